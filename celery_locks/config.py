@@ -1,0 +1,125 @@
+"""Settings: from an app's configuration and the environment to a store and option defaults."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import pathlib
+import tempfile
+import warnings
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from celery_locks.errors import LockConfigError
+from celery_locks.options import NAMES
+from celery_locks.stores import DEFAULT_PREFIX, hidden
+
+Settings = Mapping[str, Any]
+
+#: Options that are a task's own and have no default setting.
+_NO_DEFAULT = {"lock_key", "lock_store"}
+_REDIS_TRANSPORTS = ("redis", "rediss", "valkey", "valkeys", "sentinel", "redis+socket", "valkey+socket", "redis+socketv2")
+_WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False, "none": None, "null": None}
+
+
+class StoreSettings(NamedTuple):
+    """Which store to open, and how."""
+
+    url: str
+    prefix: str
+    options: Mapping[str, Any]
+
+
+def setting(conf: Settings, name: str) -> Any:
+    """A setting by its `lock_` name: the environment's CELERY_LOCK_..., else the app's, else None."""
+    text = os.environ.get(f"CELERY_{name.upper()}")
+    return conf.get(name) if text is None else _value(name, text)
+
+
+def defaults(conf: Settings) -> dict[str, Any]:
+    """The option defaults that settings change."""
+    found = {name: setting(conf, name) for name in NAMES if name not in _NO_DEFAULT}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def store_settings(conf: Settings, alias: str | None = None) -> StoreSettings:
+    """The store a task names, or the app's, or the best guess for an app that names none."""
+    prefix = setting(conf, "lock_prefix")
+    prefix = DEFAULT_PREFIX if prefix is None else _text("lock_prefix", prefix)
+    named = alias or setting(conf, "lock_store")
+    if named:
+        return StoreSettings(_resolved(conf, _text("lock_store", named)), prefix, {})
+    return _from_broker(conf, prefix) or _on_this_machine(prefix)
+
+
+def _resolved(conf: Settings, named: str) -> str:
+    stores = setting(conf, "lock_stores") or {}
+    if not isinstance(stores, Mapping):
+        raise LockConfigError(f"lock_stores must map an alias to a URL, not {stores!r}")
+    if named in stores:
+        return _text(f"lock_stores[{named!r}]", stores[named])
+    if "://" in named:
+        return named
+    known = ", ".join(map(repr, stores)) or "none"
+    raise LockConfigError(f"lock_store {named!r} is neither a URL nor an alias in lock_stores (known: {known})")
+
+
+def _from_broker(conf: Settings, prefix: str) -> StoreSettings | None:
+    for url, transport, tls in (
+        (conf.get("broker_url"), conf.get("broker_transport_options"), conf.get("broker_use_ssl")),
+        (
+            conf.get("result_backend"),
+            conf.get("result_backend_transport_options"),
+            conf.get("redis_backend_use_ssl"),
+        ),
+    ):
+        if isinstance(url, str) and url.partition("://")[0].lower() in _REDIS_TRANSPORTS:
+            return StoreSettings(_as_store_url(url, transport or {}), prefix, dict(tls) if isinstance(tls, Mapping) else {})
+    return None
+
+
+def _as_store_url(url: str, transport: Mapping[str, Any]) -> str:
+    """Celery names several hosts as several URLs, and the master in its transport options."""
+    first, *others = url.split(";")
+    scheme, _, rest = first.partition("://")
+    if scheme != "sentinel":
+        # Several brokers are alternatives of each other: locks must all live in one.
+        return f"{scheme.replace('socketv2', 'socket')}://{rest}"
+    authority, _, tail = rest.partition("/")
+    hosts = [authority, *(other.partition("://")[2].partition("/")[0].rpartition("@")[2] for other in others)]
+    master = transport.get("master_name")
+    if not master:
+        raise LockConfigError(
+            "the broker is behind Sentinel and broker_transport_options names no master_name: add it, or set"
+            " lock_store='redis+sentinel://host1:26379,host2:26379/mymaster/0'"
+        )
+    return f"redis+sentinel://{','.join(hosts)}/{master}/{tail.partition('?')[0] or '0'}"
+
+
+def _on_this_machine(prefix: str) -> StoreSettings:
+    folder = pathlib.Path(tempfile.gettempdir()) / f"celery_locks-{getpass.getuser()}"
+    warnings.warn(
+        f"no lock_store is set and neither broker nor result backend is Redis: locks are files in {folder} and hold"
+        " between the processes of this machine only; set app.conf.lock_store",
+        stacklevel=2,
+    )
+    return StoreSettings(f"file://{folder}", prefix, {})
+
+
+def _value(name: str, text: str) -> Any:
+    """A setting from the environment: JSON where it reads as JSON, a word, or text."""
+    if name in {"lock_store", "lock_prefix"}:
+        return text
+    if text.strip().lower() in _WORDS:
+        return _WORDS[text.strip().lower()]
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise LockConfigError(f"{name} must be a text, not {hidden(str(value))!r}")
+    return value

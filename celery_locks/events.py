@@ -1,0 +1,87 @@
+"""What happens to locks, each as one frozen record. A receiver takes exactly one."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something happened to a key.
+
+    `owner` names the execution it happened to; `task` and `task_id` are set where a Celery job is behind it.
+    """
+
+    key: str
+    owner: str
+    task: str | None = field(default=None, kw_only=True)
+    task_id: str | None = field(default=None, kw_only=True)
+    pid: int = field(default_factory=os.getpid, kw_only=True)
+
+
+@dataclass(frozen=True)
+class Acquired(Event):
+    """The key was taken after `waited` seconds in the slot."""
+
+    fence: int
+    waited: float
+
+
+@dataclass(frozen=True)
+class Contended(Event):
+    """The key was found taken. `waited`: seconds spent waiting in the slot before giving up."""
+
+    holder: str | None
+    remaining: float | None
+    place: int | None
+    waited: float
+
+
+@dataclass(frozen=True)
+class Requeued(Event):
+    """The job was put back on its queue and runs again in `delay` seconds at the latest; `attempts` so far."""
+
+    holder: str | None
+    delay: float
+    attempts: int
+
+
+@dataclass(frozen=True)
+class Skipped(Event):
+    """The job was not run because its key was taken, as its policy wishes."""
+
+    holder: str | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Released(Event):
+    """The key was given back after `held` seconds."""
+
+    fence: int
+    held: float
+
+
+@dataclass(frozen=True)
+class Expired(Event):
+    """A lease was found expired when it was to be released: the work outlived it."""
+
+    fence: int
+    held: float
+
+
+@dataclass(frozen=True)
+class Lost(Event):
+    """A lease ended while its work was going on."""
+
+    fence: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Outage(Event):
+    """The store could not be reached. `during`: acquire, renew or release."""
+
+    during: str
+    reason: str

@@ -1,0 +1,154 @@
+"""One execution of a locked job: what it claims, what it does under its lease, what becomes of it without one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from celery import signals as celery_signals
+from celery import states
+from celery.app.task import get_actual_ignore_result
+from celery.exceptions import Ignore, TaskRevokedError
+
+from celery_locks import events, requeue, signals
+from celery_locks.errors import LockTimeout, StoreUnavailable
+from celery_locks.interrupt import Interruption, kill
+from celery_locks.lease import Claim, Lease, carrying, new_owner
+from celery_locks.policies import NOTHING, Contention, Requeue, Skip, after_outage, countdown, decide
+from celery_locks.worker import in_pool_process
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from celery_locks.guard import Refusal
+    from celery_locks.lease import Busy
+    from celery_locks.plan import Plan
+
+T = TypeVar("T")
+
+
+class Skipped(Ignore):  # type: ignore[misc]  # Celery has no types
+    """Ends a job that its policy does not want to run."""
+
+
+class Execution:
+    """One try of one job. Its state lives here and on the request, never on the task, which all jobs share."""
+
+    def __init__(self, task: Any, plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._task = task
+        self._plan = plan
+        self._options = plan.options
+        request = task.request_stack.top
+        # The worker runs a task with its request on top; one called by hand, inside its own body too, has none of its own.
+        traced = request is not None and not request.called_directly and "lock_lease" not in vars(request)
+        self._request = request if traced else None
+        self._id: str | None = request.id if traced else None
+        self._queued = traced and not request.is_eager
+        owner = new_owner(f"{task.name}[{self._id}]" if self._id else task.name)
+        self._claim = Claim(plan.key(args, kwargs), owner, self._options.ttl, task.name, self._id)
+        self._interruption = Interruption()
+
+    def run(self, body: Callable[[], Any]) -> Any:
+        """The job's result; or the exception that tells Celery where it goes instead."""
+        return self._plan.guard.run(
+            self._claim,
+            lambda lease: self._work(lease, body),
+            lambda refusal: self._refused(refusal, body),
+            wait=self._options.wait,
+            beat=self._plan.beat,
+            on_lost=self._on_lost(),
+            strict=self._options.on_lost != "flag",
+        )
+
+    def _work(self, lease: Lease, body: Callable[[], Any]) -> Any:
+        self._task.push_request(lock_lease=lease)
+        try:
+            with self._interruption:
+                return body()
+        finally:
+            self._task.pop_request()
+
+    def _on_lost(self) -> Callable[[Lease], None] | None:
+        match self._options.on_lost:
+            case "kill" if in_pool_process():
+                return kill
+            case "flag":
+                return None
+        return self._interruption.fire
+
+    def _refused(self, refusal: Refusal, body: Callable[[], Any]) -> Any:
+        if isinstance(refusal, StoreUnavailable):
+            return self._without_store(refusal, body)
+        return self._contended(self._contention(refusal))
+
+    def _contended(self, contention: Contention) -> Any:
+        options = self._options
+        decision = decide(
+            options.on_contention, contention, most=options.max_requeues, longest=options.max_wait
+        )
+        match decision:
+            case Requeue(delay) if self._queued:
+                raise self._requeued(contention, options.countdown if delay is None else delay)
+            case Skip(result, reason) if result is not NOTHING or self._id:
+                return self._skipped(contention, result, reason)
+        raise self._timeout(contention, getattr(decision, "reason", None))
+
+    def _without_store(self, outage: StoreUnavailable, body: Callable[[], Any]) -> Any:
+        error = StoreUnavailable(f"{self._claim.key!r} could not be locked: {outage}", self._claim.key)
+        if self._options.on_outage == "run":
+            lease = Lease.unlocked(self._claim)
+            with carrying(lease):
+                return self._work(lease, body)
+        if self._options.on_outage == "requeue" and self._queued:
+            delay = after_outage(self._options.countdown)
+            raise requeue.again(self._task, delay, error, counted=False)
+        raise error from outage
+
+    def _requeued(self, contention: Contention, asked: float | str) -> Exception:
+        delay = countdown(asked, contention)
+        reason = LockTimeout(f"{contention}; tried again in {delay:.1f} s at the latest", contention.key, contention.holder)
+        exception = requeue.again(self._task, delay, reason, counted=True)
+        signals.requeued.send(self._event(events.Requeued, contention, delay, contention.requeues + 1))
+        return exception
+
+    def _skipped(self, contention: Contention, result: Any, reason: str | None) -> Any:
+        reason = reason or f"skipped: {contention}"
+        signals.skipped.send(self._event(events.Skipped, contention, reason))
+        if result is not NOTHING:
+            return result
+        if self._queued:
+            self._revoke(reason)
+        raise Skipped(reason)
+
+    def _revoke(self, reason: str) -> None:
+        """End the job as a revoked one for all who wait for it: its result, its chord, the rest of its chain."""
+        request, error = self._task.request, TaskRevokedError(reason)
+        self._task.backend.mark_as_failure(
+            request.id,
+            error,
+            request=request,
+            store_result=not get_actual_ignore_result(self._task, request),
+            call_errbacks=False,
+            state=states.REVOKED,
+        )
+        celery_signals.task_revoked.send(self._task, request=request, terminated=False, signum=None, expired=False)
+
+    def _timeout(self, contention: Contention, reason: str | None) -> LockTimeout:
+        because = f": {reason}" if reason else ""
+        return LockTimeout(f"{contention}; the job gives up{because}", contention.key, contention.holder)
+
+    def _event(self, kind: Callable[..., T], contention: Contention, *facts: object) -> T:
+        claim = self._claim
+        return kind(claim.key, claim.owner, contention.holder, *facts, task=claim.task, task_id=claim.task_id)
+
+    def _contention(self, busy: Busy) -> Contention:
+        request = self._request
+        return Contention(
+            key=self._claim.key,
+            task=self._task.name,
+            task_id=self._id,
+            holder=busy.holder,
+            remaining=busy.remaining,
+            place=busy.place,
+            requeues=requeue.requeues(request) if request else 0,
+            waited=requeue.waited(request) if request else 0.0,
+        )

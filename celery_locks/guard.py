@@ -1,0 +1,216 @@
+"""The flow of one locked piece of work: take the key, keep it, do the work, give it back. It knows no queue."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from typing import TYPE_CHECKING, TypeVar, Union
+
+from celery_locks import events, signals
+from celery_locks.errors import StoreUnavailable
+from celery_locks.keeper import Keeper, lose, renewed
+from celery_locks.lease import Busy, Lease, State, carrying
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from celery_locks.lease import Claim
+    from celery_locks.stores import Store
+
+logger = logging.getLogger("celery_locks.guard")
+
+T = TypeVar("T")
+
+#: Why there is no lease: the key is taken, or the store cannot say.
+Refusal = Union[Busy, StoreUnavailable]
+
+
+class Guard:
+    """Takes, keeps and gives back the keys of one store."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+        keeper: Keeper | None = None,
+    ) -> None:
+        self.store = store
+        self._clock = clock
+        self._sleep = sleep
+        self._keeper = keeper or Keeper(store, clock)
+
+    def run(
+        self,
+        claim: Claim,
+        job: Callable[[Lease], T],
+        otherwise: Callable[[Refusal], T],
+        *,
+        wait: float = 0.0,
+        beat: float | None = None,
+        on_lost: Callable[[Lease], None] | None = None,
+        strict: bool = True,
+    ) -> T:
+        """Do the work under the claim's key; what the store answered instead of a lease goes to `otherwise`.
+
+        `strict`: raise `LockLost` when the work is done but its lease was lost on the way.
+        """
+        lease: Lease | Refusal | None = None
+        try:
+            lease = self._entered(claim, wait, beat, on_lost)
+            if isinstance(lease, Lease):
+                with carrying(lease):
+                    result = job(lease)
+                ours = self.ended(lease)
+        except BaseException as error:
+            self._end(claim, lease, error)
+            raise
+        if not isinstance(lease, Lease):
+            return otherwise(lease)
+        if strict and not ours:
+            raise lease.loss()
+        return result
+
+    def enter(
+        self,
+        claim: Claim,
+        *,
+        wait: float | None = 0.0,
+        beat: float | None = None,
+        on_lost: Callable[[Lease], None] | None = None,
+    ) -> Lease | Busy:
+        """Take the key, waiting at most `wait` seconds for it (None: for ever), and keep it with a beat."""
+        started = self._clock()
+        outcome = self._take(claim, started, wait)
+        waited = self._clock() - started
+        if isinstance(outcome, Busy):
+            self._say_contended(claim, outcome, waited)
+            return outcome
+        outcome.renewer = self.renew
+        outcome.since = started + waited
+        if beat is not None or self.store.in_connection:
+            self._keeper.watch(outcome, beat or claim.ttl, on_lost)
+        if signals.acquired:
+            signals.acquired.send(
+                events.Acquired(claim.key, claim.owner, outcome.fence, waited, task=claim.task, task_id=claim.task_id)
+            )
+        return outcome
+
+    def leave(self, lease: Lease) -> bool:
+        """Give the key back; False when it was no longer ours. The lease is kept while the store cannot be reached."""
+        if lease.state is State.RELEASED:
+            return True
+        self._keeper.forget(lease)
+        released = self.store.release(lease.claim)
+        if released and lease.state is not State.LOST:
+            lease.state = State.RELEASED
+            self._say_released(lease)
+        elif lose(lease, "it had expired or was taken away when it was to be released"):
+            self._say_expired(lease)
+        return lease.state is State.RELEASED
+
+    def renew(self, lease: Lease) -> None:
+        """Extend a lease now. Raises `LockLost` when it is no longer ours."""
+        lease.ensure_held()
+        if renewed(self.store, [lease], self._clock):
+            self._keeper.forget(lease)
+            lose(lease, "the store says that it expired or was taken away")
+            raise lease.loss()
+
+    def ended(self, lease: Lease) -> bool:
+        """Give the key back. A store that cannot be reached does not hide what became of the work: the ttl ends it."""
+        try:
+            return self.leave(lease)
+        except StoreUnavailable as error:
+            logger.warning("%r stays taken until its lease ends: %s", lease.key, error)
+            self._say_outage(lease.claim, "release", error)
+            return lease.held()
+
+    def interrupted(self, claim: Claim, error: BaseException) -> None:
+        """Give back whatever this claim may have taken before its answer was heard, a soft time limit or Ctrl-C."""
+        if not isinstance(error, StoreUnavailable):
+            self._abandon(claim)
+
+    def _entered(
+        self, claim: Claim, wait: float, beat: float | None, on_lost: Callable[[Lease], None] | None
+    ) -> Lease | Refusal:
+        try:
+            return self.enter(claim, wait=wait, beat=beat, on_lost=on_lost)
+        except StoreUnavailable as outage:
+            return outage
+
+    def _take(self, claim: Claim, started: float, wait: float | None) -> Lease | Busy:
+        try:
+            return self._try_until(claim, None if wait is None else started + wait)
+        except StoreUnavailable as error:
+            self._say_outage(claim, "acquire", error)
+            raise
+
+    def _try_until(self, claim: Claim, deadline: float | None) -> Lease | Busy:
+        for pause in pauses():
+            outcome = self.store.acquire(claim)
+            if isinstance(outcome, Lease):
+                return self._in_time(outcome)
+            left = pause if deadline is None else deadline - self._clock()
+            if left <= 0:
+                return outcome
+            ends = outcome.remaining
+            self._sleep(min(pause, left) if ends is None else min(pause, left, max(ends, 0.001)))
+        raise AssertionError("pauses never end")
+
+    def _in_time(self, lease: Lease) -> Lease:
+        if lease.held():
+            return lease
+        self._abandon(lease.claim)
+        raise StoreUnavailable(
+            f"{lease.key!r}: the store took longer to answer than the lease lasts ({lease.ttl:g} s): use a longer ttl",
+            lease.key,
+        )
+
+    def _end(self, claim: Claim, lease: Lease | Refusal | None, error: BaseException) -> None:
+        """Whatever ended the work, its own error is the one that is seen."""
+        if isinstance(lease, Lease):
+            self.ended(lease)
+        elif lease is None:
+            self.interrupted(claim, error)
+
+    def _abandon(self, claim: Claim) -> None:
+        try:
+            self.store.release(claim)
+        except StoreUnavailable as error:
+            logger.warning("%r may stay taken for %g s: %s", claim.key, claim.ttl, error)
+
+    def _say_contended(self, claim: Claim, busy: Busy, waited: float) -> None:
+        if signals.contended:
+            signals.contended.send(
+                events.Contended(claim.key, claim.owner, *busy, waited, task=claim.task, task_id=claim.task_id)
+            )
+
+    def _say_released(self, lease: Lease) -> None:
+        if signals.released:
+            signals.released.send(self._over(events.Released, lease))
+
+    def _say_expired(self, lease: Lease) -> None:
+        if signals.expired:
+            signals.expired.send(self._over(events.Expired, lease))
+
+    def _over(self, kind: Callable[..., T], lease: Lease) -> T:
+        claim = lease.claim
+        held = self._clock() - lease.since
+        return kind(claim.key, claim.owner, lease.fence, held, task=claim.task, task_id=claim.task_id)
+
+    def _say_outage(self, claim: Claim, during: str, error: StoreUnavailable) -> None:
+        if signals.outage:
+            signals.outage.send(
+                events.Outage(claim.key, claim.owner, during, error.message, task=claim.task, task_id=claim.task_id)
+            )
+
+
+def pauses(first: float = 0.005, longest: float = 0.25, growth: float = 1.6) -> Iterator[float]:
+    """Ever longer pauses between looks at a taken key, each shortened at random so that waiters spread out."""
+    pause = first
+    while True:
+        yield pause * (0.5 + os.urandom(1)[0] / 510)
+        pause = min(longest, pause * growth)

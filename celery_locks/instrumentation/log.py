@@ -1,0 +1,64 @@
+"""Log lines: one at INFO per contention, WARNING for what needs a look."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from celery_locks import signals
+
+if TYPE_CHECKING:
+    from celery_locks import events
+
+logger = logging.getLogger("celery_locks")
+
+
+def install() -> None:
+    """Write these lines from now on."""
+    signals.contended.connect(_contended)
+    signals.requeued.connect(_requeued)
+    signals.skipped.connect(_skipped)
+    signals.expired.connect(_expired)
+    signals.outage.connect(_outage)
+
+
+def _who(event: events.Event) -> str:
+    return f"{event.task}[{event.task_id}]" if event.task_id else event.owner
+
+
+def _extra(event: events.Event) -> dict[str, object]:
+    return {"lock": {"event": type(event).__name__.lower(), **asdict(event)}}
+
+
+def _contended(event: events.Contended) -> None:
+    if logger.isEnabledFor(logging.INFO):
+        left = "" if event.remaining is None else f", its lease lasts {event.remaining:.1f} s more"
+        place = "" if event.place is None else f", place {event.place} in line"
+        logger.info(
+            "%s: %r is held by %s%s%s", _who(event), event.key, event.holder or "another owner", left, place,
+            extra=_extra(event),
+        )  # fmt: skip
+
+
+def _requeued(event: events.Requeued) -> None:
+    logger.debug(
+        "%s: waits for %r, try %d in %.1f s", _who(event), event.key, event.attempts, event.delay, extra=_extra(event)
+    )
+
+
+def _skipped(event: events.Skipped) -> None:
+    logger.info("%s: not run, %s", _who(event), event.reason, extra=_extra(event))
+
+
+def _expired(event: events.Expired) -> None:
+    logger.warning(
+        "%s: held %r for %.1f s and its lease had ended before: use a longer ttl or a heartbeat",
+        _who(event), event.key, event.held, extra=_extra(event),
+    )  # fmt: skip
+
+
+def _outage(event: events.Outage) -> None:
+    logger.warning(
+        "%s: no answer for %r during %s: %s", _who(event), event.key, event.during, event.reason, extra=_extra(event)
+    )

@@ -1,0 +1,84 @@
+"""Ends a job whose lease is lost, from outside, the way a soft time limit does: by a signal to its thread."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+    from celery_locks.lease import Lease
+
+logger = logging.getLogger("celery_locks.interrupt")
+
+#: Ignored by default everywhere, so that one that comes too late does no harm.
+SIGNAL = signal.SIGURG
+
+_running: list[Interruption] = []
+_previous: Any = None
+
+
+class Interruption:
+    """While its body runs in the main thread, `fire` raises `LockLost` there, in a blocked system call too.
+
+    A job in another thread cannot be interrupted: it learns of the loss from its lease.
+    """
+
+    def __init__(self) -> None:
+        self._lease: Lease | None = None
+        self._main = threading.current_thread() is threading.main_thread()
+
+    def __enter__(self) -> Interruption:
+        if self._main:
+            _listen()
+            _running.append(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._main:
+            _running.remove(self)
+
+    def fire(self, lease: Lease) -> None:
+        """Raise `LockLost` in the body, if it still runs."""
+        self._lease = lease
+        if self._main:
+            signal.pthread_kill(_main_ident(), SIGNAL)
+
+    def due(self) -> Lease | None:
+        """The lost lease, once."""
+        lease, self._lease = self._lease, None
+        return lease
+
+
+def kill(lease: Lease) -> None:
+    """End this process: nobody else can hold the key before it is gone."""
+    logger.critical("the lease of %r is lost: ending process %d (lock_on_lost='kill')", lease.key, os.getpid())
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _main_ident() -> int:
+    ident = threading.main_thread().ident
+    if ident is None:
+        raise RuntimeError("the main thread has no identity")
+    return ident
+
+
+def _listen() -> None:
+    global _previous  # noqa: PLW0603 - a process has one handler for a signal
+    if signal.getsignal(SIGNAL) is not _on_signal:
+        _previous = signal.signal(SIGNAL, _on_signal)
+
+
+def _on_signal(number: int, frame: FrameType | None) -> None:
+    for running in reversed(_running):
+        lease = running.due()
+        if lease is not None:
+            raise lease.loss()
+    previous: Callable[..., Any] | Any = _previous
+    if callable(previous):
+        previous(number, frame)

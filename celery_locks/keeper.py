@@ -1,0 +1,172 @@
+"""Renews leases while their work goes on, many in one round trip, and reports a loss once."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from celery_locks import events, signals
+from celery_locks.errors import StoreUnavailable
+from celery_locks.lease import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from celery_locks.lease import Lease
+    from celery_locks.stores import Store
+
+logger = logging.getLogger("celery_locks.keeper")
+
+#: Leases due within this part of their interval are renewed in the same round trip.
+TOGETHER = 0.2
+#: After a beat without an answer the next try comes this soon, as a part of the interval.
+AGAIN = 0.25
+#: A thread with nothing to watch ends after this many seconds.
+IDLE = 30.0
+
+
+@dataclass
+class _Watched:
+    lease: Lease
+    interval: float
+    on_lost: Callable[[Lease], None] | None
+    due: float
+
+
+def renewed(store: Store, leases: Sequence[Lease], clock: Callable[[], float]) -> list[Lease]:
+    """Renew these leases in one round trip, note it on each, and give back those that are lost."""
+    before = clock()
+    lost = []
+    for lease, verdict in zip(leases, store.renew(leases), strict=True):
+        if verdict is Verdict.RENEWED:
+            lease.extend(None if lease.deadline is None else before + lease.ttl)
+        else:
+            lost.append(lease)
+    return lost
+
+
+def lose(lease: Lease, reason: str) -> bool:
+    """Mark a lease as lost and say so, the first time."""
+    if not lease.lose(reason):
+        return False
+    logger.warning("lost the lease of %r, held by %s: %s", lease.key, lease.owner, reason)
+    if signals.lost:
+        claim = lease.claim
+        event = events.Lost(claim.key, claim.owner, lease.fence, reason, task=claim.task, task_id=claim.task_id)
+        signals.lost.send(event)
+    return True
+
+
+class Keeper:
+    """One thread for all leases of a store in this process, started with the first; it ends when long idle.
+
+    It needs the interpreter: a job that holds the GIL past its ttl starves it.
+    """
+
+    def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._clock = clock
+        self._start_afresh()
+
+    def watch(self, lease: Lease, interval: float, on_lost: Callable[[Lease], None] | None = None) -> None:
+        """Beat for a lease from now on; `on_lost` is called once, from the keeper's thread, if it is lost."""
+        if self._pid != os.getpid():
+            self._start_afresh()
+        due = self._clock() + interval
+        with self._changed:
+            self._watched[lease.owner] = _Watched(lease, interval, on_lost, due)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._keep, name="celery_locks-keeper", daemon=True)
+                self._thread.start()
+            elif due < self._wakes_at:
+                self._changed.notify()
+
+    def forget(self, lease: Lease) -> None:
+        """Beat for it no more. A beat under way may still reach the store and is not reported."""
+        with self._changed:
+            self._watched.pop(lease.owner, None)
+
+    def tick(self) -> None:
+        """Renew what is due, and report what is lost."""
+        due = self._due()
+        for watched in due:
+            if not watched.lease.held():
+                self._report(watched, "its ttl ran out before it could be renewed")
+        if held := [watched for watched in due if watched.lease.held()]:
+            self._beat(held)
+
+    def _start_afresh(self) -> None:
+        # A forked child has neither the parent's thread nor its leases, and a copy of its mutex in any state.
+        self._pid = os.getpid()
+        self._changed = threading.Condition()
+        self._watched: dict[str, _Watched] = {}
+        self._thread: threading.Thread | None = None
+        self._wakes_at = 0.0
+
+    def _keep(self) -> None:
+        while True:
+            self.tick()
+            with self._changed:
+                idle = not self._watched
+                soonest = min((watched.due for watched in self._watched.values()), default=self._clock() + IDLE)
+                self._wakes_at = soonest
+                self._changed.wait(max(0.0, soonest - self._clock()))
+                if idle and not self._watched:
+                    self._thread = None
+                    return
+
+    def _due(self) -> list[_Watched]:
+        now = self._clock()
+        with self._changed:
+            watched = list(self._watched.values())
+        if not any(each.due <= now for each in watched):
+            return []
+        return [each for each in watched if each.due - TOGETHER * each.interval <= now]
+
+    def _beat(self, due: list[_Watched]) -> None:
+        before = self._clock()
+        try:
+            lost = renewed(self._store, [watched.lease for watched in due], self._clock)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the beat of a worker's leases
+            self._doubt(due, error)
+            return
+        for watched in due:
+            watched.due = before + watched.interval
+            if watched.lease in lost:
+                self._report(watched, "the store says that it expired or was taken away")
+
+    def _doubt(self, due: list[_Watched], error: Exception) -> None:
+        """Not knowing is not losing: keep trying until a lease's time is over."""
+        expected = isinstance(error, StoreUnavailable)
+        logger.warning("no answer to a beat for %d leases, trying again: %s", len(due), error, exc_info=not expected)
+        now = self._clock()
+        for watched in due:
+            watched.lease.doubt()
+            left = watched.lease.remaining
+            watched.due = now + min(AGAIN * watched.interval, watched.interval if left is None else left)
+            self._say_outage(watched.lease, error)
+
+    def _say_outage(self, lease: Lease, error: Exception) -> None:
+        if signals.outage:
+            claim = lease.claim
+            event = events.Outage(claim.key, claim.owner, "renew", str(error), task=claim.task, task_id=claim.task_id)
+            signals.outage.send(event)
+
+    def _report(self, watched: _Watched, reason: str) -> None:
+        with self._changed:
+            # Released meanwhile: then its being gone is no loss.
+            still = self._watched.get(watched.lease.owner) is watched
+            if still:
+                del self._watched[watched.lease.owner]
+        if still and lose(watched.lease, reason) and watched.on_lost:
+            self._tell(watched.on_lost, watched.lease)
+
+    def _tell(self, on_lost: Callable[[Lease], None], lease: Lease) -> None:
+        try:
+            on_lost(lease)
+        except Exception:
+            logger.exception("telling the job that the lease of %r is lost failed", lease.key)

@@ -1,0 +1,246 @@
+"""From a job's own arguments to the key it locks."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import difflib
+import enum
+import hashlib
+import inspect
+import json
+import string
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any, Union
+
+from celery_locks.errors import LockConfigError
+
+KeySource = Union[str, Callable[..., str]]
+
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_SCALARS = (str, int, float, bool, type(None))
+
+
+class Arguments:
+    """What a task takes. Binding gives the same names and values however the job was called."""
+
+    def __init__(self, signature: inspect.Signature) -> None:
+        self.signature = signature
+        parameters = signature.parameters.values()
+        self.names = [each.name for each in parameters]
+        self.any_keyword = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters)
+        self._plain = all(each.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD for each in parameters)
+        self._defaults = {each.name: each.default for each in parameters if each.default is not each.empty}
+
+    @classmethod
+    def of(cls, function: Callable[..., object], *, bound: bool) -> Arguments:
+        """The arguments of a function; of one that is still to be bound, all but its first."""
+        signature = inspect.signature(function)
+        parameters = list(signature.parameters.values())
+        drop = bound and parameters and parameters[0].kind in _POSITIONAL
+        return cls(signature.replace(parameters=parameters[1:] if drop else parameters))
+
+    def bind(self, args: tuple[Any, ...] | list[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Each argument by name, defaults applied. Raises `TypeError` as the call itself would."""
+        if self._plain and len(args) <= len(self.names):
+            given = dict(zip(self.names, args))  # noqa: B905 - fewer arguments than names is the usual case
+            if given.keys().isdisjoint(kwargs):
+                bound = {**self._defaults, **given, **kwargs}
+                if len(bound) == len(self.names) and bound.keys() == set(self.names):
+                    return bound
+        return self._bind_slowly(args, kwargs)
+
+    def _bind_slowly(self, args: tuple[Any, ...] | list[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        bound = self.signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        found = dict(bound.arguments)
+        for parameter in self.signature.parameters.values():
+            if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+                found.update(found.pop(parameter.name))
+        return found
+
+
+class KeyMaker:
+    """Makes a task's keys. All that can be wrong before there is a job is found when it is made."""
+
+    def __init__(self, task: str, source: KeySource, arguments: Arguments) -> None:
+        self._task = task
+        self._arguments = arguments
+        if callable(source):
+            self._make = self._by_callable(source)
+        elif isinstance(source, str) and source:
+            self._make = self._by_template(source)
+        else:
+            raise LockConfigError(f"{task}: {_refusal(source)}")
+
+    def __call__(self, args: tuple[Any, ...] | list[Any], kwargs: Mapping[str, Any]) -> str:
+        """The key of the job with these arguments."""
+        key = self._make(self._arguments.bind(args, kwargs))
+        if not isinstance(key, str) or not key:
+            raise LockConfigError(f"{self._task}: lock_key gave {key!r}; a key is a text of at least one character")
+        return key
+
+    def _by_callable(self, source: Callable[..., str]) -> Callable[[dict[str, Any]], str]:
+        self._check_callable(source)
+        return lambda bound: self._called(source, bound)
+
+    def _called(self, source: Callable[..., str], bound: dict[str, Any]) -> str:
+        try:
+            return source(**bound)
+        except Exception as error:
+            raise LockConfigError(f"{self._task}: the lock_key callable failed on {bound!r}: {error!r}") from error
+
+    def _check_callable(self, source: Callable[..., str]) -> None:
+        try:
+            signature = inspect.signature(source)
+        except (TypeError, ValueError):
+            return
+        try:
+            signature.bind(**dict.fromkeys(self._arguments.names))
+        except TypeError as error:
+            if not self._arguments.any_keyword:
+                raise LockConfigError(
+                    f"{self._task}: the lock_key callable is given the task's arguments by name"
+                    f" ({', '.join(self._arguments.names)}) and does not take them: {error};"
+                    " add **_ for those it does not need"
+                ) from None
+
+    def _by_template(self, source: str) -> Callable[[dict[str, Any]], str]:
+        fields = self._fields(source)
+        fixed = {"task": self._task} if "task" in fields else {}
+        for field in fields:
+            self._check_field(source, field)
+        if not fields:
+            constant = _formatter.vformat(source, (), {})
+            return lambda _: constant
+        if "args" in fields:
+            return lambda bound: self._format(source, {**bound, **fixed, "args": digest(bound)})
+        return lambda bound: self._format(source, {**bound, **fixed})
+
+    def _fields(self, source: str) -> set[str]:
+        try:
+            return set(_field_names(source))
+        except ValueError as error:
+            raise LockConfigError(
+                f"{self._task}: lock_key {source!r} is not a template ({error}); write it as 'wallet:{{user_id}}',"
+                " and a brace of its own as {{ or }}"
+            ) from None
+
+    def _check_field(self, source: str, field: str) -> None:
+        if field in ("task", "args"):
+            self._check_own_field(source, field)
+        elif field not in self._arguments.names and not self._arguments.any_keyword:
+            close = difflib.get_close_matches(field, self._arguments.names, n=1, cutoff=0.4)
+            takes = ", ".join(self._arguments.names) or "no arguments"
+            hint = f"did you mean {{{close[0]}}}?" if close else f"it takes {takes}"
+            raise LockConfigError(f"{self._task}: lock_key {source!r} names {{{field}}}, which the task does not take: {hint}")
+
+    def _check_own_field(self, source: str, field: str) -> None:
+        kinds = {each.name: each.kind for each in self._arguments.signature.parameters.values()}
+        if kinds.get(field) not in (None, inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
+            raise LockConfigError(
+                f"{self._task}: {{{field}}} in lock_key {source!r} could be the argument of that name or the"
+                f" {'task name' if field == 'task' else 'digest of all arguments'}: use a callable instead"
+            )
+
+    def _format(self, source: str, values: dict[str, Any]) -> str:
+        try:
+            return _formatter.vformat(source, (), values)
+        except Exception as error:
+            raise LockConfigError(
+                f"{self._task}: lock_key {source!r} cannot be filled in from this job's arguments: {error!r}"
+            ) from error
+
+
+def digest(arguments: Mapping[str, Any]) -> str:
+    """A name for a set of arguments: equal for equal arguments, also after a trip through JSON."""
+    text = json.dumps(_plain(dict(arguments)), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON would bring it back: tuples are lists, names are text, dates and the like are tagged text."""
+    if isinstance(value, enum.Enum):
+        return _plain(value.value)
+    if isinstance(value, _SCALARS):
+        return value
+    if isinstance(value, Mapping):
+        return {"": {_name(name): _plain(each) for name, each in value.items()}}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    if isinstance(value, (set, frozenset)):
+        return {"set": sorted(json.dumps(_plain(each), sort_keys=True) for each in value)}
+    return _tagged(value)
+
+
+def _name(name: Any) -> str:
+    return name if isinstance(name, str) else json.dumps(_plain(name))
+
+
+def _tagged(value: Any) -> Any:
+    for kind, write in _TEXTS.items():
+        if isinstance(value, kind):
+            return {kind.__name__: write(value)}
+    raise LockConfigError(
+        f"no stable digest can be made of an argument of type {type(value).__name__}: name the fields that matter"
+        " in lock_key, for example 'tenant:{order.tenant_id}', or use a callable"
+    )
+
+
+_TEXTS: dict[type, Callable[[Any], str]] = {
+    datetime.datetime: datetime.datetime.isoformat,
+    datetime.date: datetime.date.isoformat,
+    datetime.time: datetime.time.isoformat,
+    datetime.timedelta: lambda span: repr(span.total_seconds()),
+    decimal.Decimal: str,
+    uuid.UUID: str,
+    bytes: bytes.hex,
+}
+
+
+class _Formatter(string.Formatter):
+    """`str.format` that also takes `{order.tenant_id}` where the order is a mapping, as it is after JSON."""
+
+    def get_field(self, field_name: str, args: Any, kwargs: Any) -> Any:
+        first, rest = _split(field_name)
+        found = self.get_value(first, args, kwargs)
+        for is_attribute, name in rest:
+            found = _attribute(found, str(name)) if is_attribute else found[name]
+        return found, first
+
+
+def _attribute(owner: Any, name: str) -> Any:
+    return owner[name] if isinstance(owner, Mapping) else getattr(owner, name)
+
+
+def _split(field_name: str) -> tuple[str, list[tuple[bool, Any]]]:
+    import _string  # the standard library's own parser of fields, as string.Formatter uses it
+
+    first, rest = _string.formatter_field_name_split(field_name)
+    return str(first), list(rest)
+
+
+def _field_names(template: str) -> list[str]:
+    names: list[str] = []
+    for _, field, spec, conversion in _formatter.parse(template):
+        if field is None:
+            continue
+        first, rest = _split(field)
+        if not first or first.isdigit():
+            raise ValueError("fields are named, not numbered")
+        if first in ("task", "args") and rest:
+            raise ValueError(f"{{{first}}} has no parts")
+        if conversion not in (None, "s", "r", "a"):
+            raise ValueError(f"unknown conversion !{conversion}")
+        names += [first, *_field_names(spec or "")]
+    return names
+
+
+def _refusal(source: object) -> str:
+    if isinstance(source, (list, tuple)):
+        return f"lock_key is a list, {source!r}; this version locks one key a task: write one template"
+    return f"lock_key must be a template such as 'wallet:{{user_id}}' or a callable, not {source!r}"
+
+
+_formatter = _Formatter()

@@ -1,0 +1,194 @@
+"""A claim asks for a key; a lease is the answer: who holds it, until when, and with which fence."""
+
+from __future__ import annotations
+
+import enum
+import math
+import os
+import socket
+import time
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, NamedTuple
+
+from celery_locks.errors import LockError, LockLost
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Claim(NamedTuple):
+    """One owner asks for one key. The same owner asking again asks for the same lease."""
+
+    key: str
+    owner: str
+    ttl: float
+    task: str | None = None
+    task_id: str | None = None
+
+
+class Verdict(enum.Enum):
+    """What a store says of a lease that was to be renewed."""
+
+    RENEWED = "renewed"
+    LOST = "lost"
+
+
+class State(enum.Enum):
+    """What is known of a lease. UNKNOWN: the last beat had no answer, and its time is not over."""
+
+    HELD = "held"
+    UNKNOWN = "unknown"
+    LOST = "lost"
+    RELEASED = "released"
+
+
+class Lease:
+    """A key held by one owner until a deadline, with a fence that orders it among all holders of the key.
+
+    The deadline is monotonic time, counted from before the request left, so that it is never later than the
+    store's. `remaining` is `None` where the lock lives in a connection and has no ttl.
+
+    A lease that says it is held was held when last heard of. Only a fence, checked by the store of record inside
+    the write, proves it at the moment of a write.
+    """
+
+    __slots__ = ("_clock", "claim", "deadline", "fence", "reason", "renewer", "since", "state", "ttl")
+
+    def __init__(
+        self, claim: Claim, fence: int, deadline: float | None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.claim = claim
+        self.fence = fence
+        self.ttl = claim.ttl
+        self.deadline = deadline
+        self.state = State.HELD
+        self.reason = ""
+        self.renewer: Callable[[Lease], None] | None = None
+        self.since = 0.0
+        self._clock = clock
+
+    @classmethod
+    def unlocked(cls, claim: Claim) -> Lease:
+        """What a job gets that was told to run although its store is down: never held, and with the lowest fence."""
+        lease = cls(claim, fence=0, deadline=-math.inf)
+        lease.lose("the store was down and the task runs unlocked (lock_on_outage='run')")
+        return lease
+
+    @property
+    def key(self) -> str:
+        return self.claim.key
+
+    @property
+    def owner(self) -> str:
+        return self.claim.owner
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds until it ends without renewal; 0.0 once over, None where it has no ttl."""
+        if self.state in (State.LOST, State.RELEASED):
+            return 0.0
+        return None if self.deadline is None else max(0.0, self.deadline - self._clock())
+
+    def held(self) -> bool:
+        """Whether it was ours when last heard of and its time is not over."""
+        return self.remaining != 0.0
+
+    def ensure_held(self) -> None:
+        """Raise `LockLost` unless the lease is held: to be called before a step that cannot be undone."""
+        if not self.held():
+            raise self.loss()
+
+    def renew(self, ttl: float | None = None) -> None:
+        """Extend it now, by `ttl` seconds from now on if given. Raises `LockLost` when it is no longer ours."""
+        if self.renewer is None:
+            raise LockError(f"the lease of {self.key!r} cannot be renewed here: nothing keeps it", self.key)
+        if ttl is not None:
+            self.ttl = ttl
+        self.renewer(self)
+
+    def extend(self, deadline: float | None) -> None:
+        """Note that the store has renewed it."""
+        if self.state is not State.LOST:
+            self.deadline, self.state = deadline, State.HELD
+
+    def doubt(self) -> None:
+        """Note that a beat had no answer. Not knowing is not losing."""
+        if self.state is State.HELD:
+            self.state = State.UNKNOWN
+
+    def lose(self, reason: str) -> bool:
+        """Note that it is gone; True the first time only, so that a loss is reported once."""
+        if self.state in (State.LOST, State.RELEASED):
+            return False
+        self.state, self.reason = State.LOST, reason
+        return True
+
+    def loss(self) -> LockLost:
+        """The error that says how this lease ended."""
+        reason = self.reason or ("it was released" if self.state is State.RELEASED else "its ttl ran out")
+        return LockLost(
+            f"the lease of {self.key!r} is gone: {reason}. Another owner may hold the key: undo or check what was done,"
+            " and consider a longer ttl, a heartbeat, or the lease's fence",
+            self.key,
+        )
+
+    def __repr__(self) -> str:
+        return f"<Lease {self.key!r} of {self.owner} fence={self.fence} {self.state.value}>"
+
+
+class Busy(NamedTuple):
+    """The answer to a claim whose key is taken: by whom, for how long at most, and our place in line, if known."""
+
+    holder: str | None = None
+    remaining: float | None = None
+    place: int | None = None
+
+
+class Holding(NamedTuple):
+    """A key that is taken, as a store shows it."""
+
+    key: str
+    owner: str
+    fence: int
+    remaining: float | None
+
+
+_HOST = socket.gethostname()
+
+
+def new_owner(name: str = "lock") -> str:
+    """A name for one execution, never given twice: what runs, where, and 64 random bits."""
+    return f"{name}@{_HOST}:{os.getpid()}#{os.urandom(8).hex()}"
+
+
+_current: ContextVar[Lease | None] = ContextVar("celery_locks_lease", default=None)
+
+
+def current_lease() -> Lease:
+    """The lease that the running job holds.
+
+    Raises `LockError` where no job runs under a lock, a thread started by the job among them: hand it the lease.
+    """
+    lease = _current.get()
+    if lease is None:
+        raise LockError(
+            "no lease here: current_lease() works inside a LockedTask or the job given to Locks.run(); elsewhere use"
+            " the lease that `with locks.lock(...) as lease` gives"
+        )
+    return lease
+
+
+class carrying:  # noqa: N801 - used as a verb: `with carrying(lease):`
+    """Make a lease the current one for the body."""
+
+    __slots__ = ("_lease", "_token")
+
+    def __init__(self, lease: Lease) -> None:
+        self._lease = lease
+
+    def __enter__(self) -> Lease:
+        self._token = _current.set(self._lease)
+        return self._lease
+
+    def __exit__(self, *_: object) -> None:
+        _current.reset(self._token)

@@ -1,0 +1,158 @@
+"""A task's options, checked where they are made."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Union
+
+from celery_locks.errors import LockConfigError
+from celery_locks.keys import KeySource
+from celery_locks.policies import NAMED, Fail, Policy, Requeue, Skip
+
+OnLost = Literal["raise", "kill", "flag"]
+OnOutage = Literal["requeue", "fail", "run"]
+Countdown = Union[float, Literal["auto"]]
+
+#: A beat more often than this could not be kept by a thread.
+FASTEST_BEAT = 0.05
+BEATS_A_TTL = 3
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a job locks. Durations are seconds; each field is the task option `lock_<name>`."""
+
+    key: KeySource = "{task}"
+    ttl: float = 30.0
+    heartbeat: bool = True
+    wait: float = 0.0
+    on_contention: Policy = "requeue"
+    countdown: Countdown = "auto"
+    max_requeues: int | None = None
+    max_wait: float | None = None
+    on_lost: OnLost = "raise"
+    on_outage: OnOutage = "requeue"
+    store: str | None = None
+
+    @classmethod
+    def made(cls, given: Mapping[str, Any], *, where: str) -> Options:
+        """Options from their `lock_` names. The error names `where` they were given and how to mend them."""
+        for name in given:
+            if name not in NAMES:
+                raise LockConfigError(f"{where}: unknown option {name}: {_suggestion(name)}")
+        checked = {NAMES[name]: _CHECKS[NAMES[name]](name, value, where) for name, value in given.items()}
+        options = cls(**checked)
+        options.beat_every(where)
+        return options
+
+    def beat_every(self, where: str = "lock") -> float | None:
+        """Seconds between beats; None when there is no heartbeat."""
+        return beat_interval(self.ttl, heartbeat=self.heartbeat, where=where)
+
+
+def beat_interval(ttl: float, *, heartbeat: bool, where: str) -> float | None:
+    """A third of the ttl, so that two beats may fail before the lease is in danger."""
+    if not heartbeat:
+        return None
+    interval = ttl / BEATS_A_TTL
+    if interval < FASTEST_BEAT:
+        raise LockConfigError(
+            f"{where}: a heartbeat cannot keep a ttl of {ttl:g} s: take at least {FASTEST_BEAT * BEATS_A_TTL:g} s,"
+            " or switch it off with heartbeat=False"
+        )
+    return interval
+
+
+def seconds(name: str, value: object, where: str, *, above_zero: bool = False) -> float:
+    """A duration, or the error that says what it must be."""
+    wanted = "a number of seconds above 0" if above_zero else "a number of seconds, 0 or more"
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise LockConfigError(f"{where}: {name} must be {wanted}, not {value!r}")
+    if value < 0 or (above_zero and value == 0):
+        raise LockConfigError(f"{where}: {name} must be {wanted}, not {value!r}")
+    return float(value)
+
+
+def ttl(name: str, value: object, where: str) -> float:
+    """A lease's length, or the error that says what it must be."""
+    return seconds(name, value, where, above_zero=True)
+
+
+def _optional_seconds(name: str, value: object, where: str) -> float | None:
+    return None if value is None else seconds(name, value, where)
+
+
+def _count(name: str, value: object, where: str) -> int | None:
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+        return value
+    raise LockConfigError(f"{where}: {name} must be a whole number, 0 or more, or None, not {value!r}")
+
+
+def _yes_or_no(name: str, value: object, where: str) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise LockConfigError(f"{where}: {name} must be True or False, not {value!r}")
+
+
+def _countdown(name: str, value: object, where: str) -> Countdown:
+    if value == "auto":
+        return "auto"
+    if isinstance(value, str):
+        raise LockConfigError(f"{where}: {name} must be 'auto' or a number of seconds, not {value!r}")
+    return seconds(name, value, where)
+
+
+def _policy(name: str, value: Any, where: str) -> Policy:
+    if (isinstance(value, str) and value in NAMED) or isinstance(value, (Requeue, Skip, Fail)):
+        return value  # type: ignore[return-value]  # a known name is one of the literals
+    if callable(value) and not isinstance(value, type):
+        return value  # type: ignore[no-any-return]  # its answer is checked when it is given
+    close = difflib.get_close_matches(str(value), NAMED, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else "use 'requeue', 'skip', 'fail', Skip(result=...) or a callable"
+    raise LockConfigError(f"{where}: {name}={value!r} is no policy: {hint}")
+
+
+def _one_of(*words: str) -> Callable[[str, Any, str], Any]:
+    def check(name: str, value: Any, where: str) -> Any:
+        if isinstance(value, str) and value in words:
+            return value
+        raise LockConfigError(f"{where}: {name} must be one of {', '.join(map(repr, words))}, not {value!r}")
+
+    return check
+
+
+def _anything(_name: str, value: Any, _where: str) -> Any:
+    return value
+
+
+def _store(name: str, value: object, where: str) -> str | None:
+    if value is None or (isinstance(value, str) and value):
+        return value
+    raise LockConfigError(f"{where}: {name} must be an alias in lock_stores or a URL, not {value!r}")
+
+
+def _suggestion(name: str) -> str:
+    close = difflib.get_close_matches(name, NAMES, n=1)
+    return f"did you mean {close[0]}?" if close else f"known are {', '.join(NAMES)}"
+
+
+_CHECKS: dict[str, Callable[[str, Any, str], Any]] = {
+    "key": _anything,
+    "ttl": ttl,
+    "heartbeat": _yes_or_no,
+    "wait": seconds,
+    "on_contention": _policy,
+    "countdown": _countdown,
+    "max_requeues": _count,
+    "max_wait": _optional_seconds,
+    "on_lost": _one_of("raise", "kill", "flag"),
+    "on_outage": _one_of("requeue", "fail", "run"),
+    "store": _store,
+}
+
+#: Option name to field.
+NAMES = {f"lock_{field.name}": field.name for field in dataclasses.fields(Options)}

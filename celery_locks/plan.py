@@ -1,0 +1,72 @@
+"""What a task's declaration comes to: its options, checked, and how its keys are made."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from typing import Any
+
+from celery_locks import config
+from celery_locks.guard import Guard
+from celery_locks.keys import Arguments, KeyMaker
+from celery_locks.locks import Locks
+from celery_locks.options import NAMES, Options
+
+#: What marks the class in a task's ancestry that declares the options: whatever comes before it was set by a user.
+ROOT = "_declares_lock_options"
+
+
+class Plan:
+    """A task's options and keys, made once when the task is bound to its app."""
+
+    def __init__(self, options: Options, key: KeyMaker, app: Any, where: str) -> None:
+        self.options = options
+        self.beat = options.beat_every(where)
+        self.key = key
+        self._app = app
+        self._guard: Guard | None = None
+
+    @classmethod
+    def of(cls, task: type, app: Any) -> Plan:
+        """Check the declaration of a task. Raises `LockConfigError` saying what to mend."""
+        name = task.name  # type: ignore[attr-defined]  # every bound task has one
+        where = f"task {name}"
+        settings = config.defaults(app.conf)
+        Options.made(settings, where="the settings")
+        options = Options.made({**settings, **declared(task)}, where=where)
+        return cls(options, KeyMaker(name, options.key, _arguments(task)), app, where)
+
+    @property
+    def guard(self) -> Guard:
+        """The guard of the task's store, opened by its first job."""
+        if self._guard is None:
+            self._guard = Locks.from_app(self._app, self.options.store).guard
+        return self._guard
+
+
+def declared(task: type) -> dict[str, Any]:
+    """The lock options set on a task or its bases, those nearest to the task first."""
+    found: dict[str, Any] = {}
+    for cls in task.__mro__:
+        if ROOT in vars(cls):
+            break
+        found = {**{name: _value(each) for name, each in vars(cls).items() if _is_option(name, each)}, **found}
+    return found
+
+
+def _is_option(name: str, value: object) -> bool:
+    """A method of the user's own may be called lock_something, unless it looks like a slip of the pen."""
+    if not name.startswith("lock_"):
+        return False
+    is_method = callable(value) or isinstance(value, (staticmethod, classmethod, property))
+    return name in NAMES or not is_method or bool(difflib.get_close_matches(name, NAMES, n=1, cutoff=0.8))
+
+
+def _value(attribute: Any) -> Any:
+    return attribute.__func__ if isinstance(attribute, staticmethod) else attribute
+
+
+def _arguments(task: type) -> Arguments:
+    run = inspect.getattr_static(task, "run")
+    is_static = isinstance(run, staticmethod)
+    return Arguments.of(run.__func__ if is_static else run, bound=not is_static)

@@ -1,0 +1,77 @@
+"""Sends a job that found its key taken back to its queue, with everything it was sent with."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from celery.exceptions import Reject, Retry
+from kombu.serialization import registry
+
+from celery_locks.errors import LockError
+
+#: Headers that count what has happened to a job since it first met its key taken.
+REQUEUES, SINCE = "lock_requeues", "lock_since"
+#: What the worker tells the job about its message: see `celery_locks.worker`.
+CONTENT_TYPE = "lock_content_type"
+
+
+def requeues(request: Any) -> int:
+    """How often this job has gone back to its queue."""
+    return int((request.headers or {}).get(REQUEUES, 0))
+
+
+def waited(request: Any) -> float:
+    """Seconds since this job first met its key taken, by the clocks of the workers it met."""
+    since = (request.headers or {}).get(SINCE)
+    return 0.0 if since is None else max(0.0, time.time() - float(since))
+
+
+def again(task: Any, delay: float, reason: LockError, *, counted: bool) -> Retry:
+    """Publish the job once more, and give the exception that ends this try.
+
+    It is published before the message at hand is acknowledged. If the broker refuses it, a job that acknowledges
+    late is rejected back to its queue; one that was acknowledged already ends failed, with the reason.
+    """
+    request = task.request
+    signature = task.signature_from_request(
+        request, countdown=delay, retries=request.retries, headers=_headers(request, counted=counted), **_kept(request)
+    )
+    # Whoever publishes from inside a job becomes the parent of what it publishes: this is no child of itself.
+    task.push_request(called_directly=True)
+    try:
+        signature.apply_async()
+    except Exception as error:
+        raise _refused(task, reason, error) from error
+    finally:
+        task.pop_request()
+    return Retry(exc=reason, when=delay)
+
+
+def _headers(request: Any, *, counted: bool) -> dict[str, Any]:
+    headers = {**(request.headers or {})}
+    headers.pop(CONTENT_TYPE, None)
+    if counted:
+        headers[REQUEUES] = requeues(request) + 1
+        headers.setdefault(SINCE, time.time())
+    return headers
+
+
+def _kept(request: Any) -> dict[str, Any]:
+    """What `signature_from_request` leaves out."""
+    sent = vars(request)
+    kept = {"serializer": registry.type_to_name.get(sent.get(CONTENT_TYPE)), "compression": sent.get("compression")}
+    if "ignore_result" in sent:
+        kept["ignore_result"] = sent["ignore_result"]
+    return {name: value for name, value in kept.items() if value is not None}
+
+
+def _refused(task: Any, reason: LockError, error: Exception) -> Exception:
+    if task.acks_late:
+        return Reject(error, requeue=True)
+    return type(reason)(
+        f"{reason}. The job could not be put back on its queue ({error!r}) and does not run: send it again, and set"
+        " acks_late so that the broker keeps such a job",
+        reason.key,
+        reason.holder,
+    )

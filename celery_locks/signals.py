@@ -1,0 +1,66 @@
+"""Signals: call a function when something happens to a lock.
+
+    from celery_locks.signals import contended
+
+    @contended.connect
+    def count(event): ...
+
+A receiver takes one record from `celery_locks.events`. Whatever it raises is logged and harms no job.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from celery_locks import events
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Signal", "acquired", "contended", "expired", "lost", "outage", "released", "requeued", "skipped"]
+
+logger = logging.getLogger("celery_locks.signals")
+Happened = TypeVar("Happened", bound=events.Event)
+
+
+class Signal(Generic[Happened]):
+    """A list of receivers. An empty one is false, so that an event nobody wants is never made."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._receivers: tuple[Callable[[Happened], object], ...] = ()
+
+    def connect(self, receiver: Callable[[Happened], object]) -> Callable[[Happened], object]:
+        """Call `receiver` with every event from now on; usable as a decorator. Connecting twice calls once."""
+        if receiver not in self._receivers:
+            self._receivers = (*self._receivers, receiver)
+        return receiver
+
+    def disconnect(self, receiver: Callable[[Happened], object]) -> None:
+        """Call it no more; nothing happens if it was not connected."""
+        self._receivers = tuple(each for each in self._receivers if each != receiver)
+
+    def send(self, event: Happened) -> None:
+        """Hand the event to every receiver, in the order they came."""
+        for receiver in self._receivers:
+            try:
+                receiver(event)
+            except Exception:
+                logger.exception("a receiver of the signal %r failed on %r: %r", self.name, event, receiver)
+
+    def __bool__(self) -> bool:
+        return bool(self._receivers)
+
+    def __repr__(self) -> str:
+        return f"<Signal {self.name}: {len(self._receivers)} receivers>"
+
+
+acquired: Signal[events.Acquired] = Signal("acquired")
+contended: Signal[events.Contended] = Signal("contended")
+requeued: Signal[events.Requeued] = Signal("requeued")
+skipped: Signal[events.Skipped] = Signal("skipped")
+released: Signal[events.Released] = Signal("released")
+expired: Signal[events.Expired] = Signal("expired")
+lost: Signal[events.Lost] = Signal("lost")
+outage: Signal[events.Outage] = Signal("outage")

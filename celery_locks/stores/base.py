@@ -1,0 +1,80 @@
+"""The contract of a store: three verbs, and capabilities it declares by what it implements."""
+
+from __future__ import annotations
+
+import abc
+import time
+from typing import TYPE_CHECKING, ClassVar
+
+from celery_locks.errors import LockConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from celery_locks.lease import Busy, Claim, Holding, Lease, Verdict
+
+DEFAULT_PREFIX = "lock:"
+
+
+class Store(abc.ABC):
+    """Where locks are kept. One object serves all threads of a process, and still works in a process forked later.
+
+    Contention is an answer, an outage is an error: every verb raises `StoreUnavailable` when the store cannot say.
+    A verb may be repeated with the same arguments after its answer was lost, and means the same.
+    """
+
+    #: The lock lives in a connection or an open file: it has no ttl, ends with its process, and cannot be handed on.
+    in_connection: ClassVar[bool] = False
+
+    def __init__(self, *, prefix: str = DEFAULT_PREFIX, clock: Callable[[], float] = time.monotonic) -> None:
+        self.prefix = prefix
+        self.clock = clock
+
+    @abc.abstractmethod
+    def acquire(self, claim: Claim) -> Lease | Busy:
+        """Take the claim's key for its ttl, or say who has it.
+
+        An owner that asks again gets the same lease with the same fence, and a full ttl. The lease's deadline is
+        counted from before the request left.
+        """
+
+    @abc.abstractmethod
+    def renew(self, leases: Sequence[Lease]) -> list[Verdict]:
+        """Give each lease its full ttl again, in one round trip, and say which were no longer ours.
+
+        A lease that expired is never renewed, also when nobody took its key since. Deadlines are the caller's to note.
+        """
+
+    @abc.abstractmethod
+    def release(self, claim: Claim) -> bool:
+        """Give the key back if this claim's owner holds it. False, and nothing changed, when it does not.
+
+        Where answers can be lost, it says True again when repeated, and an owner that has released gets nothing
+        more: an acquire of its own that arrives late is refused.
+        """
+
+    def close(self) -> None:
+        """Give back connections and files. Leases are not released."""
+
+
+class Inspects(abc.ABC):
+    """A store that can show what it holds."""
+
+    @abc.abstractmethod
+    def inspect(self, key: str) -> Holding | None:
+        """Who has the key now, or None."""
+
+    @abc.abstractmethod
+    def list(self, pattern: str = "*") -> Iterator[Holding]:
+        """The keys taken now whose name matches the glob, a page at a time; no promise of one moment for all."""
+
+    @abc.abstractmethod
+    def force_release(self, key: str) -> bool:
+        """Free the key whoever has it; False when it was free. The holder learns of it at its next beat."""
+
+
+def require_name(key: str) -> str:
+    """Refuse a key that no store could keep."""
+    if not isinstance(key, str) or not key:
+        raise LockConfigError(f"a lock's key must be a text of at least one character, not {key!r}")
+    return key

@@ -1,0 +1,82 @@
+"""The Celery face: a task whose jobs lock a key made from their own arguments."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from celery import Task, states
+from celery.exceptions import TaskRevokedError
+from celery.result import EagerResult
+
+from celery_locks.errors import LockError
+from celery_locks.execution import Execution, Skipped
+from celery_locks.keys import KeySource
+from celery_locks.lease import Lease
+from celery_locks.options import Countdown, OnLost, OnOutage, Options
+from celery_locks.plan import Plan, declared
+from celery_locks.policies import Policy
+
+
+class LockedTask(Task):  # type: ignore[misc]
+    """A task whose jobs hold a lock on a key while they run.
+
+        @app.task(base=LockedTask, lock_key="wallet:{user_id}", lock_ttl=10)
+        def withdraw(user_id, amount): ...
+
+    A job that finds its key taken goes back to its queue, unless its options say otherwise. Called directly, it takes
+    the lock and raises `LockTimeout` when the key is taken. Options may also come from `task_annotations`, and
+    their defaults from settings of the same names.
+    """
+
+    abstract = True
+    Request = "celery_locks.worker:LockedRequest"
+
+    lock_key: ClassVar[KeySource] = Options.key
+    lock_ttl: ClassVar[float] = Options.ttl
+    lock_heartbeat: ClassVar[bool] = Options.heartbeat
+    lock_wait: ClassVar[float] = Options.wait
+    lock_on_contention: ClassVar[Policy] = Options.on_contention
+    lock_countdown: ClassVar[Countdown] = Options.countdown
+    lock_max_requeues: ClassVar[int | None] = Options.max_requeues
+    lock_max_wait: ClassVar[float | None] = Options.max_wait
+    lock_on_lost: ClassVar[OnLost] = Options.on_lost
+    lock_on_outage: ClassVar[OnOutage] = Options.on_outage
+    lock_store: ClassVar[str | None] = Options.store
+
+    _declares_lock_options = True
+    _plan: ClassVar[Plan | None] = None
+
+    @classmethod
+    def on_bound(cls, app: Any) -> None:
+        """Check the declaration: a mistake in it is found before there is a job."""
+        super().on_bound(app)
+        cls._plan = None if _is_celerys_own(cls) else Plan.of(cls, app)
+
+    @property
+    def lease(self) -> Lease:
+        """The lease of the job that runs now. Raises `LockError` outside a job."""
+        lease = vars(self.request).get("lock_lease")
+        if isinstance(lease, Lease):
+            return lease
+        raise LockError(f"task {self.name} holds no lease here: self.lease works inside a running job")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the job under its lock."""
+        body = super().__call__
+        if _is_celerys_own(type(self)):
+            return body(*args, **kwargs)
+        # A task whose declaration was refused has no plan, and says so again instead of running unlocked.
+        plan = self._plan or Plan.of(type(self), self.app)
+        return Execution(self, plan, args, kwargs).run(lambda: body(*args, **kwargs))
+
+    def apply(self, *args: Any, **kwargs: Any) -> EagerResult:
+        """Run a job here and now, as `task_always_eager` does. There is no queue to go back to: it may time out."""
+        result = super().apply(*args, **kwargs)
+        if isinstance(result.result, Skipped):
+            return EagerResult(result.id, TaskRevokedError(str(result.result)), states.REVOKED, name=self.name)
+        return result
+
+
+def _is_celerys_own(cls: type[LockedTask]) -> bool:
+    """Celery's built-in tasks become locked ones when an app is made with `task_cls=LockedTask`: leave them alone."""
+    return cls.name.startswith("celery.") and not declared(cls)

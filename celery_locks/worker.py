@@ -1,0 +1,21 @@
+"""The worker's parts: what happens in the worker's main process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from billiard.process import current_process
+from celery.worker.request import Request
+
+
+class LockedRequest(Request):
+    """A job's message, which also tells the job how it was serialized, so that a re-queue is sent the same way."""
+
+    def __init__(self, message: Any, **options: Any) -> None:
+        super().__init__(message, **options)
+        self._request_dict["lock_content_type"] = message.content_type
+
+
+def in_pool_process() -> bool:
+    """Whether this process is a child of a worker's prefork pool, and may be ended without ending the worker."""
+    return bool(getattr(current_process(), "_daemonic", False))
