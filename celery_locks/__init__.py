@@ -1,7 +1,6 @@
 """Locks for Celery jobs, on keys made from their own arguments.
 
-    @app.task(base=LockedTask, lock_key="wallet:{user_id}")
-    def withdraw(user_id, amount): ...
+`@app.task(base=LockedTask, lock_key="wallet:{user_id}")` makes two jobs of one user wait for each other.
 """
 
 from __future__ import annotations
@@ -40,13 +39,12 @@ log.install()
 
 
 def __getattr__(name: str) -> object:
-    # Plain code that only wants Locks does not pay for importing Celery, nor for looking up a version.
     if name == "LockedTask":
-        from celery_locks.task import LockedTask
+        from celery_locks.task import LockedTask  # noqa: PLC0415 - plain code that only wants Locks does not need Celery
 
         return LockedTask
     if name == "__version__":
-        from importlib.metadata import version
+        from importlib.metadata import version  # noqa: PLC0415 - read only when asked for
 
         return version("celery-locks")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

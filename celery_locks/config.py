@@ -19,7 +19,7 @@ Settings = Mapping[str, Any]
 
 #: Options that are a task's own and have no default setting.
 _NO_DEFAULT = {"lock_key", "lock_store"}
-_REDIS_TRANSPORTS = ("redis", "rediss", "valkey", "valkeys", "sentinel", "redis+socket", "valkey+socket", "redis+socketv2")
+_REDIS_TRANSPORTS = {"redis", "rediss", "valkey", "valkeys", "sentinel", "redis+socket", "valkey+socket"}
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False, "none": None, "null": None}
 
 
@@ -75,7 +75,8 @@ def _from_broker(conf: Settings, prefix: str) -> StoreSettings | None:
         ),
     ):
         if isinstance(url, str) and url.partition("://")[0].lower() in _REDIS_TRANSPORTS:
-            return StoreSettings(_as_store_url(url, transport or {}), prefix, dict(tls) if isinstance(tls, Mapping) else {})
+            options = dict(tls) if isinstance(tls, Mapping) else {}
+            return StoreSettings(_as_store_url(url, transport or {}), prefix, options)
     return None
 
 
@@ -85,7 +86,7 @@ def _as_store_url(url: str, transport: Mapping[str, Any]) -> str:
     scheme, _, rest = first.partition("://")
     if scheme != "sentinel":
         # Several brokers are alternatives of each other: locks must all live in one.
-        return f"{scheme.replace('socketv2', 'socket')}://{rest}"
+        return first
     authority, _, tail = rest.partition("/")
     hosts = [authority, *(other.partition("://")[2].partition("/")[0].rpartition("@")[2] for other in others)]
     master = transport.get("master_name")

@@ -14,6 +14,7 @@ class LockError(Exception):
 
     @property
     def message(self) -> str:
+        """What happened, and what to do."""
         return str(self.args[0])
 
     @property

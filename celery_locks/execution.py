@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from billiard.process import current_process
 from celery import signals as celery_signals
 from celery import states
-from celery.app.task import get_actual_ignore_result
 from celery.exceptions import Ignore, TaskRevokedError
 
 from celery_locks import events, requeue, signals
@@ -14,7 +14,6 @@ from celery_locks.errors import LockTimeout, StoreUnavailable
 from celery_locks.interrupt import Interruption, kill
 from celery_locks.lease import Claim, Lease, carrying, new_owner
 from celery_locks.policies import NOTHING, Contention, Requeue, Skip, after_outage, countdown, decide
-from celery_locks.worker import in_pool_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +25,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Skipped(Ignore):  # type: ignore[misc]  # Celery has no types
+def in_pool_process() -> bool:
+    """Whether this process is a child of a worker's prefork pool, and may be ended without ending the worker."""
+    return bool(getattr(current_process(), "_daemonic", False))
+
+
+class Skipped(Ignore):
     """Ends a job that its policy does not want to run."""
 
 
@@ -38,7 +42,7 @@ class Execution:
         self._plan = plan
         self._options = plan.options
         request = task.request_stack.top
-        # The worker runs a task with its request on top; one called by hand, inside its own body too, has none of its own.
+        # The worker puts a job's request on top before it runs it. A call by hand, also one inside a job, has none.
         traced = request is not None and not request.called_directly and "lock_lease" not in vars(request)
         self._request = request if traced else None
         self._id: str | None = request.id if traced else None
@@ -82,9 +86,7 @@ class Execution:
 
     def _contended(self, contention: Contention) -> Any:
         options = self._options
-        decision = decide(
-            options.on_contention, contention, most=options.max_requeues, longest=options.max_wait
-        )
+        decision = decide(options.on_contention, contention, most=options.max_requeues, longest=options.max_wait)
         match decision:
             case Requeue(delay) if self._queued:
                 raise self._requeued(contention, options.countdown if delay is None else delay)
@@ -105,7 +107,8 @@ class Execution:
 
     def _requeued(self, contention: Contention, asked: float | str) -> Exception:
         delay = countdown(asked, contention)
-        reason = LockTimeout(f"{contention}; tried again in {delay:.1f} s at the latest", contention.key, contention.holder)
+        text = f"{contention}; tried again in {delay:.1f} s at the latest"
+        reason = LockTimeout(text, contention.key, contention.holder)
         exception = requeue.again(self._task, delay, reason, counted=True)
         signals.requeued.send(self._event(events.Requeued, contention, delay, contention.requeues + 1))
         return exception
@@ -126,7 +129,7 @@ class Execution:
             request.id,
             error,
             request=request,
-            store_result=not get_actual_ignore_result(self._task, request),
+            store_result=not requeue.ignores_result(self._task, request),
             call_errbacks=False,
             state=states.REVOKED,
         )

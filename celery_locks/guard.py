@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from typing import TYPE_CHECKING, TypeVar, Union
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from celery_locks import events, signals
 from celery_locks.errors import StoreUnavailable
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger("celery_locks.guard")
 
 T = TypeVar("T")
+B = TypeVar("B")
 
 #: Why there is no lease: the key is taken, or the store cannot say.
-Refusal = Union[Busy, StoreUnavailable]
+Refusal: TypeAlias = "Busy | StoreUnavailable"
 
 
 class Guard:
@@ -42,17 +43,17 @@ class Guard:
         self._sleep = sleep
         self._keeper = keeper or Keeper(store, clock)
 
-    def run(
+    def run(  # noqa: PLR0913 - a call that says how, by name
         self,
         claim: Claim,
         job: Callable[[Lease], T],
-        otherwise: Callable[[Refusal], T],
+        otherwise: Callable[[Refusal], B],
         *,
         wait: float = 0.0,
         beat: float | None = None,
         on_lost: Callable[[Lease], None] | None = None,
         strict: bool = True,
-    ) -> T:
+    ) -> T | B:
         """Do the work under the claim's key; what the store answered instead of a lease goes to `otherwise`.
 
         `strict`: raise `LockLost` when the work is done but its lease was lost on the way.

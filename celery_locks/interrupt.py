@@ -33,11 +33,10 @@ class Interruption:
         self._lease: Lease | None = None
         self._main = threading.current_thread() is threading.main_thread()
 
-    def __enter__(self) -> Interruption:
+    def __enter__(self) -> None:
         if self._main:
             _listen()
             _running.append(self)
-        return self
 
     def __exit__(self, *_: object) -> None:
         if self._main:

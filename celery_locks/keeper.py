@@ -70,6 +70,9 @@ class Keeper:
     def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
         self._clock = clock
+        self._watched: dict[str, _Watched] = {}
+        self._thread: threading.Thread | None = None
+        self._wakes_at = 0.0
         self._start_afresh()
 
     def watch(self, lease: Lease, interval: float, on_lost: Callable[[Lease], None] | None = None) -> None:
@@ -103,9 +106,8 @@ class Keeper:
         # A forked child has neither the parent's thread nor its leases, and a copy of its mutex in any state.
         self._pid = os.getpid()
         self._changed = threading.Condition()
-        self._watched: dict[str, _Watched] = {}
-        self._thread: threading.Thread | None = None
-        self._wakes_at = 0.0
+        self._watched.clear()
+        self._thread = None
 
     def _keep(self) -> None:
         while True:

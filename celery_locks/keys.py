@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import datetime
+import _string  # type: ignore[import-not-found]  # the parser of fields that string.Formatter itself uses
+import datetime as dt
 import decimal
 import difflib
 import enum
@@ -11,12 +12,15 @@ import inspect
 import json
 import string
 import uuid
-from collections.abc import Callable, Mapping
-from typing import Any, Union
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from celery_locks.errors import LockConfigError
 
-KeySource = Union[str, Callable[..., str]]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+KeySource: TypeAlias = "str | Callable[..., str]"
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _SCALARS = (str, int, float, bool, type(None))
@@ -66,20 +70,23 @@ class KeyMaker:
 
     def __init__(self, task: str, source: KeySource, arguments: Arguments) -> None:
         self._task = task
+        self._where = f"task {task}"
         self._arguments = arguments
-        if callable(source):
-            self._make = self._by_callable(source)
-        elif isinstance(source, str) and source:
-            self._make = self._by_template(source)
-        else:
-            raise LockConfigError(f"{task}: {_refusal(source)}")
+        self._make = self._maker(source)
 
     def __call__(self, args: tuple[Any, ...] | list[Any], kwargs: Mapping[str, Any]) -> str:
         """The key of the job with these arguments."""
-        key = self._make(self._arguments.bind(args, kwargs))
+        key: object = self._make(self._arguments.bind(args, kwargs))
         if not isinstance(key, str) or not key:
-            raise LockConfigError(f"{self._task}: lock_key gave {key!r}; a key is a text of at least one character")
+            raise LockConfigError(f"{self._where}: lock_key gave {key!r}; a key is a text of at least one character")
         return key
+
+    def _maker(self, source: object) -> Callable[[dict[str, Any]], str]:
+        if callable(source):
+            return self._by_callable(source)
+        if isinstance(source, str) and source:
+            return self._by_template(source)
+        raise LockConfigError(f"{self._where}: {_refusal(source)}")
 
     def _by_callable(self, source: Callable[..., str]) -> Callable[[dict[str, Any]], str]:
         self._check_callable(source)
@@ -89,7 +96,7 @@ class KeyMaker:
         try:
             return source(**bound)
         except Exception as error:
-            raise LockConfigError(f"{self._task}: the lock_key callable failed on {bound!r}: {error!r}") from error
+            raise LockConfigError(f"{self._where}: the lock_key callable failed on {bound!r}: {error!r}") from error
 
     def _check_callable(self, source: Callable[..., str]) -> None:
         try:
@@ -101,7 +108,7 @@ class KeyMaker:
         except TypeError as error:
             if not self._arguments.any_keyword:
                 raise LockConfigError(
-                    f"{self._task}: the lock_key callable is given the task's arguments by name"
+                    f"{self._where}: the lock_key callable is given the task's arguments by name"
                     f" ({', '.join(self._arguments.names)}) and does not take them: {error};"
                     " add **_ for those it does not need"
                 ) from None
@@ -123,7 +130,7 @@ class KeyMaker:
             return set(_field_names(source))
         except ValueError as error:
             raise LockConfigError(
-                f"{self._task}: lock_key {source!r} is not a template ({error}); write it as 'wallet:{{user_id}}',"
+                f"{self._where}: lock_key {source!r} is not a template ({error}); write it as 'wallet:{{user_id}}',"
                 " and a brace of its own as {{ or }}"
             ) from None
 
@@ -134,13 +141,15 @@ class KeyMaker:
             close = difflib.get_close_matches(field, self._arguments.names, n=1, cutoff=0.4)
             takes = ", ".join(self._arguments.names) or "no arguments"
             hint = f"did you mean {{{close[0]}}}?" if close else f"it takes {takes}"
-            raise LockConfigError(f"{self._task}: lock_key {source!r} names {{{field}}}, which the task does not take: {hint}")
+            raise LockConfigError(
+                f"{self._where}: lock_key {source!r} names {{{field}}}, which the task does not take: {hint}"
+            )
 
     def _check_own_field(self, source: str, field: str) -> None:
         kinds = {each.name: each.kind for each in self._arguments.signature.parameters.values()}
         if kinds.get(field) not in (None, inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
             raise LockConfigError(
-                f"{self._task}: {{{field}}} in lock_key {source!r} could be the argument of that name or the"
+                f"{self._where}: {{{field}}} in lock_key {source!r} could be the argument of that name or the"
                 f" {'task name' if field == 'task' else 'digest of all arguments'}: use a callable instead"
             )
 
@@ -149,7 +158,7 @@ class KeyMaker:
             return _formatter.vformat(source, (), values)
         except Exception as error:
             raise LockConfigError(
-                f"{self._task}: lock_key {source!r} cannot be filled in from this job's arguments: {error!r}"
+                f"{self._where}: lock_key {source!r} cannot be filled in from this job's arguments: {error!r}"
             ) from error
 
 
@@ -189,10 +198,10 @@ def _tagged(value: Any) -> Any:
 
 
 _TEXTS: dict[type, Callable[[Any], str]] = {
-    datetime.datetime: datetime.datetime.isoformat,
-    datetime.date: datetime.date.isoformat,
-    datetime.time: datetime.time.isoformat,
-    datetime.timedelta: lambda span: repr(span.total_seconds()),
+    dt.datetime: dt.datetime.isoformat,
+    dt.date: dt.date.isoformat,
+    dt.time: dt.time.isoformat,
+    dt.timedelta: lambda span: repr(span.total_seconds()),
     decimal.Decimal: str,
     uuid.UUID: str,
     bytes: bytes.hex,
@@ -215,8 +224,6 @@ def _attribute(owner: Any, name: str) -> Any:
 
 
 def _split(field_name: str) -> tuple[str, list[tuple[bool, Any]]]:
-    import _string  # the standard library's own parser of fields, as string.Formatter uses it
-
     first, rest = _string.formatter_field_name_split(field_name)
     return str(first), list(rest)
 

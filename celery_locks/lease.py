@@ -76,10 +76,12 @@ class Lease:
 
     @property
     def key(self) -> str:
+        """The key it is held on."""
         return self.claim.key
 
     @property
     def owner(self) -> str:
+        """The execution that holds it."""
         return self.claim.owner
 
     @property

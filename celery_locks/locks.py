@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from celery_locks import config, options
 from celery_locks.errors import LockConfigError, LockNotOwned, LockTimeout, StoreUnavailable
-from celery_locks.guard import Guard, Refusal
+from celery_locks.guard import Guard
 from celery_locks.lease import Busy, Claim, Lease, new_owner
 from celery_locks.stores import DEFAULT_PREFIX, Inspects, Store, open_store
 from celery_locks.stores.base import require_name
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from celery_locks.guard import Refusal
     from celery_locks.lease import Holding
 
 T = TypeVar("T")
@@ -52,7 +53,7 @@ class Locks:
         """A lock on a key, not yet taken. It ends after `ttl` seconds unless renewed; `heartbeat` renews it."""
         return Lock(self, key, ttl=ttl, heartbeat=heartbeat)
 
-    def run(
+    def run(  # noqa: PLR0913 - a call that says how, by name
         self,
         key: str,
         job: Callable[[], T],
@@ -98,7 +99,9 @@ class Locks:
     def restore(self, key: str, owner: str) -> Lock:
         """Take up a lock acquired elsewhere, by its owner's name. Raises `LockNotOwned` when that owner has it not."""
         if self.store.in_connection:
-            raise LockConfigError(f"{key!r}: a lock of this store lives in its connection and cannot be taken up elsewhere")
+            raise LockConfigError(
+                f"{key!r}: a lock of this store lives in its connection: it cannot be taken up elsewhere"
+            )
         before = self.store.clock()
         holding = self.holder(key)
         if holding is None or holding.owner != owner:
@@ -240,7 +243,7 @@ _of_app: weakref.WeakKeyDictionary[Any, dict[str | None, Locks]] = weakref.WeakK
 def _one_key(key: object) -> str:
     if isinstance(key, (list, tuple)):
         raise LockConfigError(f"several keys in one lock, {key!r}, are not supported in this version: lock one key")
-    return require_name(key)  # type: ignore[arg-type]  # it checks
+    return require_name(key)
 
 
 def _wait(blocking: bool, timeout: float | None, key: str) -> float | None:  # noqa: FBT001 - as threading.Lock

@@ -5,17 +5,21 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Union
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from celery_locks.errors import LockConfigError
-from celery_locks.keys import KeySource
-from celery_locks.policies import NAMED, Fail, Policy, Requeue, Skip
+from celery_locks.policies import NAMED, Fail, Requeue, Skip
 
-OnLost = Literal["raise", "kill", "flag"]
-OnOutage = Literal["requeue", "fail", "run"]
-Countdown = Union[float, Literal["auto"]]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from celery_locks.keys import KeySource
+    from celery_locks.policies import Policy
+
+OnLost: TypeAlias = Literal["raise", "kill", "flag"]
+OnOutage: TypeAlias = Literal["requeue", "fail", "run"]
+Countdown: TypeAlias = "float | Literal['auto']"
 
 #: A beat more often than this could not be kept by a thread.
 FASTEST_BEAT = 0.05

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery_locks import config
-from celery_locks.guard import Guard
 from celery_locks.keys import Arguments, KeyMaker
 from celery_locks.locks import Locks
 from celery_locks.options import NAMES, Options
+
+if TYPE_CHECKING:
+    from celery_locks.guard import Guard
 
 #: What marks the class in a task's ancestry that declares the options: whatever comes before it was set by a user.
 ROOT = "_declares_lock_options"

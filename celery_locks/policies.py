@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Literal, Union
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from celery_locks.errors import LockConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 #: Bounds of the "auto" countdown, in seconds.
 SOONEST, LATEST = 1.0, 30.0
@@ -66,8 +68,8 @@ class Fail:
     reason: str | None = None
 
 
-Decision = Union[Requeue, Skip, Fail]
-Policy = Union[Literal["requeue", "skip", "fail"], Skip, Requeue, Fail, Callable[[Contention], Decision]]
+Decision: TypeAlias = "Requeue | Skip | Fail"
+Policy: TypeAlias = "Literal['requeue', 'skip', 'fail'] | Decision | Callable[[Contention], Decision]"
 NAMED: dict[str, Decision] = {"requeue": Requeue(), "skip": Skip(), "fail": Fail()}
 
 
@@ -107,7 +109,7 @@ def _ask(policy: Policy, contention: Contention) -> Decision:
     decision = policy(contention) if callable(policy) else policy
     if not isinstance(decision, (Requeue, Skip, Fail)):
         raise LockConfigError(
-            f"{contention.task}: lock_on_contention returned {decision!r}; return Requeue(delay), Skip(...) or Fail(...)",
+            f"{contention.task}: lock_on_contention gave {decision!r}; return Requeue(delay), Skip(...) or Fail(...)",
             contention.key,
         )
     return decision

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery.exceptions import Reject, Retry
-from kombu.serialization import registry
+from kombu.serialization import registry  # type: ignore[attr-defined]  # its stubs lack it
 
-from celery_locks.errors import LockError
+if TYPE_CHECKING:
+    from celery_locks.errors import LockError
 
 #: Headers that count what has happened to a job since it first met its key taken.
 REQUEUES, SINCE = "lock_requeues", "lock_since"
@@ -25,6 +26,12 @@ def waited(request: Any) -> float:
     """Seconds since this job first met its key taken, by the clocks of the workers it met."""
     since = (request.headers or {}).get(SINCE)
     return 0.0 if since is None else max(0.0, time.time() - float(since))
+
+
+def ignores_result(task: Any, request: Any) -> bool:
+    """Whether this job's result is not to be stored: as it was sent, else as its task says."""
+    sent = vars(request).get("ignore_result")
+    return bool(task.ignore_result if sent is None else sent)
 
 
 def again(task: Any, delay: float, reason: LockError, *, counted: bool) -> Retry:
@@ -45,7 +52,7 @@ def again(task: Any, delay: float, reason: LockError, *, counted: bool) -> Retry
         raise _refused(task, reason, error) from error
     finally:
         task.pop_request()
-    return Retry(exc=reason, when=delay)
+    return Retry(exc=reason, when=delay)  # type: ignore[arg-type]  # a float is what it takes
 
 
 def _headers(request: Any, *, counted: bool) -> dict[str, Any]:
@@ -60,9 +67,11 @@ def _headers(request: Any, *, counted: bool) -> dict[str, Any]:
 def _kept(request: Any) -> dict[str, Any]:
     """What `signature_from_request` leaves out."""
     sent = vars(request)
-    kept = {"serializer": registry.type_to_name.get(sent.get(CONTENT_TYPE)), "compression": sent.get("compression")}
-    if "ignore_result" in sent:
-        kept["ignore_result"] = sent["ignore_result"]
+    kept = {
+        "serializer": registry.type_to_name.get(sent.get(CONTENT_TYPE)),
+        "compression": sent.get("compression"),
+        "ignore_result": sent.get("ignore_result"),
+    }
     return {name: value for name, value in kept.items() if value is not None}
 
 

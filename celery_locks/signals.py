@@ -46,7 +46,7 @@ class Signal(Generic[Happened]):
         for receiver in self._receivers:
             try:
                 receiver(event)
-            except Exception:
+            except Exception:  # noqa: PERF203 - each receiver fails for itself
                 logger.exception("a receiver of the signal %r failed on %r: %r", self.name, event, receiver)
 
     def __bool__(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from celery import Task, states
 from celery.exceptions import TaskRevokedError
@@ -10,14 +10,22 @@ from celery.result import EagerResult
 
 from celery_locks.errors import LockError
 from celery_locks.execution import Execution, Skipped
-from celery_locks.keys import KeySource
 from celery_locks.lease import Lease
-from celery_locks.options import Countdown, OnLost, OnOutage, Options
+from celery_locks.options import Options
 from celery_locks.plan import Plan, declared
-from celery_locks.policies import Policy
+
+if TYPE_CHECKING:
+    from celery_locks.keys import KeySource
+    from celery_locks.options import Countdown, OnLost, OnOutage
+    from celery_locks.policies import Policy
+
+if TYPE_CHECKING:
+    _Task = Task[..., Any]
+else:
+    _Task = Task
 
 
-class LockedTask(Task):  # type: ignore[misc]
+class LockedTask(_Task):
     """A task whose jobs hold a lock on a key while they run.
 
         @app.task(base=LockedTask, lock_key="wallet:{user_id}", lock_ttl=10)
@@ -69,7 +77,7 @@ class LockedTask(Task):  # type: ignore[misc]
         plan = self._plan or Plan.of(type(self), self.app)
         return Execution(self, plan, args, kwargs).run(lambda: body(*args, **kwargs))
 
-    def apply(self, *args: Any, **kwargs: Any) -> EagerResult:
+    def apply(self, *args: Any, **kwargs: Any) -> EagerResult[Any]:
         """Run a job here and now, as `task_always_eager` does. There is no queue to go back to: it may time out."""
         result = super().apply(*args, **kwargs)
         if isinstance(result.result, Skipped):

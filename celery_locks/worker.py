@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from billiard.process import current_process
 from celery.worker.request import Request
 
 
@@ -13,9 +12,4 @@ class LockedRequest(Request):
 
     def __init__(self, message: Any, **options: Any) -> None:
         super().__init__(message, **options)
-        self._request_dict["lock_content_type"] = message.content_type
-
-
-def in_pool_process() -> bool:
-    """Whether this process is a child of a worker's prefork pool, and may be ended without ending the worker."""
-    return bool(getattr(current_process(), "_daemonic", False))
+        self.request_dict["lock_content_type"] = message.content_type

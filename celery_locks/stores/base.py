@@ -53,7 +53,7 @@ class Store(abc.ABC):
         more: an acquire of its own that arrives late is refused.
         """
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - a store without connections has nothing to give back
         """Give back connections and files. Leases are not released."""
 
 
@@ -73,7 +73,7 @@ class Inspects(abc.ABC):
         """Free the key whoever has it; False when it was free. The holder learns of it at its next beat."""
 
 
-def require_name(key: str) -> str:
+def require_name(key: object) -> str:
     """Refuse a key that no store could keep."""
     if not isinstance(key, str) or not key:
         raise LockConfigError(f"a lock's key must be a text of at least one character, not {key!r}")

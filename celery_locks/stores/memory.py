@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from celery_locks.errors import LockConfigError
-from celery_locks.lease import Busy, Claim, Holding, Lease, Verdict
+from celery_locks.lease import Busy, Holding, Lease, Verdict
 from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, Store, require_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from celery_locks.lease import Claim
 
 
 _spaces: weakref.WeakSet[_Space] = weakref.WeakSet()
