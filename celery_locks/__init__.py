@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from celery_locks.errors import LockConfigError, LockError, LockLost, LockNotOwned, LockTimeout, StoreUnavailable
 from celery_locks.instrumentation import log
 from celery_locks.lease import Holding, Lease, current_lease
-from celery_locks.locks import Lock, Locks
+from celery_locks.lock import Lock
+from celery_locks.locks import Locks
 from celery_locks.policies import Contention, Fail, Requeue, Skip
 
 if TYPE_CHECKING:

@@ -1,0 +1,176 @@
+"""A lock on one key, used like `threading.Lock`."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import TYPE_CHECKING
+
+from celery_locks import options
+from celery_locks.errors import LockConfigError, LockError, LockNotOwned, LockTimeout
+from celery_locks.lease import Busy, Claim, Lease, new_owner
+from celery_locks.stores import Inspects
+from celery_locks.stores.base import require_name
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from celery_locks.guard import Guard
+    from celery_locks.lease import Holding
+
+
+class Lock:
+    """A lock on one key, used like `threading.Lock`. Not re-entrant: its own holder waits like everybody else."""
+
+    def __init__(self, guard: Guard, key: str, *, ttl: float = 30.0, heartbeat: bool = False) -> None:
+        where = f"lock {key!r}"
+        self.key = _one_key(key)
+        self.ttl = options.ttl("ttl", ttl, where)
+        self.beat = options.beat_interval(self.ttl, heartbeat=heartbeat, where=where)
+        self._guard = guard
+        self._lease: Lease | None = None
+        self._entered = threading.local()
+
+    def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:  # noqa: FBT001, FBT002 - as threading.Lock
+        """Take the key and say whether we have it. Blocks for ever, or at most `timeout` seconds."""
+        outcome = self._acquire(_wait(blocking, timeout, self.key))
+        return isinstance(outcome, Lease)
+
+    def release(self) -> None:
+        """Give the key back. Raises `LockNotOwned`, and changes nothing, when it is not ours."""
+        lease = self._lease
+        if lease is None:
+            raise not_owned(self.key, None, "released")
+        if not self._guard.leave(lease):
+            self._drop(lease)
+            raise not_owned(self.key, self._seen(), "released")
+        self._drop(lease)
+
+    def locked(self) -> bool:
+        """Whether anybody has the key now."""
+        return self._holder() is not None
+
+    def owned(self) -> bool:
+        """Whether this lock has the key now, as far as the store knows."""
+        lease = self._lease
+        if lease is None or not lease.held():
+            return False
+        holding = self._holder()
+        return holding is not None and holding.owner == lease.owner
+
+    def renew(self, ttl: float | None = None) -> None:
+        """Extend the lease, to `ttl` seconds from now if given. Raises `LockLost` when it is no longer ours."""
+        lease = self._lease
+        if lease is None:
+            raise not_owned(self.key, None, "renewed")
+        lease.renew(None if ttl is None else options.ttl("ttl", ttl, f"lock {self.key!r}"))
+
+    @property
+    def lease(self) -> Lease | None:
+        """The lease this lock holds or has lost; None when it was not acquired or is released."""
+        return self._lease
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds the lease lasts without renewal; 0.0 when not held; None where locks have no ttl."""
+        return self._lease.remaining if self._lease else 0.0
+
+    @property
+    def owner(self) -> str | None:
+        """The name under which this lock holds its key: what `Locks.restore` takes."""
+        return self._lease.owner if self._lease else None
+
+    @property
+    def fence(self) -> int | None:
+        """The number that orders this holder among all holders of the key."""
+        return self._lease.fence if self._lease else None
+
+    def claim(self, owner: str | None = None) -> Claim:
+        """What is asked of the store: a new owner each time it is asked."""
+        return Claim(self.key, owner or new_owner(), self.ttl)
+
+    def adopt(self, lease: Lease) -> None:
+        """Take up a lease that exists already."""
+        lease.renewer = self._guard.renew
+        lease.since = self._guard.store.clock()
+        self._lease = lease
+
+    def __enter__(self) -> Lease:
+        lease = self._acquire(None)
+        if isinstance(lease, Busy):
+            raise timeout(self.key, lease, 0.0)
+        self._entered.__dict__.setdefault("leases", []).append(lease)
+        return lease
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        lease: Lease = self._entered.leases.pop()
+        ours = self._guard.ended(lease)
+        self._drop(lease)
+        if not ours and error is None:
+            raise lease.loss()
+
+    def _acquire(self, wait: float | None) -> Lease | Busy:
+        claim = self.claim()
+        try:
+            outcome = self._guard.enter(claim, wait=wait, beat=self.beat)
+            if isinstance(outcome, Lease):
+                self._lease = outcome
+        except BaseException as error:
+            self._guard.interrupted(claim, error)
+            raise
+        return outcome
+
+    def _drop(self, lease: Lease) -> None:
+        if self._lease is lease:
+            self._lease = None
+
+    def _holder(self) -> Holding | None:
+        return inspects(self._guard.store).inspect(self.key)
+
+    def _seen(self) -> Holding | None:
+        with contextlib.suppress(LockError):
+            return self._holder()
+        return None
+
+    def __repr__(self) -> str:
+        return f"<Lock {self.key!r}: {self._lease or 'not held'}>"
+
+
+def _one_key(key: object) -> str:
+    if isinstance(key, (list, tuple)):
+        raise LockConfigError(f"several keys in one lock, {key!r}, are not supported in this version: lock one key")
+    return require_name(key)
+
+
+def _wait(blocking: bool, timeout: float | None, key: str) -> float | None:  # noqa: FBT001 - as threading.Lock
+    if not blocking:
+        if timeout is not None:
+            raise LockConfigError(f"lock {key!r}: a timeout makes no sense with blocking=False; leave one out")
+        return 0.0
+    return None if timeout is None else options.seconds("timeout", timeout, f"lock {key!r}")
+
+
+def timeout(key: str, busy: Busy, waited: float) -> LockTimeout:
+    """The error for a key that stayed taken."""
+    by = f"held by {busy.holder}" if busy.holder else "taken"
+    after = f" after {waited:g} s" if waited else ""
+    return LockTimeout(f"{key!r} is {by}{after}: try later, or wait longer", key, busy.holder)
+
+
+def not_owned(key: str, holding: Holding | None, verb: str) -> LockNotOwned:
+    """The error for a key that somebody else has, or nobody."""
+    who = f"{holding.owner} has it" if holding else "this lock does not hold it"
+    return LockNotOwned(
+        f"{key!r} cannot be {verb}: {who}; if it was ours its lease ran out: use a longer ttl or heartbeat=True",
+        key,
+        holding.owner if holding else None,
+    )
+
+
+def inspects(store: object) -> Inspects:
+    """The store, if it can show what it holds."""
+    if isinstance(store, Inspects):
+        return store
+    raise LockConfigError(f"{type(store).__name__} cannot show or force what it holds")
