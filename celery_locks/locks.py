@@ -46,10 +46,15 @@ class Locks:
         """The locks of a Celery app's store, or of another one it names in `lock_stores`; made once an app."""
         known = _of_app.setdefault(app, {})
         if alias not in known:
-            url, prefix, settings = config.store_settings(app.conf, alias)
             # Of two threads that come here at once one wins; nothing is connected yet.
-            known.setdefault(alias, cls(url, prefix=prefix, **settings))
+            known.setdefault(alias, cls.opened(app, alias))
         return known[alias]
+
+    @classmethod
+    def opened(cls, app: Any, alias: str | None = None) -> Locks:
+        """New locks of a Celery app's store, not yet connected."""
+        url, prefix, settings = config.store_settings(app.conf, alias)
+        return cls(url, prefix=prefix, **settings)
 
     def lock(self, key: str, *, ttl: float = 30.0, heartbeat: bool = False) -> Lock:
         """A lock on a key, not yet taken. It ends after `ttl` seconds unless renewed; `heartbeat` renews it."""

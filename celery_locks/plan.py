@@ -36,6 +36,9 @@ class Plan:
         settings = config.defaults(app.conf)
         Options.made(settings, where="the settings")
         options = Options.made({**settings, **declared(task)}, where=where)
+        if options.store or config.setting(app.conf, "lock_store"):
+            # A store that is named is checked now; nothing is connected.
+            Locks.opened(app, options.store)
         return cls(options, KeyMaker(name, options.key, _arguments(task)), app, where)
 
     @property

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import IO, TYPE_CHECKING, Any, ClassVar
 
+import click
 from celery import Task, states
 from celery.exceptions import TaskRevokedError
 from celery.result import EagerResult
 
-from celery_locks.errors import LockError
+from celery_locks.errors import LockConfigError, LockError
 from celery_locks.execution import Execution, Skipped
 from celery_locks.lease import Lease
 from celery_locks.options import Options
@@ -58,7 +59,9 @@ class LockedTask(_Task):
     def on_bound(cls, app: Any) -> None:
         """Check the declaration: a mistake in it is found before there is a job."""
         super().on_bound(app)
-        cls._plan = None if _is_celerys_own(cls) else Plan.of(cls, app)
+        cls._plan = None
+        if not _is_celerys_own(cls):
+            cls._plan = _planned(cls, app)
 
     @property
     def lease(self) -> Lease:
@@ -83,6 +86,24 @@ class LockedTask(_Task):
         if isinstance(result.result, Skipped):
             return EagerResult(result.id, TaskRevokedError(str(result.result)), states.REVOKED, name=self.name)
         return result
+
+
+class Refused(LockConfigError, click.ClickException):
+    """A declaration that cannot be. Celery's command line shows it as one line, without a traceback, and stops."""
+
+    def __init__(self, message: str) -> None:
+        Exception.__init__(self, message, None, None)
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print it for the command line."""
+        click.echo(f"Error: {self}", file=file, err=True)
+
+
+def _planned(cls: type[LockedTask], app: Any) -> Plan:
+    try:
+        return Plan.of(cls, app)
+    except LockConfigError as error:
+        raise Refused(error.message) from None
 
 
 def _is_celerys_own(cls: type[LockedTask]) -> bool:
