@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import getpass
 import json
 import os
@@ -19,6 +20,9 @@ Settings = Mapping[str, Any]
 
 #: Options that are a task's own and have no default setting.
 _NO_DEFAULT = {"lock_key", "lock_store"}
+_KNOWN = {*NAMES, "lock_stores", "lock_prefix"} - {"lock_key"}
+#: Settings that a later version knows: to pass over one of them would be to run jobs that should not run.
+_LATER = {"lock_fair", "lock_slots", "lock_shared", "lock_unique", "lock_at_least", "lock_tasks"}
 _REDIS_TRANSPORTS = {"redis", "rediss", "valkey", "valkeys", "sentinel", "redis+socket", "valkey+socket"}
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False, "none": None, "null": None}
 
@@ -38,9 +42,22 @@ def setting(conf: Settings, name: str) -> Any:
 
 
 def defaults(conf: Settings) -> dict[str, Any]:
-    """The option defaults that settings change."""
+    """The option defaults that settings change. A name that is nearly one of them is an error, not a silence."""
+    _check_names(conf)
     found = {name: setting(conf, name) for name in NAMES if name not in _NO_DEFAULT}
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _check_names(conf: Settings) -> None:
+    given = {name for name in conf if isinstance(name, str) and name.startswith(("lock_", "CELERY_LOCK_"))}
+    given |= {name for name in os.environ if name.startswith("CELERY_LOCK_")}
+    for name in sorted(given):
+        plain = name.removeprefix("CELERY_").lower()
+        if plain in _LATER:
+            raise LockConfigError(f"the setting {name} is not supported in this version: remove it")
+        close = difflib.get_close_matches(plain, _KNOWN, n=1, cutoff=0.8)
+        if plain not in _KNOWN and close:
+            raise LockConfigError(f"unknown setting {name}: did you mean {close[0]}?")
 
 
 def store_settings(conf: Settings, alias: str | None = None) -> StoreSettings:

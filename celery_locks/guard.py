@@ -35,12 +35,12 @@ class Guard:
         store: Store,
         *,
         clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] | None = None,
         keeper: Keeper | None = None,
     ) -> None:
         self.store = store
         self._clock = clock
-        self._sleep = sleep
+        self._sleep = sleep or time.sleep
         self._keeper = keeper or Keeper(store, clock)
 
     def run(  # noqa: PLR0913 - a call that says how, by name

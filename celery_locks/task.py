@@ -91,8 +91,8 @@ class LockedTask(_Task):
 class Refused(LockConfigError, click.ClickException):
     """A declaration that cannot be. Celery's command line shows it as one line, without a traceback, and stops."""
 
-    def __init__(self, message: str) -> None:
-        Exception.__init__(self, message, None, None)
+    def __init__(self, message: str, key: str | None = None, holder: str | None = None) -> None:
+        Exception.__init__(self, message, key, holder)
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print it for the command line."""

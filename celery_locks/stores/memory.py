@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from celery_locks.lease import Claim
 
 
+#: Prefix and key, side by side: joined, "a:" with "b:c" and "a:b:" with "c" would be one.
+_Name = tuple[str, str]
+
 _spaces: weakref.WeakSet[_Space] = weakref.WeakSet()
 _named: dict[str, _Space] = {}
 
@@ -50,10 +53,10 @@ class _Space:
 
     def empty(self) -> None:
         self.mutex = threading.Lock()
-        self.taken: dict[str, _Taken] = {}
+        self.taken: dict[_Name, _Taken] = {}
         self.sweep_at = 1024
 
-    def put(self, name: str, taken: _Taken, now: float) -> None:
+    def put(self, name: _Name, taken: _Taken, now: float) -> None:
         """Keep a lock. Those of holders that died unheard are swept out when the room has doubled."""
         self.taken[name] = taken
         if len(self.taken) >= self.sweep_at:
@@ -74,7 +77,7 @@ class MemoryStore(Store, Inspects):
         self._space = space or _Space()
 
     def acquire(self, claim: Claim) -> Lease | Busy:
-        name, now = self.prefix + require_name(claim.key), self.clock()
+        name, now = self._name(require_name(claim.key)), self.clock()
         with self._space.mutex:
             taken = self._alive(name)
             if taken and taken.owner != claim.owner:
@@ -91,7 +94,7 @@ class MemoryStore(Store, Inspects):
             return [self._renew(lease) for lease in leases]
 
     def release(self, claim: Claim) -> bool:
-        name = self.prefix + claim.key
+        name = self._name(claim.key)
         with self._space.mutex:
             taken = self._alive(name)
             if not taken or taken.owner != claim.owner:
@@ -101,23 +104,26 @@ class MemoryStore(Store, Inspects):
 
     def inspect(self, key: str) -> Holding | None:
         with self._space.mutex:
-            taken = self._alive(self.prefix + key)
+            taken = self._alive(self._name(key))
             return self._holding(key, taken) if taken else None
 
     def list(self, pattern: str = "*") -> Iterator[Holding]:
         with self._space.mutex:
-            names = [name.removeprefix(self.prefix) for name in self._space.taken if name.startswith(self.prefix)]
-        for key in sorted(fnmatch.filter(names, pattern)):
+            keys = [key for prefix, key in self._space.taken if prefix == self.prefix]
+        for key in sorted(fnmatch.filter(keys, pattern)):
             if holding := self.inspect(key):
                 yield holding
 
     def force_release(self, key: str) -> bool:
         with self._space.mutex:
-            alive = self._alive(self.prefix + key)
-            self._space.taken.pop(self.prefix + key, None)
+            alive = self._alive(self._name(key))
+            self._space.taken.pop(self._name(key), None)
             return alive is not None
 
-    def _alive(self, name: str) -> _Taken | None:
+    def _name(self, key: str) -> _Name:
+        return self.prefix, key
+
+    def _alive(self, name: _Name) -> _Taken | None:
         taken = self._space.taken.get(name)
         if taken and taken.until <= self.clock():
             del self._space.taken[name]
@@ -125,7 +131,7 @@ class MemoryStore(Store, Inspects):
         return taken
 
     def _renew(self, lease: Lease) -> Verdict:
-        taken = self._alive(self.prefix + lease.key)
+        taken = self._alive(self._name(lease.key))
         if not taken or taken.owner != lease.owner:
             return Verdict.LOST
         taken.until = self.clock() + lease.ttl
