@@ -1,0 +1,72 @@
+# Everything here works on a machine that has only Python, make and git.
+# Another Python: make PYTHON=python3.12 test      More for pytest or the program: make test ARGS="-k wallet"
+
+PYTHON ?= python3
+ARGS ?=
+export PYTHON
+
+DEV := .venv
+OLDEST := .venv-oldest
+DEMO := .venv-demo
+IN_DEV := $(DEV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help test test-unit test-oldest check lint types imports format demo bench lock build clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+test: $(DEV)/.ready ## Run every test; real servers are started, and installed where that is possible
+	@$(IN_DEV)/python -m tests.servers.install
+	@$(IN_DEV)/python -m pytest $(ARGS)
+
+test-unit: $(DEV)/.ready ## Run the unit tests: no server, a few seconds
+	@$(IN_DEV)/python -m pytest tests/unit $(ARGS)
+
+test-oldest: $(OLDEST)/.ready ## Run the store and acceptance tests against the oldest supported Celery and redis-py
+	@$(OLDEST)/bin/python -m tests.servers.install
+	@$(OLDEST)/bin/python -m pytest tests/stores tests/acceptance $(ARGS)
+
+check: lint types imports ## Run lint, types and imports
+
+lint: $(DEV)/.ready ## Check style
+	@$(IN_DEV)/ruff check .
+	@$(IN_DEV)/ruff format --check .
+
+types: $(DEV)/.ready ## Check types
+	@$(IN_DEV)/mypy
+
+imports: $(DEV)/.ready ## Check that imports point down
+	@$(IN_DEV)/lint-imports
+
+format: $(DEV)/.ready ## Format, and mend what can be mended
+	@$(IN_DEV)/ruff check --fix .
+	@$(IN_DEV)/ruff format .
+
+demo: $(DEMO)/.ready ## Run the example project
+	@$(DEMO)/bin/python -m example_project $(ARGS)
+
+bench: $(DEV)/.ready ## Run the benchmarks
+	@$(IN_DEV)/python -m benchmarks $(ARGS)
+
+build: $(DEV)/.ready ## Build the wheel and check what is inside
+	@rm -rf dist
+	@$(IN_DEV)/python -m hatchling build --target wheel
+	@$(IN_DEV)/python .ci/wheel.py dist
+
+lock: $(DEV)/.ready ## Make the lock files again, with the newest of everything
+	@$(IN_DEV)/python -m pip install -qq uv
+	@.ci/lock $(IN_DEV)/uv
+
+clean: ## Remove the virtual environments and everything that was made
+	@rm -rf .venv .venv-oldest .venv-demo dist build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(DEV)/.ready: requirements/dev.txt pyproject.toml
+	@.ci/venv $(DEV) requirements/dev.txt
+
+$(OLDEST)/.ready: requirements/oldest.txt pyproject.toml
+	@.ci/venv $(OLDEST) requirements/oldest.txt
+
+$(DEMO)/.ready: requirements/demo.txt pyproject.toml
+	@.ci/venv $(DEMO) requirements/demo.txt

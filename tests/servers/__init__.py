@@ -1,0 +1,1 @@
+"""Real servers as private processes of the test run."""

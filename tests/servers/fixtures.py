@@ -1,0 +1,151 @@
+"""The servers as fixtures: each started on first use, healed after each test, gone at the end of the session."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import pytest
+
+from tests.servers.missing import in_ci, require, table
+from tests.servers.programs import EPMD, OPENSSL, RABBITMQ, REDIS, VALKEY
+from tests.servers.proxy import Proxy
+from tests.servers.rabbitmq import RabbitServer
+from tests.servers.redis import RedisCluster, RedisServer, SentinelGroup
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+
+
+class _Server(Protocol):
+    def start(self) -> None: ...
+    def heal(self) -> bool: ...
+    def close(self) -> None: ...
+
+
+S = TypeVar("S", bound=_Server)
+_running: list[_Server] = []
+
+
+def _running_for_the_session(server: S) -> Iterator[S]:
+    try:
+        server.start()
+        _running.append(server)
+        yield server
+    finally:
+        with contextlib.suppress(ValueError):
+            _running.remove(server)
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """One Redis."""
+    require(REDIS)
+    yield from _running_for_the_session(RedisServer())
+
+
+@pytest.fixture(scope="session")
+def valkey_server() -> Iterator[RedisServer]:
+    """One Valkey."""
+    require(VALKEY)
+    yield from _running_for_the_session(RedisServer(VALKEY))
+
+
+@pytest.fixture(scope="session")
+def redis_tls_server() -> Iterator[RedisServer]:
+    """One Redis that speaks TLS only, with a certificate of its own."""
+    require(REDIS, OPENSSL)
+    yield from _running_for_the_session(RedisServer(tls=True))
+
+
+@pytest.fixture(scope="session")
+def sentinel_group() -> Iterator[SentinelGroup]:
+    """A master, a replica, three sentinels."""
+    require(REDIS)
+    yield from _running_for_the_session(SentinelGroup())
+
+
+@pytest.fixture(scope="session")
+def redis_cluster() -> Iterator[RedisCluster]:
+    """Three masters that share the slots."""
+    require(REDIS)
+    yield from _running_for_the_session(RedisCluster())
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_server() -> Iterator[RabbitServer]:
+    """One RabbitMQ."""
+    require(RABBITMQ, EPMD)
+    yield from _running_for_the_session(RabbitServer())
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """An empty Redis."""
+    redis_server.flush()
+    return redis_server.url
+
+
+@pytest.fixture
+def valkey_url(valkey_server: RedisServer) -> str:
+    """An empty Valkey."""
+    valkey_server.flush()
+    return valkey_server.url
+
+
+@pytest.fixture
+def rabbitmq_url(rabbitmq_server: RabbitServer) -> Iterator[str]:
+    """A virtual host of its own."""
+    with rabbitmq_server.vhost() as url:
+        yield url
+
+
+@pytest.fixture
+def proxy() -> Iterator[Callable[[str], Proxy]]:
+    """Puts a proxy in front of the server of each URL it is given. The client then uses the proxy's `url`."""
+    with contextlib.ExitStack() as proxies:
+        yield lambda url: proxies.enter_context(Proxy(url))
+
+
+@pytest.fixture(autouse=True)
+def _healed_servers() -> Iterator[None]:
+    """A test that kills or pauses a server need not mend it."""
+    yield
+    for server in _running:
+        server.heal()
+
+
+R = TypeVar("R", pytest.TestReport, pytest.CollectReport)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """In CI no test is skipped: a skip is a failure that gives its reason."""
+    return _unskipped((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Nor is a whole module."""
+    return _unskipped((yield))
+
+
+def _unskipped(report: R) -> R:
+    if in_ci() and report.skipped and not hasattr(report, "wasxfail"):
+        report.longrepr = f"skipped, which CI does not allow: {_reason(report)}"
+        report.outcome = "failed"
+    return report
+
+
+def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
+    return report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Close with the servers that were missing."""
+    lines = list(table([_reason(report) for report in terminalreporter.stats.get("skipped", [])]))
+    if lines:
+        terminalreporter.section("missing servers")
+        for line in lines:
+            terminalreporter.write_line(line)
