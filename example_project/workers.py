@@ -1,0 +1,122 @@
+"""Real `celery worker` processes: started, waited for, killed, stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .interrupts import undisturbed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from typing_extensions import Self
+
+COMMAND = (sys.executable, "-m", "celery", "-A", "example_project.app", "worker", "--pool=prefork", "--loglevel=INFO")
+QUICK_START = ("--without-gossip", "--without-mingle", "--without-heartbeat")
+
+
+class StuckError(Exception):
+    """What was waited for did not come, or a worker ended by itself."""
+
+
+class Worker:
+    """A `celery worker` with so many pool processes, all of them in a process group of its own."""
+
+    def __init__(self, name: str, processes: int, log: Path, settings: dict[str, str]) -> None:
+        self.name = name
+        self.log = log
+        command = [*COMMAND, *QUICK_START, f"--hostname={name}", f"--concurrency={processes}"]
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(  # noqa: S603 - our own command
+                command,
+                cwd=Path(__file__).parents[1],
+                env=os.environ | settings,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def ready(self) -> bool:
+        """Whether it takes jobs: Celery's log says so."""
+        return f"{self.name} ready." in self.log.read_text(errors="replace")
+
+    def last_lines(self, count: int = 15) -> str:
+        """The end of what it wrote."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-count:])
+
+    def alive(self) -> bool:
+        """Whether its main process runs."""
+        return self._process.poll() is None
+
+    def ask_to_stop(self) -> None:
+        """Begin a warm shutdown: the jobs it runs are finished first."""
+        self._process.terminate()
+
+    def wait(self, seconds: float) -> None:
+        """Wait that long for it to end; then it is killed."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(seconds)
+        self.kill()
+
+    def kill(self) -> None:
+        """SIGKILL to the main process and its pool processes alike: nothing is cleaned up, no job is handed back."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+
+class Crew:
+    """The workers of one step. They stop when the `with` block ends: warm if all went well, else at once."""
+
+    def __init__(self, directory: Path, **settings: str) -> None:
+        self._directory = directory
+        self._settings = settings
+        self._workers: dict[str, Worker] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
+        if failure is None:
+            for worker in self._workers.values():
+                worker.ask_to_stop()
+        for worker in self._workers.values():
+            worker.wait(5 if failure is None else 0)
+
+    def hire(self, *names: str, processes: int) -> None:
+        """Start workers with these names, each with so many pool processes."""
+        with undisturbed():
+            for name in names:
+                self._workers[name] = Worker(name, processes, self._directory / f"{name}.log", self._settings)
+
+    def fire(self, name: str) -> None:
+        """Kill this worker, all of it."""
+        self._workers.pop(name).kill()
+
+    def ready(self) -> bool:
+        """Whether every worker takes jobs."""
+        return all(worker.ready() for worker in self._workers.values())
+
+    def wait_for(self, condition: Callable[[], bool], what: str, seconds: float, pause: float = 0.02) -> None:
+        """Return once the condition holds.
+
+        Raises `StuckError`, with what the workers wrote last, after so many seconds or when a worker ends by itself.
+        """
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if dead := [worker.name for worker in self._workers.values() if not worker.alive()]:
+                raise StuckError(f"{', '.join(dead)} ended while waiting for {what}{self._logs()}")
+            if time.monotonic() > deadline:
+                raise StuckError(f"{what}: not within {seconds:g} s{self._logs()}")
+            time.sleep(pause)
+
+    def _logs(self) -> str:
+        return "".join(f"\n--- {worker.name}\n{worker.last_lines()}" for worker in self._workers.values())
