@@ -37,7 +37,8 @@ class Worker:
             self._process = subprocess.Popen(  # noqa: S603 - our own command
                 command,
                 cwd=Path(__file__).parents[1],
-                env=os.environ | settings,
+                # What a killed worker leaves behind, it leaves among the show's own files.
+                env=os.environ | settings | {"TMPDIR": str(log.parent)},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -61,10 +62,9 @@ class Worker:
         self._process.terminate()
 
     def wait(self, seconds: float) -> None:
-        """Wait that long for it to end; then it is killed."""
+        """Wait for it to end, that long at most."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(seconds)
-        self.kill()
 
     def kill(self) -> None:
         """SIGKILL to the main process and its pool processes alike: nothing is cleaned up, no job is handed back."""
@@ -85,11 +85,13 @@ class Crew:
         return self
 
     def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
-        if failure is None:
-            for worker in self._workers.values():
-                worker.ask_to_stop()
-        for worker in self._workers.values():
-            worker.wait(5 if failure is None else 0)
+        try:
+            if failure is None:
+                self._stop_warm(seconds=5)
+        finally:
+            with undisturbed():
+                for worker in self._workers.values():
+                    worker.kill()
 
     def hire(self, *names: str, processes: int) -> None:
         """Start workers with these names, each with so many pool processes."""
@@ -99,7 +101,8 @@ class Crew:
 
     def fire(self, name: str) -> None:
         """Kill this worker, all of it."""
-        self._workers.pop(name).kill()
+        self._workers[name].kill()
+        del self._workers[name]
 
     def ready(self) -> bool:
         """Whether every worker takes jobs."""
@@ -117,6 +120,12 @@ class Crew:
             if time.monotonic() > deadline:
                 raise StuckError(f"{what}: not within {seconds:g} s{self._logs()}")
             time.sleep(pause)
+
+    def _stop_warm(self, seconds: float) -> None:
+        for worker in self._workers.values():
+            worker.ask_to_stop()
+        for worker in self._workers.values():
+            worker.wait(seconds)
 
     def _logs(self) -> str:
         return "".join(f"\n--- {worker.name}\n{worker.last_lines()}" for worker in self._workers.values())
