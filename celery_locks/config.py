@@ -19,8 +19,8 @@ from celery_locks.stores import DEFAULT_PREFIX, hidden
 Settings = Mapping[str, Any]
 
 #: Options that are a task's own and have no default setting.
-_NO_DEFAULT = {"lock_key", "lock_store"}
-_KNOWN = {*NAMES, "lock_stores", "lock_prefix"} - {"lock_key"}
+_NO_DEFAULT = {"lock_store"}
+_KNOWN = {*NAMES, "lock_stores", "lock_prefix"}
 #: Settings that a later version knows: to pass over one of them would be to run jobs that should not run.
 _LATER = {"lock_fair", "lock_slots", "lock_shared", "lock_unique", "lock_at_least", "lock_tasks"}
 _REDIS_TRANSPORTS = {"redis", "rediss", "valkey", "valkeys", "sentinel", "redis+socket", "valkey+socket"}
@@ -49,7 +49,7 @@ def defaults(conf: Settings) -> dict[str, Any]:
 
 
 def _check_names(conf: Settings) -> None:
-    given = {name for name in conf if isinstance(name, str) and name.startswith(("lock_", "CELERY_LOCK_"))}
+    given = {name for name in conf if name.startswith(("lock_", "CELERY_LOCK_"))}
     given |= {name for name in os.environ if name.startswith("CELERY_LOCK_")}
     for name in sorted(given):
         plain = name.removeprefix("CELERY_").lower()
@@ -84,17 +84,27 @@ def _resolved(conf: Settings, named: str) -> str:
 
 def _from_broker(conf: Settings, prefix: str) -> StoreSettings | None:
     for url, transport, tls in (
-        (conf.get("broker_url"), conf.get("broker_transport_options"), conf.get("broker_use_ssl")),
-        (
-            conf.get("result_backend"),
-            conf.get("result_backend_transport_options"),
-            conf.get("redis_backend_use_ssl"),
-        ),
+        (_url(conf, "broker_url"), conf.get("broker_transport_options"), conf.get("broker_use_ssl")),
+        (_url(conf, "result_backend"), conf.get("result_backend_transport_options"), conf.get("redis_backend_use_ssl")),
     ):
         if isinstance(url, str) and url.partition("://")[0].lower() in _REDIS_TRANSPORTS:
             options = dict(tls) if isinstance(tls, Mapping) else {}
-            return StoreSettings(_as_store_url(url, transport or {}), prefix, options)
+            return StoreSettings(_with_tls(_as_store_url(url, transport or {}), tls), prefix, options)
     return None
+
+
+def _with_tls(url: str, tls: object) -> str:
+    """Celery has a setting where a URL says rediss."""
+    scheme, _, rest = url.partition("://")
+    plain, plus, form = scheme.partition("+")
+    return f"{plain}s{plus}{form}://{rest}" if tls and plain in ("redis", "valkey") and form != "socket" else url
+
+
+def _url(conf: Settings, name: str) -> Any:
+    # Celery's own settings look at CELERY_BROKER_URL and the like only when read as attributes.
+    url = getattr(conf, name, None) or conf.get(name)
+    # Several brokers are alternatives of each other; locks must all live in one.
+    return url[0] if isinstance(url, (list, tuple)) and url else url
 
 
 def _as_store_url(url: str, transport: Mapping[str, Any]) -> str:
@@ -102,7 +112,6 @@ def _as_store_url(url: str, transport: Mapping[str, Any]) -> str:
     first, *others = url.split(";")
     scheme, _, rest = first.partition("://")
     if scheme != "sentinel":
-        # Several brokers are alternatives of each other: locks must all live in one.
         return first
     authority, _, tail = rest.partition("/")
     hosts = [authority, *(other.partition("://")[2].partition("/")[0].rpartition("@")[2] for other in others)]

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: Where a request keeps its job's lease, among its properties.
+LEASE = "lock_lease"
+
 
 def in_pool_process() -> bool:
     """Whether this process is a child of a worker's prefork pool, and may be ended without ending the worker."""
@@ -43,7 +46,8 @@ class Execution:
         self._options = plan.options
         request = task.request_stack.top
         # The worker puts a job's request on top before it runs it. A call by hand, also one inside a job, has none.
-        traced = request is not None and not request.called_directly and "lock_lease" not in vars(request)
+        traced = request is not None and not request.called_directly and LEASE not in (request.properties or {})
+        self.traced = traced
         self._request = request if traced else None
         self._id: str | None = request.id if traced else None
         self._queued = traced and not request.is_eager
@@ -64,7 +68,10 @@ class Execution:
         )
 
     def _work(self, lease: Lease, body: Callable[[], Any]) -> Any:
-        self._task.push_request(lock_lease=lease)
+        sent = vars(self._task.request)
+        # Before version 5.5 Celery does not carry the request over by itself. What it does not know it takes for a
+        # header, and a retry would send it on: so the lease is kept among the properties, which stay here.
+        self._task.push_request(**{**sent, "properties": {**(sent.get("properties") or {}), LEASE: lease}})
         try:
             with self._interruption:
                 return body()

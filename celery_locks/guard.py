@@ -119,6 +119,7 @@ class Guard:
             self._keeper.forget(lease)
             lose(lease, "the store says that it expired or was taken away")
             raise lease.loss()
+        self._keeper.renewed(lease)
 
     def ended(self, lease: Lease) -> bool:
         """Give the key back. A store that cannot be reached does not hide what became of the work: the ttl ends it."""
@@ -132,6 +133,7 @@ class Guard:
     def interrupted(self, claim: Claim, error: BaseException) -> None:
         """Give back whatever this claim may have taken before its answer was heard, a soft time limit or Ctrl-C."""
         if not isinstance(error, StoreUnavailable):
+            self._keeper.forget(claim)
             self._abandon(claim)
 
     def _entered(

@@ -37,6 +37,7 @@ class Interruption:
         if self._main:
             _listen()
             _running.append(self)
+            self._raise_if_fired()
 
     def __exit__(self, *_: object) -> None:
         if self._main:
@@ -47,6 +48,13 @@ class Interruption:
         self._lease = lease
         if self._main:
             signal.pthread_kill(_main_ident(), SIGNAL)
+
+    def _raise_if_fired(self) -> None:
+        # It may have been lost between the acquire and the body.
+        lease = self.due()
+        if lease is not None:
+            _running.remove(self)
+            raise lease.loss()
 
     def due(self) -> Lease | None:
         """The lost lease, once."""

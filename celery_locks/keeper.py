@@ -16,7 +16,7 @@ from celery_locks.lease import Verdict
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from celery_locks.lease import Lease
+    from celery_locks.lease import Claim, Lease
     from celery_locks.stores import Store
 
 logger = logging.getLogger("celery_locks.keeper")
@@ -32,9 +32,14 @@ IDLE = 30.0
 @dataclass
 class _Watched:
     lease: Lease
-    interval: float
+    beats: float
     on_lost: Callable[[Lease], None] | None
     due: float
+
+    @property
+    def interval(self) -> float:
+        """Seconds between its beats: they follow a ttl that was renewed to another length."""
+        return self.lease.ttl / self.beats
 
 
 def renewed(store: Store, leases: Sequence[Lease], clock: Callable[[], float]) -> list[Lease]:
@@ -77,21 +82,27 @@ class Keeper:
 
     def watch(self, lease: Lease, interval: float, on_lost: Callable[[Lease], None] | None = None) -> None:
         """Beat for a lease from now on; `on_lost` is called once, from the keeper's thread, if it is lost."""
-        if self._pid != os.getpid():
-            self._start_afresh()
         due = self._clock() + interval
-        with self._changed:
-            self._watched[lease.owner] = _Watched(lease, interval, on_lost, due)
+        with self._mine():
+            self._watched[lease.owner] = _Watched(lease, lease.ttl / interval, on_lost, due)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._keep, name="celery_locks-keeper", daemon=True)
                 self._thread.start()
             elif due < self._wakes_at:
                 self._changed.notify()
 
-    def forget(self, lease: Lease) -> None:
+    def forget(self, held: Lease | Claim) -> None:
         """Beat for it no more. A beat under way may still reach the store and is not reported."""
-        with self._changed:
-            self._watched.pop(lease.owner, None)
+        with self._mine():
+            self._watched.pop(held.owner, None)
+
+    def renewed(self, lease: Lease) -> None:
+        """Count its next beat from now, for it was renewed by other means."""
+        with self._mine():
+            watched = self._watched.get(lease.owner)
+            if watched:
+                watched.due = self._clock() + watched.interval
+                self._changed.notify()
 
     def tick(self) -> None:
         """Renew what is due, and report what is lost."""
@@ -101,6 +112,11 @@ class Keeper:
                 self._report(watched, "its ttl ran out before it could be renewed")
         if held := [watched for watched in due if watched.lease.held()]:
             self._beat(held)
+
+    def _mine(self) -> threading.Condition:
+        if self._pid != os.getpid():
+            self._start_afresh()
+        return self._changed
 
     def _start_afresh(self) -> None:
         # A forked child has neither the parent's thread nor its leases, and a copy of its mutex in any state.

@@ -55,7 +55,9 @@ class Arguments:
         found = dict(bound.arguments)
         for parameter in self.signature.parameters.values():
             if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-                found.update(found.pop(parameter.name))
+                extra = found.pop(parameter.name)
+                # One may be named like an argument that takes no keyword: they must not overwrite each other.
+                found.update(extra if extra.keys().isdisjoint(found) else {parameter.name: extra})
         return found
 
 

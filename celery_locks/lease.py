@@ -10,6 +10,7 @@ import time
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, NamedTuple
 
+from celery_locks import duration
 from celery_locks.errors import LockError, LockLost
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class Lease:
         if self.renewer is None:
             raise LockError(f"the lease of {self.key!r} cannot be renewed here: nothing keeps it", self.key)
         if ttl is not None:
-            self.ttl = ttl
+            self.ttl = duration.ttl("ttl", ttl, f"the lease of {self.key!r}")
         self.renewer(self)
 
     def extend(self, deadline: float | None) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING
 
-from celery_locks import options
+from celery_locks import duration, options
 from celery_locks.errors import LockConfigError, LockError, LockNotOwned, LockTimeout
 from celery_locks.lease import Busy, Claim, Lease, new_owner
 from celery_locks.stores import Inspects
@@ -25,7 +25,7 @@ class Lock:
     def __init__(self, guard: Guard, key: str, *, ttl: float = 30.0, heartbeat: bool = False) -> None:
         where = f"lock {key!r}"
         self.key = _one_key(key)
-        self.ttl = options.ttl("ttl", ttl, where)
+        self.ttl = duration.ttl("ttl", ttl, where)
         self.beat = options.beat_interval(self.ttl, heartbeat=heartbeat, where=where)
         self._guard = guard
         self._lease: Lease | None = None
@@ -63,7 +63,7 @@ class Lock:
         lease = self._lease
         if lease is None:
             raise not_owned(self.key, None, "renewed")
-        lease.renew(None if ttl is None else options.ttl("ttl", ttl, f"lock {self.key!r}"))
+        lease.renew(None if ttl is None else duration.ttl("ttl", ttl, f"lock {self.key!r}"))
 
     @property
     def lease(self) -> Lease | None:
@@ -149,7 +149,7 @@ def _wait(blocking: bool, timeout: float | None, key: str) -> float | None:  # n
         if timeout is not None:
             raise LockConfigError(f"lock {key!r}: a timeout makes no sense with blocking=False; leave one out")
         return 0.0
-    return None if timeout is None else options.seconds("timeout", timeout, f"lock {key!r}")
+    return None if timeout is None else duration.seconds("timeout", timeout, f"lock {key!r}")
 
 
 def timeout(key: str, busy: Busy, waited: float) -> LockTimeout:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from celery_locks import config, options
+from celery_locks import config, duration
 from celery_locks.errors import LockConfigError, StoreUnavailable
 from celery_locks.guard import Guard
 from celery_locks.lease import Lease
@@ -76,7 +76,7 @@ class Locks:
         Raises `LockLost` when the work is done but outlived its lease.
         """
         lock = self.lock(key, ttl=ttl, heartbeat=heartbeat)
-        wait = options.seconds("wait", wait, f"lock {key!r}")
+        wait = duration.seconds("wait", wait, f"lock {key!r}")
 
         def otherwise(refusal: Refusal) -> B:
             if isinstance(refusal, StoreUnavailable):

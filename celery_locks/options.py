@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from celery_locks.duration import seconds, ttl
 from celery_locks.errors import LockConfigError
 from celery_locks.policies import NAMED, Fail, Requeue, Skip
 
@@ -21,9 +21,9 @@ OnLost: TypeAlias = Literal["raise", "kill", "flag"]
 OnOutage: TypeAlias = Literal["requeue", "fail", "run"]
 Countdown: TypeAlias = "float | Literal['auto']"
 
-#: A beat more often than this could not be kept by a thread.
-FASTEST_BEAT = 0.05
 BEATS_A_TTL = 3
+#: For a shorter ttl the beats would have to come faster than a thread can keep up.
+SHORTEST_KEPT = 0.15
 
 
 @dataclass(frozen=True)
@@ -62,28 +62,12 @@ def beat_interval(ttl: float, *, heartbeat: bool, where: str) -> float | None:
     """A third of the ttl, so that two beats may fail before the lease is in danger."""
     if not heartbeat:
         return None
-    interval = ttl / BEATS_A_TTL
-    if interval < FASTEST_BEAT:
+    if ttl < SHORTEST_KEPT:
         raise LockConfigError(
-            f"{where}: a heartbeat cannot keep a ttl of {ttl:g} s: take at least {FASTEST_BEAT * BEATS_A_TTL:g} s,"
+            f"{where}: a heartbeat cannot keep a ttl of {ttl:g} s: take at least {SHORTEST_KEPT:g} s,"
             " or switch it off with heartbeat=False"
         )
-    return interval
-
-
-def seconds(name: str, value: object, where: str, *, above_zero: bool = False) -> float:
-    """A duration, or the error that says what it must be."""
-    wanted = "a number of seconds above 0" if above_zero else "a number of seconds, 0 or more"
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise LockConfigError(f"{where}: {name} must be {wanted}, not {value!r}")
-    if value < 0 or (above_zero and value == 0):
-        raise LockConfigError(f"{where}: {name} must be {wanted}, not {value!r}")
-    return float(value)
-
-
-def ttl(name: str, value: object, where: str) -> float:
-    """A lease's length, or the error that says what it must be."""
-    return seconds(name, value, where, above_zero=True)
+    return ttl / BEATS_A_TTL
 
 
 def _optional_seconds(name: str, value: object, where: str) -> float | None:

@@ -6,6 +6,7 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
+from celery_locks import duration
 from celery_locks.errors import LockConfigError
 
 if TYPE_CHECKING:
@@ -112,4 +113,6 @@ def _ask(policy: Policy, contention: Contention) -> Decision:
             f"{contention.task}: lock_on_contention gave {decision!r}; return Requeue(delay), Skip(...) or Fail(...)",
             contention.key,
         )
+    if isinstance(decision, Requeue) and decision.delay is not None:
+        duration.seconds("the delay of a Requeue", decision.delay, f"task {contention.task}")
     return decision

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
 #: Headers that count what has happened to a job since it first met its key taken.
 REQUEUES, SINCE = "lock_requeues", "lock_since"
-#: What the worker tells the job about its message: see `celery_locks.worker`.
-CONTENT_TYPE = "lock_content_type"
 
 
 def requeues(request: Any) -> int:
@@ -57,7 +55,6 @@ def again(task: Any, delay: float, reason: LockError, *, counted: bool) -> Retry
 
 def _headers(request: Any, *, counted: bool) -> dict[str, Any]:
     headers = {**(request.headers or {})}
-    headers.pop(CONTENT_TYPE, None)
     if counted:
         headers[REQUEUES] = requeues(request) + 1
         headers.setdefault(SINCE, time.time())
@@ -68,7 +65,7 @@ def _kept(request: Any) -> dict[str, Any]:
     """What `signature_from_request` leaves out."""
     sent = vars(request)
     kept = {
-        "serializer": registry.type_to_name.get(sent.get(CONTENT_TYPE)),
+        "serializer": registry.type_to_name.get((request.properties or {}).get("content_type")),
         "compression": sent.get("compression"),
         "ignore_result": sent.get("ignore_result"),
     }

@@ -12,4 +12,4 @@ class LockedRequest(Request):
 
     def __init__(self, message: Any, **options: Any) -> None:
         super().__init__(message, **options)
-        self.request_dict["lock_content_type"] = message.content_type
+        self.request_dict["properties"] = {**(message.properties or {}), "content_type": message.content_type}
