@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import struct
 import threading
@@ -118,8 +117,7 @@ class _Connection:
         """End both legs with a reset, as a router does that forgot the connection."""
         for flow in self.flows.values():
             if flow.sink and not flow.sink.is_closing():
-                raw: socket.socket = flow.sink.get_extra_info("socket")
-                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+                flow.sink.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
                 flow.sink.abort()
 
 
@@ -236,14 +234,12 @@ class Proxy:
         self._reset()
 
     def _reset(self) -> None:
-        for connection in self.connections:
-            connection.reset()
-        self.connections.clear()
+        while self.connections:
+            self.connections.pop().reset()
 
     def _run(self) -> None:
-        for connection in self.connections:
-            for flow in connection.flows.values():
-                flow.run()
+        for flow in (flow for connection in self.connections for flow in connection.flows.values()):
+            flow.run()
 
     @staticmethod
     async def _settle() -> None:
@@ -251,6 +247,4 @@ class Proxy:
         rest = asyncio.all_tasks() - {asyncio.current_task()}
         for task in rest:
             task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(*rest, return_exceptions=True)
-        await asyncio.sleep(0)
+        await asyncio.gather(*rest, return_exceptions=True)

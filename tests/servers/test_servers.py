@@ -1,4 +1,4 @@
-"""Each private server starts, answers, and can be broken and mended."""
+"""A private server starts, answers, and can be broken and mended."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-import kombu
 import pytest
 import redis
-import redis.sentinel
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -23,9 +21,6 @@ from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from tests.servers.rabbitmq import RabbitServer
-    from tests.servers.redis import RedisCluster, SentinelGroup
 
 
 class _Mute(PrivateServer):
@@ -204,74 +199,3 @@ def test_a_server_does_not_outlive_a_killed_run() -> None:
 def _is_gone(pid: int) -> bool:
     state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
     return not state.strip() or state.startswith("Z")
-
-
-def test_sentinels_know_the_master(sentinel_group: SentinelGroup) -> None:
-    """A Sentinel client finds the master and writes to it; the replica refuses a write."""
-    sentinels = redis.sentinel.Sentinel(sentinel_group.addresses)
-    with sentinels.master_for(sentinel_group.service) as master:
-        assert master.set("key", "value")
-    with sentinel_group.replica.client() as replica, pytest.raises(redis.ReadOnlyError):
-        replica.set("key", "other")
-    for sentinel in sentinels.sentinels:
-        sentinel.close()
-
-
-def test_a_replica_takes_over_and_the_group_heals(sentinel_group: SentinelGroup) -> None:
-    """When the master dies its replica takes writes; healed, the old master is the new replica."""
-    old = sentinel_group.master
-    sentinel_group.fail_over()
-    assert sentinel_group.master is not old
-    assert sentinel_group.master.ask("SET", "key", "value")
-    assert sentinel_group.heal()
-    assert sentinel_group.replica is old
-
-
-def test_the_cluster_spreads_keys(redis_cluster: RedisCluster) -> None:
-    """A Cluster client reaches every key, and the keys lie on all three nodes."""
-    with redis.RedisCluster.from_url(redis_cluster.url) as client:
-        for number in range(60):
-            client.set(f"key:{number}", number)
-        assert client.get("key:7") == b"7"
-    assert all(node.ask("DBSIZE") for node in redis_cluster.nodes)
-    redis_cluster.flush()
-    assert not any(node.ask("DBSIZE") for node in redis_cluster.nodes)
-
-
-def test_the_cluster_heals(redis_cluster: RedisCluster) -> None:
-    """A cluster that lost a node is whole again after heal."""
-    redis_cluster.nodes[1].kill()
-    assert redis_cluster.heal()
-    with redis.RedisCluster.from_url(redis_cluster.url) as client:
-        assert client.set("key", "value")
-
-
-def test_rabbitmq_carries_a_message(rabbitmq_url: str) -> None:
-    """A message that was put into a queue comes out again."""
-    with kombu.Connection(rabbitmq_url) as connection, connection.SimpleQueue("letters") as queue:
-        queue.put("hello")
-        letter = queue.get(timeout=5)
-        letter.ack()
-        assert letter.payload == "hello"
-
-
-def test_each_test_has_its_own_virtual_host(rabbitmq_server: RabbitServer) -> None:
-    """Virtual hosts share no queue, and are gone afterwards."""
-    with rabbitmq_server.vhost() as one, rabbitmq_server.vhost() as two:
-        with kombu.Connection(one) as connection, connection.SimpleQueue("letters") as queue:
-            queue.put("hello")
-        with kombu.Connection(two) as connection, connection.SimpleQueue("letters") as queue:
-            assert queue.qsize() == 0
-    with kombu.Connection(one) as connection, pytest.raises(connection.connection_errors):
-        connection.connect()
-
-
-def test_rabbitmq_keeps_a_message_over_a_restart(rabbitmq_server: RabbitServer) -> None:
-    """A durable message survives a restart of the broker, which heal brings about on the same port."""
-    with rabbitmq_server.vhost() as url:
-        with kombu.Connection(url) as connection, connection.SimpleQueue("letters") as queue:
-            queue.put("hello")
-        rabbitmq_server.stop()
-        assert rabbitmq_server.heal()
-        with kombu.Connection(url) as connection, connection.SimpleQueue("letters") as queue:
-            assert queue.get(timeout=5).payload == "hello"
