@@ -57,7 +57,7 @@ class Arguments:
             if parameter.kind is inspect.Parameter.VAR_KEYWORD:
                 extra = found.pop(parameter.name)
                 # One may be named like an argument that takes no keyword: they must not overwrite each other.
-                found.update(extra if extra.keys().isdisjoint(found) else {parameter.name: extra})
+                found.update(extra if extra.keys().isdisjoint(found) else {f"**{parameter.name}": extra})
         return found
 
 

@@ -55,7 +55,7 @@ def declared(task: type) -> dict[str, Any]:
     for cls in task.__mro__:
         if ROOT in vars(cls):
             break
-        found = {**{name: _value(each) for name, each in vars(cls).items() if _is_option(name, each)}, **found}
+        found = {**{name: each for name, each in vars(cls).items() if _is_option(name, each)}, **found}
     return found
 
 
@@ -65,10 +65,6 @@ def _is_option(name: str, value: object) -> bool:
         return False
     is_method = callable(value) or isinstance(value, (staticmethod, classmethod, property))
     return name in NAMES or not is_method or bool(difflib.get_close_matches(name, NAMES, n=1, cutoff=0.8))
-
-
-def _value(attribute: Any) -> Any:
-    return attribute.__func__ if isinstance(attribute, staticmethod) else attribute
 
 
 def _arguments(task: type) -> Arguments:

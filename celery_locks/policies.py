@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
 from celery_locks import duration
 from celery_locks.errors import LockConfigError
@@ -70,7 +70,16 @@ class Fail:
 
 
 Decision: TypeAlias = "Requeue | Skip | Fail"
-Policy: TypeAlias = "Literal['requeue', 'skip', 'fail'] | Decision | Callable[[Contention], Decision]"
+
+
+class Decides(Protocol):
+    """A callable policy, also one written as a static method."""
+
+    def __call__(self, contention: Contention, /) -> Decision:
+        """What becomes of the job."""
+
+
+Policy: TypeAlias = "Literal['requeue', 'skip', 'fail'] | Decision | Decides | Callable[[Contention], Decision]"
 NAMED: dict[str, Decision] = {"requeue": Requeue(), "skip": Skip(), "fail": Fail()}
 
 

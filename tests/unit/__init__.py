@@ -1,0 +1,1 @@
+"""No I/O, no sleep, an injected clock."""

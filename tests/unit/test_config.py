@@ -1,0 +1,366 @@
+"""From an app's settings and the environment to a store and option defaults."""
+
+from __future__ import annotations
+
+import json
+import types
+import warnings
+
+import pytest
+from celery import Celery
+
+from celery_locks import LockConfigError, Locks, config
+from celery_locks.config import defaults, setting, store_settings
+
+
+def app(**conf: object) -> Celery:
+    made = Celery("bank", set_as_current=False)
+    made.conf.update(conf)
+    return made
+
+
+def django_app(**settings: object) -> Celery:
+    """An app that reads a settings module, as Django projects do."""
+    made = Celery("bank", set_as_current=False)
+    made.config_from_object(types.SimpleNamespace(**settings), namespace="CELERY")
+    return made
+
+
+def store_url(**conf: object) -> str:
+    return store_settings(app(**conf).conf).url
+
+
+# Settings
+
+
+def test_a_setting_is_read_from_the_app():
+    """`app.conf.lock_ttl` is the default of `lock_ttl`."""
+    assert setting(app(lock_ttl=10).conf, "lock_ttl") == 10
+
+
+def test_a_setting_nobody_made_is_none():
+    """Nothing is the default of a default."""
+    assert setting(app().conf, "lock_ttl") is None
+
+
+def test_a_plain_mapping_is_a_configuration():
+    """Anything with `get` is."""
+    assert setting({"lock_ttl": 10}, "lock_ttl") == 10
+
+
+def test_django_settings_are_read():
+    """`CELERY_LOCK_TTL` in a Django settings module is `lock_ttl`."""
+    conf = django_app(CELERY_LOCK_TTL=10, CELERY_LOCK_STORE="memory://d").conf
+    assert defaults(conf) == {"lock_ttl": 10}
+    assert store_settings(conf).url == "memory://d"
+
+
+def test_settings_of_others_in_a_django_module_are_left_alone():
+    """Without the namespace it is somebody else's setting."""
+    assert defaults(django_app(LOCK_TTL=10).conf) == {}
+
+
+def test_the_environment_is_read():
+    """`CELERY_LOCK_TTL=10` in the environment is `lock_ttl`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CELERY_LOCK_TTL", "10")
+        assert defaults(app().conf) == {"lock_ttl": 10}
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: app(lock_ttl=20), lambda: django_app(CELERY_LOCK_TTL=20)], ids=["app", "django"]
+)
+def test_the_environment_is_stronger_than_the_app(monkeypatch, make):
+    """An operator can change a setting without a deployment."""
+    monkeypatch.setenv("CELERY_LOCK_TTL", "10")
+    assert setting(make().conf, "lock_ttl") == 10
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("10", 10),
+        ("0.5", 0.5),
+        ("true", True),
+        ("True", True),
+        (" yes ", True),
+        ("on", True),
+        ("false", False),
+        ("False", False),
+        ("no", False),
+        ("off", False),
+        ("none", None),
+        ("null", None),
+        ("skip", "skip"),
+        ('"skip"', "skip"),
+        ('{"fast": "memory://"}', {"fast": "memory://"}),
+        ("{not json", "{not json"),
+    ],
+)
+def test_a_text_from_the_environment_becomes_a_value(monkeypatch, text, value):
+    """JSON where it reads as JSON, a yes or no in words, else the text."""
+    monkeypatch.setenv("CELERY_LOCK_WAIT", text)
+    assert setting({}, "lock_wait") == value
+    assert type(setting({}, "lock_wait")) is type(value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "lock_store",
+        "lock_prefix",
+        "lock_key",
+    ],
+)
+@pytest.mark.parametrize("text", ["7", "on", "null", '"x"'])
+def test_a_name_from_the_environment_stays_a_text(monkeypatch, name, text):
+    """A prefix of `7` or a store called `on` is not made a number or a yes."""
+    monkeypatch.setenv(f"CELERY_{name.upper()}", text)
+    assert setting({}, name) == text
+
+
+def test_none_in_the_environment_takes_a_setting_back(monkeypatch):
+    """`none` means the option's own default again."""
+    monkeypatch.setenv("CELERY_LOCK_MAX_WAIT", "none")
+    assert defaults(app(lock_max_wait=60).conf) == {}
+
+
+def test_every_option_but_the_tasks_own_has_a_default_setting():
+    """All options can be set for all tasks, but which store: that is a setting of its own."""
+    names = set(config.NAMES) - {"lock_store"}
+    assert set(defaults({**dict.fromkeys(names, "x"), "lock_store": "memory://"})) == names
+
+
+def test_a_false_default_is_a_default():
+    """Only what is not set is left out."""
+    assert defaults({"lock_heartbeat": False, "lock_wait": 0}) == {"lock_heartbeat": False, "lock_wait": 0}
+
+
+# Which store
+
+
+def test_a_store_named_by_url_is_taken():
+    """`lock_store` wins over the broker."""
+    assert store_url(lock_store="memory://named", broker_url="redis://broker") == "memory://named"
+
+
+def test_a_store_named_in_the_environment_is_taken(monkeypatch):
+    """`CELERY_LOCK_STORE` wins over `app.conf.lock_store`."""
+    monkeypatch.setenv("CELERY_LOCK_STORE", "memory://env")
+    assert store_url(lock_store="memory://conf") == "memory://env"
+
+
+def test_the_prefix_is_a_setting():
+    """`lock_prefix` names what all names in the store begin with; by default `lock:`."""
+    assert store_settings({"lock_store": "memory://"}).prefix == "lock:"
+    assert store_settings({"lock_store": "memory://", "lock_prefix": "bank:"}).prefix == "bank:"
+
+
+def test_an_empty_prefix_is_a_prefix():
+    """None is the default, an empty text is none."""
+    assert store_settings({"lock_store": "memory://", "lock_prefix": ""}).prefix == ""
+
+
+def test_an_alias_is_looked_up():
+    """A task names its store by an alias in `lock_stores`."""
+    conf = {"lock_store": "memory://app", "lock_stores": {"fast": "memory://fast"}}
+    assert store_settings(conf, "fast").url == "memory://fast"
+
+
+def test_the_apps_own_store_may_be_an_alias():
+    """`lock_store` is looked up in `lock_stores` as well."""
+    assert store_settings({"lock_store": "fast", "lock_stores": {"fast": "memory://fast"}}).url == "memory://fast"
+
+
+def test_aliases_may_come_from_the_environment(monkeypatch):
+    """As JSON."""
+    monkeypatch.setenv("CELERY_LOCK_STORES", json.dumps({"fast": "memory://fast"}))
+    assert store_settings({}, "fast").url == "memory://fast"
+
+
+def test_a_task_may_name_a_url():
+    """Where an alias is expected a URL does as well."""
+    assert store_settings({}, "memory://other").url == "memory://other"
+
+
+REFUSED = [
+    ({}, "fast", "lock_store 'fast' is neither a URL nor an alias in lock_stores (known: none)"),
+    (
+        {"lock_stores": {"slow": "memory://", "cold": "memory://"}},
+        "fast",
+        "lock_store 'fast' is neither a URL nor an alias in lock_stores (known: 'slow', 'cold')",
+    ),
+    ({"lock_stores": ["memory://"]}, "fast", "lock_stores must map an alias to a URL, not ['memory://']"),
+    ({"lock_stores": {"fast": 7}}, "fast", "lock_stores['fast'] must be a text, not '7'"),
+    ({"lock_store": 7}, None, "lock_store must be a text, not '7'"),
+    ({"lock_store": "memory://", "lock_prefix": 7}, None, "lock_prefix must be a text, not '7'"),
+]
+
+
+@pytest.mark.parametrize(("conf", "alias", "says"), REFUSED, ids=[each[2][:30] for each in REFUSED])
+def test_a_wrong_store_setting_is_refused(conf, alias, says):
+    """One line: which setting, what is wrong, what would do."""
+    with pytest.raises(LockConfigError) as caught:
+        store_settings(conf, alias)
+    assert str(caught.value) == says
+
+
+def test_a_password_is_not_shown_in_a_refusal():
+    """A URL in the wrong place is named without its password."""
+    with pytest.raises(LockConfigError) as caught:
+        store_settings({"lock_stores": {"fast": ["redis://me:secret@host"]}}, "fast")
+    assert "secret" not in str(caught.value)
+
+
+# Broker and backend
+
+
+@pytest.mark.parametrize("scheme", ["redis", "rediss", "valkey", "valkeys", "redis+socket"])
+def test_a_redis_broker_is_the_store(scheme):
+    """An app whose broker is Redis or Valkey needs no setting."""
+    assert store_url(broker_url=f"{scheme}://me:pw@host:7000/3") == f"{scheme}://me:pw@host:7000/3"
+
+
+def test_a_redis_broker_given_to_the_app_is_the_store():
+    """`Celery("bank", broker=...)` is the same setting."""
+    made = Celery("bank", broker="redis://host/2", set_as_current=False)
+    assert store_settings(made.conf).url == "redis://host/2"
+
+
+def test_a_redis_backend_is_the_store_where_the_broker_is_none():
+    """With RabbitMQ as broker the result backend serves."""
+    assert store_url(broker_url="amqp://host", result_backend="redis://results/1") == "redis://results/1"
+
+
+def test_the_broker_is_preferred_to_the_backend():
+    """Locks live where the queue lives."""
+    assert store_url(broker_url="redis://broker", result_backend="redis://results") == "redis://broker"
+
+
+def test_a_redis_broker_of_a_django_project_is_the_store():
+    """`CELERY_BROKER_URL` is a broker as any."""
+    assert store_settings(django_app(CELERY_BROKER_URL="redis://dj/1").conf).url == "redis://dj/1"
+
+
+def test_of_several_brokers_the_first_keeps_the_locks():
+    """Brokers that stand in for each other must not each have locks of their own."""
+    assert store_url(broker_url="redis://one/0;redis://two/0") == "redis://one/0"
+
+
+def test_a_list_of_brokers_is_several_brokers():
+    """Celery takes a list as well."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert store_url(broker_url=["redis://one/0", "redis://two/0"]) == "redis://one/0"
+
+
+def test_the_brokers_tls_settings_are_the_stores():
+    """`broker_use_ssl` of a rediss:// broker goes with it."""
+    tls = {"ssl_ca_certs": "/etc/ca.pem", "ssl_cert_reqs": "required"}
+    made = store_settings(app(broker_url="rediss://host", broker_use_ssl=tls).conf)
+    assert (made.url, made.options) == ("rediss://host", tls)
+
+
+def test_the_backends_tls_settings_are_the_stores():
+    """`redis_backend_use_ssl` of a rediss:// backend goes with it, and the broker's does not."""
+    tls = {"ssl_ca_certs": "/etc/ca.pem"}
+    conf = {
+        "broker_url": "amqp://host",
+        "broker_use_ssl": {"keyfile": "/etc/amqp.pem"},
+        "result_backend": "rediss://results",
+        "redis_backend_use_ssl": tls,
+    }
+    made = store_settings(app(**conf).conf)
+    assert (made.url, made.options) == ("rediss://results", tls)
+
+
+def test_tls_settings_make_a_plain_url_a_tls_one():
+    """Celery speaks TLS to redis:// when `broker_use_ssl` says so: the store must as well."""
+    made = store_settings(app(broker_url="redis://host", broker_use_ssl={"ssl_cert_reqs": "none"}).conf)
+    assert made.url.startswith("rediss://")
+
+
+def test_tls_without_settings_has_none():
+    """`broker_use_ssl=True` names nothing."""
+    assert store_settings(app(broker_url="rediss://host", broker_use_ssl=True).conf).options == {}
+
+
+def test_a_sentinel_broker_is_the_store():
+    """Celery's several URLs and `master_name` become the one URL of a store."""
+    url = store_url(
+        broker_url="sentinel://me:pw@one:26379/2;sentinel://two:26380/2;sentinel://:pw@three",
+        broker_transport_options={"master_name": "mymaster"},
+    )
+    assert url == "redis+sentinel://me:pw@one:26379,two:26380,three/mymaster/2"
+
+
+def test_a_sentinel_broker_without_database_uses_the_first():
+    """As Celery does."""
+    url = store_url(broker_url="sentinel://one:26379", broker_transport_options={"master_name": "m"})
+    assert url == "redis+sentinel://one:26379/m/0"
+
+
+def test_a_sentinel_backend_has_its_own_master():
+    """The backend's transport options name it."""
+    url = store_url(
+        broker_url="amqp://host",
+        broker_transport_options={"master_name": "wrong"},
+        result_backend="sentinel://one:26379/1",
+        result_backend_transport_options={"master_name": "right"},
+    )
+    assert url == "redis+sentinel://one:26379/right/1"
+
+
+def test_a_sentinel_broker_without_master_is_refused():
+    """Which master is meant cannot be guessed; both mends are named."""
+    with pytest.raises(LockConfigError) as caught:
+        store_url(broker_url="sentinel://one:26379")
+    assert str(caught.value) == (
+        "the broker is behind Sentinel and broker_transport_options names no master_name: add it, or set"
+        " lock_store='redis+sentinel://host1:26379,host2:26379/mymaster/0'"
+    )
+
+
+@pytest.mark.parametrize("broker", ["amqp://host", "sqs://", "memory://", None])
+def test_without_redis_locks_are_files_of_this_machine(broker, monkeypatch):
+    """Where nothing better is known locks hold on this machine, and a warning says so and names the mend."""
+    monkeypatch.setattr("getpass.getuser", lambda: "me")
+    monkeypatch.setattr("tempfile.gettempdir", lambda: "/tmp")
+    with pytest.warns(UserWarning, match="hold between the processes of this machine only") as caught:
+        url = store_url(broker_url=broker)
+    assert url == "file:///tmp/celery_locks-me"
+    [warning] = caught
+    assert str(warning.message) == (
+        "no lock_store is set and neither broker nor result backend is Redis: locks are files in /tmp/celery_locks-me"
+        " and hold between the processes of this machine only; set app.conf.lock_store"
+    )
+
+
+def test_a_named_store_gives_no_warning():
+    """Nothing is said where nothing was guessed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        store_url(lock_store="memory://", broker_url="amqp://host")
+
+
+# Locks.from_app
+
+
+def test_an_app_has_one_set_of_locks():
+    """All tasks of an app share one store object, so one connection."""
+    made = app(lock_store="memory://")
+    assert Locks.from_app(made) is Locks.from_app(made)
+
+
+def test_two_apps_do_not_share_their_locks():
+    """A second app in the process gets its own settings, not the first one's."""
+    one, other = app(lock_store="memory://one"), app(lock_store="memory://other", lock_prefix="bank:")
+    assert Locks.from_app(one) is not Locks.from_app(other)
+    assert Locks.from_app(other).store.prefix == "bank:"
+
+
+def test_an_alias_has_locks_of_its_own():
+    """The store an alias names is another one than the app's."""
+    made = app(lock_store="memory://one", lock_stores={"fast": "memory://fast"})
+    assert Locks.from_app(made, "fast") is Locks.from_app(made, "fast")
+    assert Locks.from_app(made, "fast") is not Locks.from_app(made)
