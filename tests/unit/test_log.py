@@ -69,7 +69,7 @@ def test_what_is_not_known_is_left_out(caplog):
 
 def test_plain_code_is_named_by_its_owner(caplog):
     """Where no job is behind it."""
-    [record] = written(caplog, events.Outage("wallet:42", "lock@host:7#ab", "renew", "gone"))
+    [record] = written(caplog, events.Outage("wallet:42", "lock@host:7#ab", "acquire", "gone"))
     assert record.getMessage().startswith("lock@host:7#ab: ")
 
 
@@ -100,3 +100,9 @@ def test_taking_and_giving_back_is_not_written():
     """The usual course of things has no receiver, so it costs no event."""
     assert not signals.acquired
     assert not signals.released
+
+
+@pytest.mark.parametrize("during", ["renew", "release"])
+def test_an_outage_that_others_tell_is_not_told_twice(caplog, during):
+    """The keeper and the guard write those themselves, one line for all leases."""
+    assert written(caplog, events.Outage("wallet:42", "lock@host:7#ab", during, "gone")) == []

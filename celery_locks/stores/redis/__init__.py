@@ -3,27 +3,40 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import (
+    RedisClusterException,
+    RedisError,
+    ResponseError,
+    TimeoutError,  # noqa: A004 - redis-py's own
+)
 
 from celery_locks.errors import LockConfigError, StoreUnavailable
 from celery_locks.lease import Busy, Claim, Holding, Lease, Verdict
-from celery_locks.stores import hidden
 from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, Store, require_name
 from celery_locks.stores.redis import scripts
-from celery_locks.stores.redis.connect import Client, client_for, mend, parse
+from celery_locks.stores.redis.address import Address, parse
+from celery_locks.stores.redis.connect import wire_for
+from celery_locks.stores.redis.mending import outage
+from celery_locks.stores.redis.wire import Call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from celery_locks.stores.redis.wire import Wire
+
 DAY = 86_400.0
 #: How long a key's last fence is remembered. Fences also follow the server's clock, so forgetting one is harmless.
 FENCE_RETENTION = 2 * DAY
-RENEWED_AT_ONCE = 500
+LONGEST_RETENTION = 3650 * DAY
 SHOWN_AT_ONCE = 500
+_LOCK = re.compile(r"([0-9]+):(.*)", re.DOTALL)
+_OUTAGE = (RedisError, RedisClusterException, OSError)
 
 
 class RedisStore(Store, Inspects):
@@ -35,115 +48,92 @@ class RedisStore(Store, Inspects):
 
     def __init__(
         self,
-        connect: Callable[[], Client],
+        wire: Wire,
         *,
         name: str = "Redis",
-        cluster: bool = False,
         prefix: str = DEFAULT_PREFIX,
         fence_retention: float = FENCE_RETENTION,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(prefix=prefix, clock=clock)
-        self._connect = connect
-        self._client: Client = None
+        self._wire = wire
         self._name = name
-        self._cluster = cluster
         self._retention_ms = _ms(fence_retention)
 
+    def __repr__(self) -> str:
+        return f"<RedisStore {self._name}>"
+
     def acquire(self, claim: Claim) -> Lease | Busy:
+        names = self._names(claim.key)
+        call = Call(scripts.ACQUIRE, names, (claim.owner, _ms(claim.ttl), self._retention_ms))
+        farewell = Call(scripts.RELEASE, names, (claim.owner, self._retention_ms, 1))
         before = self.clock()
         try:
-            answer = self._run(
-                scripts.ACQUIRE, self._names(claim.key), claim.owner, _ms(claim.ttl), self._retention_ms
-            )
-        except StoreUnavailable:
-            self._give_up(claim)
+            answer = self._run(call, farewell)
+        except StoreUnavailable as error:
+            if not isinstance(error.__cause__, (ResponseError, TimeoutError)):
+                # It was not refused, and no farewell was said: the connection broke.
+                self._give_up(farewell)
             raise
         if isinstance(answer, int):
             return Lease(claim, answer, before + claim.ttl, self.clock)
         return Busy(_text(answer[0]), _seconds(answer[1])) if answer else Busy()
 
     def renew(self, leases: Sequence[Lease]) -> list[Verdict]:
-        answers = self._renew_each(leases) if self._cluster else self._renew_all(leases)
+        calls = [Call(scripts.RENEW, [self._lock_name(lease.key)], (lease.owner, _ms(lease.ttl))) for lease in leases]
+        with self._speaking():
+            answers = self._wire.batch(calls)
         return [Verdict.RENEWED if answer == 1 else Verdict.LOST for answer in answers]
 
     def release(self, claim: Claim) -> bool:
-        return self._run(scripts.RELEASE, self._names(claim.key), claim.owner, self._retention_ms, 0) == 1
+        arguments = (claim.owner, self._retention_ms, 0)
+        return bool(self._run(Call(scripts.RELEASE, self._names(claim.key), arguments)))
 
     def inspect(self, key: str) -> Holding | None:
-        return _holding(key, self._run(scripts.INSPECT, [self._lock_name(key)]))
+        return _holding(key, self._run(Call(scripts.INSPECT, [self._lock_name(key)]))[0])
 
     def list(self, pattern: str = "*") -> Iterator[Holding]:
         with self._speaking():
-            names = self._connected().scan_iter(match=self._glob(pattern), count=SHOWN_AT_ONCE)
-            for page in _pages(names, SHOWN_AT_ONCE):
-                # A key can be met twice in one scan.
-                unique = list(dict.fromkeys(page))
-                for name, answer in zip(unique, self._each(scripts.INSPECT, [([name], ()) for name in unique]), strict=True):
-                    if holding := _holding(self._key(name), answer):
-                        yield holding
+            names = self._wire.names(self._glob(pattern))
+            while page := list(itertools.islice(names, SHOWN_AT_ONCE)):
+                yield from self._shown(page)
 
     def force_release(self, key: str) -> bool:
-        return self._run(scripts.FORCE_RELEASE, self._names(key), self._retention_ms) == 1
+        return bool(self._run(Call(scripts.FORCE_RELEASE, self._names(key), (self._retention_ms,))))
 
     def close(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
-            client.close()
+        self._wire.close()
 
-    def _give_up(self, claim: Claim) -> None:
-        """Refuse our own request should it arrive late, and undo it should it have arrived without an answer."""
+    def _shown(self, page: Iterable[bytes | str]) -> Iterator[Holding]:
+        # A key can be met twice in one scan.
+        keys = {name: self._key(name) for name in dict.fromkeys(page)}
+        answers = self._wire.batch([Call(scripts.INSPECT, [name]) for name in keys])
+        shown = (_holding(key, answer) for key, answer in zip(keys.values(), answers, strict=True))
+        return (holding for holding in shown if holding)
+
+    def _give_up(self, farewell: Call) -> None:
+        """Undo a request that may have arrived without an answer, and refuse it should it arrive late."""
         with contextlib.suppress(StoreUnavailable):
-            self._run(scripts.RELEASE, self._names(claim.key), claim.owner, self._retention_ms, 1)
+            self._run(farewell)
 
-    def _renew_all(self, leases: Sequence[Lease]) -> list[int]:
-        answers: list[int] = []
-        for start in range(0, len(leases), RENEWED_AT_ONCE):
-            part = leases[start : start + RENEWED_AT_ONCE]
-            spans = [argument for lease in part for argument in (lease.owner, _ms(lease.ttl))]
-            answers += self._run(scripts.RENEW, [self._lock_name(lease.key) for lease in part], *spans)
-        return answers
+    def _run(self, call: Call, farewell: Call | None = None) -> Any:
+        try:
+            return self._wire.run(call, farewell)
+        except _OUTAGE as error:
+            raise outage(self._name, error) from error
+        except UnicodeError as error:
+            raise _unwritable(error) from None
 
-    def _renew_each(self, leases: Sequence[Lease]) -> list[int]:
-        # In a cluster the keys live on different nodes: one call a key, all of them sent at once.
-        with self._speaking():
-            calls = [([self._lock_name(lease.key)], (lease.owner, _ms(lease.ttl))) for lease in leases]
-            return [answer[0] for answer in self._each(scripts.RENEW, calls)]
+    @contextlib.contextmanager
+    def _speaking(self) -> Iterator[None]:
+        try:
+            yield
+        except _OUTAGE as error:
+            raise outage(self._name, error) from error
 
-    def _run(self, script: scripts.Script, names: list[str], *arguments: object) -> Any:
-        with self._speaking():
-            client = self._client or self._connected()
-            try:
-                return client.execute_command("EVALSHA", script.sha, len(names), *names, *arguments)
-            except NoScriptError:
-                return client.execute_command("EVAL", script.text, len(names), *names, *arguments)
-
-    def _each(self, script: scripts.Script, calls: list[tuple[list[Any], tuple[object, ...]]]) -> list[Any]:
-        """The same script for several keys in one round trip (in a cluster: one a node, all at once)."""
-        pipeline = self._connected().pipeline(**({} if self._cluster else {"transaction": False}))
-        for names, arguments in calls:
-            pipeline.execute_command("EVALSHA", script.sha, len(names), *names, *arguments)
-        answers = pipeline.execute(raise_on_error=False)
-        return [
-            self._again(script, *call) if isinstance(answer, NoScriptError) else _good(answer)
-            for call, answer in zip(calls, answers, strict=True)
-        ]
-
-    def _again(self, script: scripts.Script, names: list[Any], arguments: tuple[object, ...]) -> Any:
-        return self._connected().execute_command("EVAL", script.text, len(names), *names, *arguments)
-
-    def _connected(self) -> Client:
-        # Of two threads that come here at once one wins; the other's client goes unused.
-        if self._client is None:
-            self._client = self._connect()
-        return self._client
-
-    def _speaking(self) -> _Speaking:
-        return _Speaking(self._name)
-
-    def _names(self, key: str) -> list[str]:
+    def _names(self, key: str) -> tuple[str, str]:
         name = self._lock_name(key)
-        return [name, f"{name}:fence"]
+        return name, f"{name}:fence"
 
     def _lock_name(self, key: str) -> str:
         # The braces put all names of one key on one node of a cluster; a brace in the key must not end them early.
@@ -158,26 +148,12 @@ class RedisStore(Store, Inspects):
         return f"{literal}{{{_escaped(pattern)}}}"
 
 
-class _Speaking:
-    """Whatever goes wrong while speaking to Redis is an outage, said in one line."""
-
-    __slots__ = ("_name",)
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
-        if isinstance(error, (RedisError, OSError)):
-            what = " ".join(str(error).split()) or type(error).__name__
-            mending = mend(error) if isinstance(error, RedisError) else "check that the server runs and the URL is right"
-            raise StoreUnavailable(f"{self._name} did not answer ({what}): {mending}") from error
-
-
 def _escaped(key: str) -> str:
     return key.replace("%", "%25").replace("}", "%7D") if "}" in key or "%" in key else key
+
+
+def _unwritable(error: UnicodeError) -> LockConfigError:
+    return LockConfigError(f"a key or owner cannot be written as UTF-8 ({error}): take the stray surrogate out of it")
 
 
 def _ms(seconds: float) -> int:
@@ -193,50 +169,31 @@ def _text(value: bytes | str) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
-def _good(answer: Any) -> Any:
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
-
-
 def _holding(key: str, answer: Sequence[Any]) -> Holding | None:
     if not answer:
         return None
-    fence, _, owner = _text(answer[0]).partition(":")
-    if not fence.isdigit():
-        return Holding(key, _text(answer[0]), 0, _seconds(answer[1]))
-    return Holding(key, owner, int(fence), _seconds(answer[1]))
-
-
-def _pages(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    page: list[Any] = []
-    for item in items:
-        page.append(item)
-        if len(page) >= size:
-            yield page
-            page = []
-    if page:
-        yield page
+    written, remaining = _text(answer[0]), _seconds(answer[1])
+    if ours := _LOCK.match(written):
+        return Holding(key, ours[2], int(ours[1]), remaining)
+    return Holding(key, written, 0, remaining)
 
 
 def from_url(url: str, *, prefix: str = DEFAULT_PREFIX, **options: Any) -> RedisStore:
     """A store for redis://, rediss://, valkey://, unix://, redis+sentinel:// or redis+cluster://."""
     address = parse(url)
-    retention = address.query.pop("fence_retention", None)
-    return RedisStore(
-        client_for(address, options),
-        name=hidden(url.partition("?")[0]),
-        cluster=address.form == "cluster",
-        prefix=prefix,
-        fence_retention=_retention(url, retention),
-    )
+    if address.form == "cluster" and prefix.partition("{")[2].startswith("}"):
+        raise LockConfigError(f"lock_prefix {prefix!r}: '{{}}' in it would put a lock and its fence on different nodes")
+    retention = _retention(address, address.query.pop("fence_retention", None))
+    return RedisStore(wire_for(address, options), name=address.shown, prefix=prefix, fence_retention=retention)
 
 
-def _retention(url: str, text: str | None) -> float:
+def _retention(address: Address, text: str | None) -> float:
     try:
         seconds = FENCE_RETENTION if text is None else float(text)
     except ValueError:
         seconds = 0.0
-    if not seconds > 0:
-        raise LockConfigError(f"{hidden(url)!r}: fence_retention must be seconds above 0, not {text!r}")
+    if not 0 < seconds <= LONGEST_RETENTION:
+        raise LockConfigError(
+            f"{address.shown!r}: fence_retention must be seconds above 0 and at most ten years, not {text!r}"
+        )
     return seconds

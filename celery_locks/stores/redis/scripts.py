@@ -15,7 +15,7 @@ class Script(NamedTuple):
 
 
 def _read(verb: str) -> Script:
-    text = files("celery_locks.stores.redis").joinpath("scripts", f"{verb}.lua").read_text("utf-8")
+    text = (files("celery_locks.stores.redis") / "scripts" / f"{verb}.lua").read_text("utf-8")
     return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 

@@ -1,16 +1,29 @@
--- KEYS: lock, fence   ARGV: owner, fence retention ms, 1 to leave a mark although the owner does not hold the lock
+-- KEYS: lock, fence   ARGV: owner, fence retention ms, 1 to refuse this owner from now on although it holds nothing
 -- Answers 1 when the lock is given back, now or by an earlier call of this owner, else 0.
-local fence, owner = string.match(redis.call('GET', KEYS[1]) or '', '^(%d+):(.*)$')
-local held = owner == ARGV[1]
-if held then
-  redis.call('DEL', KEYS[1])
+local function kept(name, otherwise)
+  -- What is not a string is not ours, and no reason to fail.
+  local value = redis.pcall('GET', name) or otherwise
+  return string.match(type(value) == 'string' and value or '', '^(%d+):(.*)$')
 end
-local last, released = string.match(redis.call('GET', KEYS[2]) or '', '^(%d+):(.*)$')
-if released == ARGV[1] then
+local fence, owner = kept(KEYS[1])
+local last, done = kept(KEYS[2], '0:')
+local held = owner == ARGV[1]
+if done and not held and string.find('\0' .. done .. '\0', '\0' .. ARGV[1] .. '\0', 1, true) then
   return 1
 end
-if held or ARGV[3] == '1' then
-  -- The mark refuses a late acquire. It may fail for want of memory: the release itself must not.
-  redis.pcall('SET', KEYS[2], (fence or last or '0') .. ':' .. ARGV[1], 'PX', ARGV[2])
+local marked
+if done and (held or ARGV[3] == '1') then
+  if #done > 400 then
+    -- Enough to know the owners of a burst; a key must not grow with its use.
+    done = string.match(string.sub(done, 1, 400), '^(.*)%z') or ''
+  end
+  marked = redis.pcall('SET', KEYS[2], (fence or last) .. ':' .. ARGV[1] .. (done == '' and '' or '\0' .. done), 'PX', ARGV[2])
+end
+if held and marked and marked.err then
+  -- No memory is left for a mark. The lock becomes one itself, which needs none.
+  redis.call('RENAME', KEYS[1], KEYS[2])
+  redis.call('PEXPIRE', KEYS[2], ARGV[2])
+elseif held then
+  redis.call('DEL', KEYS[1])
 end
 return held and 1 or 0

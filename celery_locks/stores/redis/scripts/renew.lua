@@ -2,8 +2,10 @@
 -- Answers 1 for each lock that its owner still had, else 0.
 local verdicts = {}
 for i, key in ipairs(KEYS) do
-  local owner = string.match(redis.call('GET', key) or '', '^%d+:(.*)$')
-  if owner and owner == ARGV[2 * i - 1] then
+  -- A key that holds something else, an error here, must not cost the others their renewal.
+  local taken = redis.pcall('GET', key)
+  local owner = type(taken) == 'string' and string.match(taken, '^%d+:(.*)$')
+  if owner == ARGV[2 * i - 1] then
     verdicts[i] = redis.call('PEXPIRE', key, ARGV[2 * i])
   else
     verdicts[i] = 0
