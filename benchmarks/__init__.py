@@ -1,0 +1,1 @@
+"""What the locks cost, as ratios from one run: `python -m benchmarks`."""

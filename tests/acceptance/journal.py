@@ -1,0 +1,124 @@
+"""What the jobs of a test wrote down while they ran, and the judge who reads it."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+
+class Run(NamedTuple):
+    """One run of a job's body; no end: it was killed, or goes on."""
+
+    key: str
+    job: str
+    start: float
+    end: float | None
+    fence: int
+    pid: int
+    facts: dict[str, Any]
+
+
+class Journal:
+    """One file, a line an event. A line is one write to a file opened for appending: lines never mix.
+
+    Times are monotonic: all who write are on this machine.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def of_this_process(cls) -> Journal:
+        """The journal that a worker was told to write."""
+        return cls(Path(os.environ["ACCEPTANCE_JOURNAL"]))
+
+    def write(self, what: str, **facts: object) -> None:
+        """Note one event."""
+        line = json.dumps({"what": what, "at": time.monotonic(), "pid": os.getpid(), **facts}, default=repr)
+        file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            os.write(file, f"{line}\n".encode())
+        finally:
+            os.close(file)
+
+    @contextlib.contextmanager
+    def running(self, key: str, job: str, fence: int, **facts: object) -> Iterator[None]:
+        """Note start and end of the body."""
+        run = os.urandom(8).hex()
+        self.write("start", run=run, key=key, job=job, fence=fence, **facts)
+        try:
+            yield
+        finally:
+            self.write("end", run=run, key=key, job=job)
+
+    def events(self, what: str, key: str) -> list[dict[str, Any]]:
+        """Every event of a kind about a key, in the order they were written."""
+        lines = self.path.read_text().splitlines() if self.path.exists() else []
+        events = (json.loads(line) for line in lines)
+        return [event for event in events if event["what"] == what and event["key"] == key]
+
+    def runs(self, key: str) -> list[Run]:
+        """Every run under a key, by start."""
+        ends = {event["run"]: event["at"] for event in self.events("end", key)}
+        runs = [
+            Run(key, each["job"], each["at"], ends.get(each["run"]), each["fence"], each["pid"], each)
+            for each in self.events("start", key)
+        ]
+        return sorted(runs, key=lambda run: run.start)
+
+    def jobs(self, key: str) -> list[str]:
+        """The jobs that ran under a key, in that order."""
+        return [run.job for run in self.runs(key)]
+
+    def wait_for_start(self, key: str, job: str, *, times: int = 1, timeout: float = 20) -> Run:
+        """The run of a job that has just begun."""
+
+        def started() -> list[Run]:
+            found = [run for run in self.runs(key) if run.job == job]
+            return found if len(found) >= times else []
+
+        return wait_until(started, f"run {times} of job {job!r} under {key!r}; ran: {self.jobs(key)}", timeout)[
+            times - 1
+        ]
+
+    def wait_for_runs(self, key: str, count: int, timeout: float = 20) -> list[Run]:
+        """The runs under a key once so many are over."""
+
+        def over() -> list[Run]:
+            found = [run for run in self.runs(key) if run.end is not None]
+            return found if len(found) >= count else []
+
+        try:
+            return wait_until(over, f"{count} runs under {key!r}", timeout)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}; there were {self.runs(key)}") from None
+
+
+def overlaps(runs: Sequence[Run], ended: Callable[[Run], float | None] = lambda run: run.end) -> list[tuple[Run, Run]]:
+    """The pairs of runs that were under way together. `ended` tells when one without an end was killed."""
+    ordered = sorted(runs, key=lambda run: run.start)
+    pairs = itertools.pairwise(ordered)
+    return [(one, two) for one, two in pairs if (end := ended(one)) is None or end > two.start]
+
+
+def judge(
+    runs: Sequence[Run], jobs: Sequence[str] | None = None, ended: Callable[[Run], float | None] = lambda run: run.end
+) -> None:
+    """No two runs of a key together, each fence higher than the last, and each of `jobs` ran exactly once."""
+    assert runs, "nothing ran"
+    assert not (found := overlaps(runs, ended)), f"held by two at once: {found}"
+    fences = [run.fence for run in sorted(runs, key=lambda run: run.start)]
+    assert fences == sorted(set(fences)), f"fences must grow: {fences}"
+    if jobs is not None:
+        assert Counter(run.job for run in runs) == Counter(jobs)

@@ -1,0 +1,92 @@
+"""A test's desk: it sends jobs by name, takes keys before them, and watches what becomes of them."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from celery import Celery
+    from celery.canvas import Signature
+    from celery.result import AsyncResult
+
+    from celery_locks import Lease, Locks
+    from tests.acceptance.journal import Journal
+    from tests.servers.redis import RedisServer
+
+#: Longer than anything takes on a machine with better things to do.
+PATIENCE = 30
+
+only_redis = pytest.mark.parametrize("system", ["redis"], indirect=True)
+only_rabbitmq = pytest.mark.parametrize("system", ["rabbitmq"], indirect=True)
+
+
+class Office:
+    """An app to send through, the store's locks, the journal, and a key that no other test has."""
+
+    def __init__(self, app: Celery, journal: Journal, locks: Locks, vault: RedisServer, key: str) -> None:
+        self.app = app
+        self.journal = journal
+        self.locks = locks
+        self.vault = vault
+        self.key = key
+
+    def job(self, task: str, job: str, *, queue: str | None = None, **arguments: Any) -> Signature:
+        """A job on this test's key, not yet sent."""
+        signature = self.app.signature(task, kwargs={"key": self.key, "job": job, **arguments}, immutable=True)
+        return signature.set(queue=queue) if queue else signature
+
+    def send(self, task: str, job: str, *, options: dict[str, Any] | None = None, **arguments: Any) -> AsyncResult:
+        """Send a job on this test's key."""
+        return self.job(task, job, **arguments).apply_async(**(options or {}))
+
+    @contextlib.contextmanager
+    def taken(self, ttl: float = 60) -> Iterator[Lease]:
+        """Somebody who is no job has the key."""
+        with self.locks.lock(self.key, ttl=ttl) as lease:
+            yield lease
+
+    def wait_until_waiting(self, *results: AsyncResult) -> None:
+        """Until each of these jobs has met its key taken and gone back to its queue."""
+        for result in results:
+            self.wait_for_state(result, "RETRY")
+
+    def wait_for_messages(self, job: str, count: int, timeout: float = PATIENCE) -> list[dict[str, Any]]:
+        """The messages of a job, once so many have come to a worker: one that waits has one for each re-queue more."""
+
+        def come() -> list[dict[str, Any]]:
+            found = [message for message in self.journal.events("message", self.key) if message["job"] == job]
+            return found if len(found) >= count else []
+
+        return wait_until(come, f"{count} messages of {job!r} under {self.key!r}", timeout)
+
+    def wait_for_state(self, result: AsyncResult, state: str, timeout: float = PATIENCE) -> None:
+        """Until a job is in a state."""
+        try:
+            wait_until(lambda: result.state == state, f"{result.id} to be {state}", timeout, interval=0.03)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}; it is {result.state}: {result.info!r}") from None
+
+    def wait_until_free(self, timeout: float = PATIENCE) -> None:
+        """Until nobody has the key."""
+        wait_until(lambda: not self.locks.locked(self.key), f"{self.key!r} to be free", timeout)
+
+    def written(self) -> list[str]:
+        """Whatever the store has in it."""
+        with self.vault.client() as client:
+            return [str(client.get(name)) for name in client.scan_iter()]
+
+    def notes(self, job: str, count: int = 1) -> list[Any]:
+        """What was given to links, errbacks and chord bodies of this name, once there are so many."""
+
+        def found() -> list[Any]:
+            return [note["args"] for note in self.journal.events("note", self.key) if note["job"] == job]
+
+        wait_until(lambda: len(found()) >= count, f"{count} notes of {job!r} under {self.key!r}", PATIENCE)
+        return found()

@@ -1,0 +1,251 @@
+"""The jobs that the acceptance tests' workers run, configured by their environment.
+
+Every job takes a key and a name, locks the key, and writes its start and end to the journal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from celery import Celery, shared_task, signals
+from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
+from kombu import Exchange, Queue
+
+from celery_locks import Contention, Fail, LockedTask, Requeue, Skip, current_lease
+from tests.acceptance.journal import Journal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+#: Reached by a topic only: to keep such a job's way means to keep both exchange and routing key.
+TOPICS = Queue("sync", Exchange("topics", type="topic"), routing_key="sync.#")
+QUEUES = ["celery", "other", "sync"]
+
+
+def configure(app: Celery) -> None:
+    """What workers and tests have in common."""
+    app.conf.update(
+        accept_content=["json", "pickle"],
+        task_queues=[
+            *(Queue(name, Exchange(name), name, queue_arguments={"x-max-priority": 9}) for name in QUEUES[:2]),
+            TOPICS,
+        ],
+        task_default_queue="celery",
+        broker_connection_retry_on_startup=True,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+    )
+
+
+app = Celery("acceptance")
+configure(app)
+app.conf.update(json.loads(os.environ.get("ACCEPTANCE_CONF", "{}")))
+
+
+@signals.task_received.connect
+def note_message(request: Any, **_: Any) -> None:
+    """Write down each message of a job as the worker got it: one more than its re-queues."""
+    message, kwargs = request.message, request.kwargs
+    if "key" in kwargs and "ACCEPTANCE_JOURNAL" in os.environ:
+        headers = {name: each for name, each in message.headers.items() if name not in ("argsrepr", "kwargsrepr")}
+        Journal.of_this_process().write(
+            "message", key=kwargs["key"], job=kwargs["job"], content_type=message.content_type, headers=headers
+        )
+
+
+class BrokenJobError(Exception):
+    """What a job raises that fails."""
+
+
+def facts(task: Any) -> dict[str, Any]:
+    """What a body sees of its own job."""
+    request = task.request
+    seen = {name: each for name, each in vars(request).items() if not name.startswith("lock_")}
+    return {"id": request.id, "requeues": (request.headers or {}).get("lock_requeues", 0), "seen": seen}
+
+
+@contextlib.contextmanager
+def noted(task: Any, key: str, job: str) -> Iterator[None]:
+    """Write down the body's start and end, and how its lease was when it ended."""
+    lease = current_lease()
+    journal = Journal.of_this_process()
+    with journal.running(key, job, lease.fence, owner=lease.owner, ttl=lease.ttl, **facts(task)):
+        try:
+            yield
+        finally:
+            journal.write("lease", key=key, job=job, held=lease.held())
+
+
+def work(self: Any, key: str, job: str, seconds: float = 0.0, **_: Any) -> str:
+    """Take some time."""
+    with noted(self, key, job):
+        time.sleep(seconds)
+    return job
+
+
+def declare(name: str, body: Callable[..., Any] = work, **options: Any) -> Any:
+    """A locked task named after what is special about it."""
+    return app.task(body, bind=True, base=LockedTask, name=name, **{"lock_key": "{key}", **options})
+
+
+# -- the options -------------------------------------------------------------------------------------------------------
+declare("work")
+declare("without_retries", max_retries=0)
+declare("acks_late", acks_late=True, reject_on_worker_lost=True)
+declare("short_lease", lock_ttl=1.0)
+declare("short_lease_acks_late", lock_ttl=1.5, acks_late=True, reject_on_worker_lost=True)
+declare("skip", lock_on_contention="skip")
+declare("skip_with_result", lock_on_contention=Skip(result="Processing"))
+declare("fail", lock_on_contention="fail")
+declare("patient", lock_wait=10.0)
+declare("patient_a_second", lock_wait=1.0)
+declare("patient_soft_limit", lock_wait=10.0, soft_time_limit=1)
+declare("three_tries", lock_max_requeues=2)
+declare("one_second", lock_max_wait=1.0)
+declare("lost_raise", lock_ttl=1.0, lock_on_lost="raise")
+declare("lost_flag", lock_ttl=1.0, lock_on_lost="flag")
+declare("lost_kill", lock_ttl=1.0, lock_on_lost="kill")
+declare("soft_limit", soft_time_limit=1, lock_ttl=30.0)
+declare("hard_limit", time_limit=1, lock_ttl=2.0)
+declare("outage_fail", lock_on_outage="fail")
+declare("outage_run", lock_on_outage="run")
+
+
+def decide(contention: Contention) -> Requeue | Skip | Fail:
+    """Go back once, then end well or badly as the key says."""
+    if contention.requeues < 1:
+        return Requeue(0.2)
+    if "fail" in contention.key:
+        return Fail(f"{contention.task} has seen enough")
+    return Skip(result=[contention.key, contention.task, contention.holder, contention.requeues])
+
+
+declare("callable", lock_on_contention=decide)
+
+
+# -- the bodies --------------------------------------------------------------------------------------------------------
+def runs_so_far(key: str, job: str) -> int:
+    """How often this job's body has begun, this time included."""
+    return Journal.of_this_process().jobs(key).count(job)
+
+
+def fails(self: Any, key: str, job: str, times: int = 1_000) -> int:
+    """Fail so many times, then give the number of runs."""
+    with noted(self, key, job):
+        runs = runs_so_far(key, job)
+        if runs <= times:
+            raise BrokenJobError(f"run {runs} of {job} failed")
+    return runs
+
+
+def retries_itself(self: Any, key: str, job: str, times: int) -> int:
+    """Ask for another try so many times."""
+    with noted(self, key, job):
+        runs = runs_so_far(key, job)
+        if runs <= times:
+            raise self.retry(countdown=1.0)
+    return runs
+
+
+def replaces_itself(self: Any, key: str, job: str) -> None:
+    """Leave the work to another job with the same key."""
+    with noted(self, key, job):
+        raise self.replace(app.signature("work", (key, f"{job} replaced")))
+
+
+def ignores(self: Any, key: str, job: str) -> None:
+    """End without a result."""
+    with noted(self, key, job):
+        raise Ignore("as it pleases")
+
+
+def rejects(self: Any, key: str, job: str, requeue: bool = False) -> str:  # noqa: FBT001, FBT002 - a job's argument
+    """Send the message back, the first time."""
+    with noted(self, key, job):
+        if runs_so_far(key, job) == 1:
+            raise Reject("as it pleases", requeue=requeue)
+    return job
+
+
+def has_children(self: Any, key: str, job: str) -> str:
+    """Send another job from within."""
+    with noted(self, key, job):
+        return str(app.send_task("plain", ["child"]).id)
+
+
+def minds_its_limit(self: Any, key: str, job: str) -> str:
+    """Sleep until the soft time limit comes, then clean up under the lock."""
+    with noted(self, key, job):
+        try:
+            time.sleep(30)
+        except SoftTimeLimitExceeded:
+            current_lease().ensure_held()
+            return "cleaned up"
+    return "slept"
+
+
+declare("fails", fails)
+declare("autoretry", fails, autoretry_for=(BrokenJobError,), default_retry_delay=1, max_retries=3)
+declare("retry", retries_itself, max_retries=3)
+declare("replace", replaces_itself)
+declare("ignore", ignores)
+declare("reject", rejects, acks_late=True)
+declare("parent", has_children)
+declare("minds_its_limit", minds_its_limit, soft_time_limit=1)
+
+
+# -- the ways to write a task ------------------------------------------------------------------------------------------
+@app.task(base=LockedTask, name="unbound", lock_key="{key}")
+def unbound(key: str, job: str, seconds: float = 0.0) -> str:
+    """A task that is not bound."""
+    return work(app.current_task, key, job, seconds)
+
+
+@shared_task(base=LockedTask, name="shared", lock_key="{key}")
+def shared(key: str, job: str, seconds: float = 0.0) -> str:
+    """A task of whichever app there is."""
+    return work(app.current_task, key, job, seconds)
+
+
+class Base(LockedTask):
+    """A base class of a project, whose tasks have its options."""
+
+    abstract = True
+    lock_ttl = 6.0
+
+
+class ClassBased(Base):
+    """A task written as a class."""
+
+    name = "class_based"
+    lock_key = "{key}"
+
+    def run(self, key: str, job: str, seconds: float = 0.0) -> str:
+        """As every other job, with the lease at hand."""
+        assert self.lease.key == key
+        return work(self, key, job, seconds)
+
+
+app.register_task(ClassBased())
+
+
+@app.task(name="note")
+def note(*args: Any, key: str, job: str) -> list[Any]:
+    """Write down that this was called, and with what: a link, an errback, a chord's body."""
+    Journal.of_this_process().write("note", key=key, job=job, args=args)
+    return list(args)
+
+
+@app.task(name="errback")
+def errback(request: Any, error: Any, traceback: Any, key: str, job: str) -> None:  # noqa: ARG001 - Celery's signature
+    """Write down whose failure this was called for."""
+    Journal.of_this_process().write("note", key=key, job=job, args=[request.id, type(error).__name__])
+
+
+@app.task(name="plain")
+def plain(*args: Any) -> Any:
+    """A job without a lock."""
+    return args[-1]

@@ -1,0 +1,47 @@
+"""The same promises in every pool."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.acceptance.journal import judge
+from tests.acceptance.nodes import start_all
+from tests.acceptance.office import Office, only_redis
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.acceptance.nodes import Worker
+
+POOLS = ["prefork", "threads", "gevent", "solo"]
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_jobs_of_one_key_on_two_workers(desk: Office, hire: Callable[..., Worker], pool: str) -> None:
+    """Two workers of a pool, four slots each, twelve jobs on one key: each runs once, never two together."""
+    queue = f"two-{pool}"
+    start_all([hire(name, pool=pool, concurrency=4, queues=[queue]) for name in ("ann", "bob")])
+    names = [f"job {number}" for number in range(12)]
+    results = [desk.send("work", name, queue=queue, seconds=0.05) for name in names]
+    assert [result.get(timeout=60) for result in results] == names
+    runs = desk.journal.runs(desk.key)
+    judge(runs, names)
+    assert max(run.facts["requeues"] for run in runs) >= 1, "nobody waited: this run proves nothing"
+
+
+@only_redis
+@pytest.mark.parametrize("pool", ["threads", "gevent", "solo"])
+def test_a_heartbeat_in_every_pool(desk: Office, hire: Callable[..., Worker], pool: str) -> None:
+    """A job of three ttls keeps its key in the pools where the beat comes from a thread beside it."""
+    queue = f"beat-{pool}"
+    hire("ann", pool=pool, queues=[queue]).start()
+    job = desk.send("short_lease", "long", queue=queue, seconds=2.5)
+    run = desk.journal.wait_for_start(desk.key, "long")
+    while job.state != "SUCCESS":
+        holding = desk.locks.holder(desk.key)
+        if desk.journal.runs(desk.key)[0].end is None:
+            assert holding is not None
+            assert holding.owner == run.facts["owner"]
+    assert job.get(timeout=5) == "long"

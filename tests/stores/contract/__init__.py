@@ -1,0 +1,37 @@
+"""What every store must do, written once: a class a capability. A store's test is its factory.
+
+    class TestRedisStore(StoreContract, ExpiringContract, InspectContract, ProcessContract):
+        store_type = RedisStore
+
+        @pytest.fixture
+        def open_store(self, redis_url):
+            return partial(from_url, redis_url)
+
+Each store that `open_store` gives is another client of the same locks, of which none is taken when a test begins.
+Forked processes call it too.
+"""
+
+from tests.stores.contract.asking import ODD_KEYS, Opens, claim, patient, refused, run_out, take, verdict
+from tests.stores.contract.connection import ConnectionContract
+from tests.stores.contract.expiring import ExpiringContract
+from tests.stores.contract.inspecting import InspectContract
+from tests.stores.contract.lost_answer import LostAnswerContract
+from tests.stores.contract.processes import ProcessContract
+from tests.stores.contract.verbs import StoreContract
+
+__all__ = [
+    "ODD_KEYS",
+    "ConnectionContract",
+    "ExpiringContract",
+    "InspectContract",
+    "LostAnswerContract",
+    "Opens",
+    "ProcessContract",
+    "StoreContract",
+    "claim",
+    "patient",
+    "refused",
+    "run_out",
+    "take",
+    "verdict",
+]

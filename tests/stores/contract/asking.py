@@ -1,0 +1,82 @@
+"""How tests ask a store for a key."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import Protocol
+
+from celery_locks.lease import Busy, Claim, Lease, Verdict
+from celery_locks.stores import DEFAULT_PREFIX, Store
+from tests.waiting import wait_until
+
+
+class Opens(Protocol):
+    """Gives a store object of its own, a client of the same locks as all others it gave."""
+
+    def __call__(self, *, prefix: str = DEFAULT_PREFIX) -> Store: ...
+
+
+#: What a key made from a job's arguments may look like.
+ODD_KEYS = {
+    "spaces": " a  key with spaces ",
+    "unicode": "Зарплата/東京/🔑",
+    "composed": "caf\u00e9",
+    "decomposed": "cafe\u0301",
+    "braces": "wallet:{42}:}{",
+    "percent": "100%25%7D%",
+    "star": "*",
+    "question": "what?[ab]",
+    "slashes": "../../etc/passwd",
+    "dots": "..",
+    "newlines": "first\nsecond\r\n\tthird",
+    "quotes": "'\"; DROP TABLE locks; --\\",
+    "capitals": "WALLET:a",
+    "no capitals": "wallet:a",
+    "very long": "x" * 1999 + "1",
+    "as long": "x" * 1999 + "2",
+    "long unicode": "東京" * 500,
+}
+
+
+def claim(key: str, owner: str = "anna", ttl: float = 30.0) -> Claim:
+    return Claim(key, owner, ttl)
+
+
+def take(store: Store, key: str, owner: str = "anna", ttl: float = 30.0) -> Lease:
+    """Acquire what must be free."""
+    answer = store.acquire(claim(key, owner, ttl))
+    assert isinstance(answer, Lease), f"{key!r} should be free for {owner}, not {answer}"
+    return answer
+
+
+def refused(store: Store, key: str, owner: str = "ben") -> Busy:
+    """Ask for what must be taken."""
+    answer = store.acquire(claim(key, owner))
+    assert isinstance(answer, Busy), f"{key!r} should be taken, and {owner} got {answer}"
+    return answer
+
+
+def verdict(store: Store, lease: Lease) -> Verdict:
+    return store.renew([lease])[0]
+
+
+def patient(store: Store, key: str, owner: str, timeout: float = 60.0) -> Lease:
+    """Ask until the key is free, as a waiter without a wake does."""
+
+    def got() -> Lease | None:
+        answer = store.acquire(claim(key, owner))
+        return answer if isinstance(answer, Lease) else None
+
+    # Waiters that ask in step would ask all at once for ever.
+    return wait_until(got, f"{key!r} to be free for {owner}", timeout, interval=random.uniform(0.005, 0.025))
+
+
+def run_out(lease: Lease) -> None:
+    """Wait until a lease that was just given has run out, in the store as well.
+
+    Nobody looks: a look might be what makes a store clear up.
+    """
+    end = time.monotonic() + lease.ttl + 0.02
+    wait_until(lambda: time.monotonic() > end, f"the end of {lease}")
+    assert not lease.held()

@@ -1,0 +1,56 @@
+"""Judges what contenders for one key have recorded: whether it was one at a time, with fences in their order."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+
+class Stay(NamedTuple):
+    """One holder's stay under a lock, on the clock that all processes of a machine share (`time.monotonic`).
+
+    It begins after the store said yes and ends before the lock is given back: what lies within must be exclusive.
+    """
+
+    begin: float
+    end: float
+    fence: int
+    owner: str
+
+
+def record(folder: Path, stay: Stay) -> None:
+    """Write a stay into a file of its own, so that no two processes share one."""
+    (folder / f"{stay.fence}-{stay.owner}.stay").write_text(json.dumps(stay))
+
+
+def recorded(folder: Path) -> list[Stay]:
+    """What all processes have recorded, in the order in which it began."""
+    return sorted(Stay(*json.loads(path.read_text())) for path in folder.glob("*.stay"))
+
+
+def faults(stays: Iterable[Stay]) -> list[str]:
+    """What is wrong with these stays under one key; empty when they were exclusive and their fences in order."""
+    ordered = sorted(stays)
+    return [*_overlaps(ordered), *_disorder(ordered)]
+
+
+def _overlaps(ordered: list[Stay]) -> list[str]:
+    found, last = [], None
+    for stay in ordered:
+        if last and stay.begin < last.end:
+            found.append(f"{stay.owner} came {last.end - stay.begin:.6f} s before {last.owner} had left")
+        last = stay if last is None or stay.end > last.end else last
+    return found
+
+
+def _disorder(ordered: list[Stay]) -> list[str]:
+    return [
+        f"{after.owner} has fence {after.fence}, not above {before.fence} of {before.owner} before it"
+        for before, after in pairwise(ordered)
+        if after.fence <= before.fence
+    ]

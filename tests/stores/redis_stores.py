@@ -1,0 +1,62 @@
+"""What the tests of the Redis store share: how one is opened, and what is in the server then."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from celery_locks.stores import open_store
+from celery_locks.stores.redis import RedisStore, scripts
+from celery_locks.stores.redis.wire import Call
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.servers.redis import RedisServer
+    from tests.servers.redis_groups import RedisCluster, SentinelGroup
+
+#: The two names of the key `wallet`.
+LOCK, FENCE = "lock:{wallet}", "lock:{wallet}:fence"
+#: Where a test waits for a timeout it need not be the default one.
+QUICK = "?socket_timeout=0.2&socket_connect_timeout=0.2"
+
+
+@contextlib.contextmanager
+def opened(url: str, prefix: str = "lock:") -> Iterator[RedisStore]:
+    with contextlib.closing(open_store(url, prefix=prefix)) as store:
+        assert isinstance(store, RedisStore)
+        yield store
+
+
+def give_up(store: RedisStore, owner: str) -> None:
+    """Say what a client says that gives up its request for `wallet`."""
+    store._give_up(Call(scripts.RELEASE, [LOCK, FENCE], (owner, store._retention_ms, 1)))
+
+
+def dump(server: RedisServer, name: str) -> bytes:
+    """What is kept under a name, whatever its type."""
+    with server.client(decode_responses=False) as client:
+        return bytes(client.dump(name))
+
+
+def kept(server: RedisServer) -> dict[str, str]:
+    """All strings there are."""
+    return {name: server.ask("GET", name) for name in server.ask("KEYS", "*")}
+
+
+def calls(server: RedisServer, command: str) -> int:
+    """How often the server was asked that."""
+    with server.client() as client:
+        return int(client.info("commandstats").get(f"cmdstat_{command}", {}).get("calls", 0))
+
+
+def sentinel_url(group: SentinelGroup) -> str:
+    return f"redis+sentinel://{_hosts(group.addresses)}/{group.service}/0"
+
+
+def cluster_url(cluster: RedisCluster) -> str:
+    return f"redis+cluster://{_hosts(cluster.addresses)}"
+
+
+def _hosts(addresses: list[tuple[str, int]]) -> str:
+    return ",".join(f"{host}:{port}" for host, port in addresses)

@@ -1,0 +1,164 @@
+"""Many processes, onlookers, forks and interruptions around one folder of lock files."""
+
+from __future__ import annotations
+
+import functools
+import os
+import pathlib
+import random
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from celery_locks.lease import Lease, Verdict
+from celery_locks.stores.file import FileStore, from_url
+from tests.stores.contract import claim, patient, refused, take, verdict
+from tests.stores.judging import Stay, faults, record, recorded
+from tests.stores.processes import Crew, forking
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+    from multiprocessing.synchronize import Event
+
+    from tests.stores.contract import Opens
+
+
+@pytest.fixture
+def folder(tmp_path: pathlib.Path) -> pathlib.Path:
+    return tmp_path / "locks"
+
+
+@pytest.fixture
+def open_store(folder: pathlib.Path) -> Opens:
+    return functools.partial(from_url, f"file://{folder}")
+
+
+@pytest.fixture
+def store(open_store: Opens) -> FileStore:
+    return open_store()
+
+
+def test_sweeping_races_with_nobody(folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Files that are removed as soon as they are released take no lock from those who open them meanwhile."""
+    for key in ("a", "b"):
+        (tmp_path / key).mkdir()
+    with Crew() as crew:
+        for number in range(12):
+            crew.start(_come_and_go, f"file://{folder}?fence_retention=0.000001", f"process {number}", tmp_path)
+        crew.done()
+    stays = {key: recorded(tmp_path / key) for key in ("a", "b")}
+    assert sum(map(len, stays.values())) == 12 * 40
+    assert [faults(each) for each in stays.values()] == [[], []]
+
+
+def test_onlookers_are_in_nobodys_way(store: FileStore, open_store: Opens) -> None:
+    """However many look at a key without pause, whoever takes it is never told that it is taken."""
+    stop = forking.Event()
+    with Crew() as crew:
+        for _ in range(6):
+            crew.start(_look_on, open_store, "wallet:1", stop)
+        for turn in range(400):
+            take(store, "wallet:1", f"owner {turn}")
+            # As a crash would leave it: free, and with the name of its last holder.
+            store.close()
+        stop.set()
+        crew.done()
+
+
+def test_a_fork_amid_locking_keeps_nothing_taken(open_store: Opens) -> None:
+    """Children forked while other threads take and give back keys keep none of these after the parent was killed."""
+    here, there = forking.Pipe(duplex=False)
+    with Crew() as crew:
+        parent = crew.start(_lock_and_fork, open_store, there)
+        assert here.poll(60)
+        group = here.recv()
+        try:
+            parent.kill()
+            parent.join()
+            for number in range(4):
+                patient(open_store(), f"wallet:{number}", "heir", timeout=5)
+        finally:
+            os.killpg(group, signal.SIGKILL)
+
+
+def test_an_interrupted_acquire_leaves_the_key_free(
+    store: FileStore, open_store: Opens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A time limit that strikes in the midst of an acquire leaves no open file that keeps the key."""
+
+    def strike(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", strike)
+        with pytest.raises(KeyboardInterrupt) as kept:
+            store.acquire(claim("wallet:1"))
+    take(open_store(), "wallet:1", "ben")
+    assert kept.traceback
+
+
+def test_no_descriptor_leaks(store: FileStore, open_store: Opens) -> None:
+    """Taking, refusing, looking, forcing and giving back leave as many files open as there were."""
+
+    def use() -> None:
+        take(store, "wallet:1")
+        refused(open_store(), "wallet:1")
+        store.inspect("wallet:1")
+        assert len(list(store.list())) == 1
+        assert store.release(claim("wallet:1"))
+        lease = take(store, "wallet:1")
+        assert store.force_release("wallet:1")
+        assert verdict(store, lease) is Verdict.LOST
+
+    use()
+    before = _open_files()
+    for _ in range(50):
+        use()
+    assert _open_files() == before
+
+
+def _open_files() -> int:
+    return len(list(pathlib.Path("/dev/fd").iterdir()))
+
+
+def _come_and_go(url: str, name: str, folder: pathlib.Path) -> None:
+    store = from_url(url)
+    for turn in range(40):
+        # A key that nobody used yet makes a new file, and with it a sweep.
+        fresh = claim(f"{name}.{turn}")
+        assert isinstance(store.acquire(fresh), Lease)
+        assert store.release(fresh)
+        key, owner = random.choice("ab"), f"{name}.{turn}"
+        lease = patient(store, key, owner)
+        begin = time.monotonic()
+        time.sleep(0)
+        stay = Stay(begin, time.monotonic(), lease.fence, owner)
+        assert store.release(lease.claim)
+        record(folder / key, stay)
+
+
+def _look_on(open_store: Opens, key: str, stop: Event) -> None:
+    store = open_store()
+    while not stop.is_set():
+        store.inspect(key)
+
+
+def _lock_and_fork(open_store: Opens, ready: Connection) -> None:
+    os.setpgid(0, 0)
+    store = open_store()
+
+    def lock(key: str) -> None:
+        while True:
+            take(store, key)
+            assert store.release(claim(key))
+
+    for number in range(4):
+        threading.Thread(target=lock, args=(f"wallet:{number}",), daemon=True).start()
+    for _ in range(60):
+        if not os.fork():
+            signal.pause()
+    ready.send(os.getpid())
+    signal.pause()

@@ -1,0 +1,35 @@
+"""The judge finds what it is there to find."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.stores.judging import Stay, faults, record, recorded
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_stays_one_after_the_other_are_without_fault() -> None:
+    """Disjoint stays with growing fences pass, in whatever order they are told."""
+    assert faults([Stay(2.0, 3.0, 11, "ben"), Stay(1.0, 2.0, 10, "anna")]) == []
+
+
+def test_an_overlap_is_found() -> None:
+    """A stay that begins before the last one ended is a fault, also when a short one lies in between."""
+    assert len(faults([Stay(1.0, 2.0, 10, "anna"), Stay(1.5, 3.0, 11, "ben")])) == 1
+    assert len(faults([Stay(1.0, 9.0, 10, "anna"), Stay(2.0, 3.0, 11, "ben"), Stay(4.0, 5.0, 12, "cleo")])) == 2
+
+
+def test_a_fence_that_does_not_grow_is_found() -> None:
+    """Fences must grow in the order of the stays: the same one twice, or a lower one later, is a fault."""
+    assert len(faults([Stay(1.0, 2.0, 10, "anna"), Stay(3.0, 4.0, 10, "ben")])) == 1
+    assert len(faults([Stay(1.0, 2.0, 10, "anna"), Stay(3.0, 4.0, 9, "ben")])) == 1
+
+
+def test_what_is_recorded_is_what_is_read(tmp_path: Path) -> None:
+    """A stay survives its file, in the order in which stays began."""
+    stays = [Stay(2.0, 3.0, 11, "ben"), Stay(1.0, 2.0, 10, "anna")]
+    for stay in stays:
+        record(tmp_path, stay)
+    assert recorded(tmp_path) == sorted(stays)

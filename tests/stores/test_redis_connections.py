@@ -1,0 +1,198 @@
+"""Connections to Redis: stale, interrupted, inherited."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from celery_locks.lease import Busy, Lease, Verdict
+from celery_locks.stores.redis.wire import Pooled
+from tests.stores.contract.asking import claim, refused, take, verdict
+from tests.stores.processes import Crew
+from tests.stores.redis_stores import QUICK, opened
+from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+
+    from celery_locks.stores.redis import RedisStore
+    from tests.servers.proxy import Proxy
+    from tests.servers.redis import RedisServer
+
+
+if TYPE_CHECKING:
+    Through = Callable[[str], Proxy]
+
+
+@pytest.fixture
+def way(proxy: Through, redis_url: str) -> Proxy:
+    """A proxy on the way to an empty Redis."""
+    return proxy(redis_url)
+
+
+@pytest.fixture
+def store(way: Proxy) -> Iterator[RedisStore]:
+    """A client whose requests go through the proxy and that has a connection already."""
+    with opened(way.url + QUICK) as store:
+        take(store, "first")
+        yield store
+
+
+@pytest.fixture
+def other(redis_url: str) -> Iterator[RedisStore]:
+    """A client whose way is never broken."""
+    with opened(redis_url) as store:
+        yield store
+
+
+def test_connections_that_died_in_the_pool_cost_nothing(store: RedisStore, way: Proxy) -> None:
+    """A store whose pooled connections were all reset works on with new ones, at every verb."""
+    lease = take(store, "wallet")
+    way.cut()
+    assert verdict(store, lease) is Verdict.RENEWED
+    way.cut()
+    assert store.inspect("wallet") is not None
+    way.cut()
+    assert len(list(store.list())) == 2
+    way.cut()
+    assert store.release(lease.claim)
+    way.cut()
+    take(store, "wallet", "ben")
+
+
+def test_a_server_may_be_restarted_between_two_verbs(redis_server: RedisServer, redis_url: str) -> None:
+    """After a restart that lost the lock each verb works at once and tells the truth: the lease is lost."""
+    with opened(redis_url) as store:
+        lease = take(store, "wallet")
+        redis_server.restart()
+        assert verdict(store, lease) is Verdict.LOST
+        redis_server.restart()
+        assert not store.release(lease.claim)
+        redis_server.restart()
+        take(store, "wallet", "ben")
+
+
+def test_a_closed_store_has_no_connection_and_opens_again(
+    store: RedisStore, way: Proxy, redis_server: RedisServer
+) -> None:
+    """Closing gives the connections back, keeps the leases, and the next verb connects anew."""
+    lease = take(store, "wallet")
+    clients = len(redis_server.ask("CLIENT", "LIST").splitlines())
+    store.close()
+    wait_until(
+        lambda: len(redis_server.ask("CLIENT", "LIST").splitlines()) < clients, "the server to see the connection end"
+    )
+    assert verdict(store, lease) is Verdict.RENEWED
+    assert way.connections
+
+
+def test_threads_are_not_limited_by_a_pool(redis_server: RedisServer, redis_url: str) -> None:
+    """150 threads that ask at once all get an answer, also where redis-py would allow 100 connections."""
+    answers: list[Lease | Busy] = []
+    together = threading.Barrier(150)
+    with opened(redis_url) as store:
+
+        def ask(owner: str) -> None:
+            together.wait(30)
+            answers.append(store.acquire(claim("wallet", owner)))
+
+        redis_server.pause()
+        threads = [threading.Thread(target=ask, args=(f"owner {number}",)) for number in range(150)]
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: together.broken or together.n_waiting == 0, "all to ask")
+        redis_server.resume()
+        for thread in threads:
+            thread.join()
+    assert len(answers) == 150
+    assert sum(isinstance(answer, Lease) for answer in answers) == 1
+
+
+class _SoftTimeLimit(Exception):
+    """What Celery raises in the middle of anything."""
+
+
+@contextlib.contextmanager
+def _struck_after(seconds: float) -> Iterator[None]:
+    def strike(_signum: int, _frame: FrameType | None) -> None:
+        raise _SoftTimeLimit
+
+    before = signal.signal(signal.SIGALRM, strike)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_an_interrupted_acquire_leaves_no_lock_and_no_answer(way: Proxy, other: RedisStore) -> None:
+    """A soft time limit while the answer is awaited: the key is given back, and the next request hears its own."""
+    with opened(way.url) as store:
+        take(store, "first")
+        way.delay(0.1, "answers")
+        with pytest.raises(_SoftTimeLimit), _struck_after(0.05):
+            store.acquire(claim("wallet", "anna"))
+        way.delay(0)
+        assert other.inspect("wallet") is None
+        assert take(store, "wallet", "ben").owner == "ben"
+        assert refused(store, "wallet", "cleo").holder == "ben"
+
+
+def test_an_interrupt_between_request_and_answer_is_no_mix_up(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Struck after the request was sent and before its answer was awaited, a connection is never used again."""
+    with opened(redis_url) as store:
+        take(store, "wallet", "anna")
+        _strike_once_after_sending(store, monkeypatch)
+        with pytest.raises(_SoftTimeLimit):
+            store.renew([Lease(claim("wallet", "anna"), 1, None)])
+        for number in range(10):
+            assert take(store, f"key {number}", "ben").claim.owner == "ben"
+            assert refused(store, f"key {number}", "cleo").holder == "ben"
+
+
+def _strike_once_after_sending(store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    wire = store._wire
+    assert isinstance(wire, Pooled)
+    connection = wire._pool.connection_class
+    send = connection.send_command
+
+    def struck(self: object, *words: object, **options: object) -> None:
+        send(self, *words, **options)
+        monkeypatch.undo()
+        raise _SoftTimeLimit
+
+    monkeypatch.setattr(connection, "send_command", struck)
+
+
+def test_children_never_share_a_connection(store: RedisStore, other: RedisStore) -> None:
+    """A store that has spoken is used by children and parent at once: each hears its own answers."""
+    take(store, "parent")
+
+    def alone(number: int) -> None:
+        for turn in range(30):
+            owner = f"child {number}.{turn}"
+            assert take(store, f"key {number}", owner).owner == owner
+            assert refused(store, f"key {number}", "nobody").holder == owner
+            assert store.release(claim(f"key {number}", owner))
+
+    with Crew() as crew:
+        for number in range(6):
+            crew.start(alone, number)
+        alone(99)
+        crew.done()
+    assert refused(other, "parent", "ben").holder == "anna"
+
+
+def test_a_child_that_ends_leaves_the_parents_connection(store: RedisStore) -> None:
+    """A child that closes the store it inherited takes nothing from its parent."""
+    lease = take(store, "wallet")
+    with Crew() as crew:
+        crew.start(store.close)
+        crew.done()
+    assert verdict(store, lease) is Verdict.RENEWED

@@ -1,0 +1,154 @@
+"""What is said twice or late to Redis, script by script."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from celery_locks.lease import Busy, Lease, Verdict
+from celery_locks.stores.redis import RedisStore, scripts
+from tests.stores.contract.asking import claim, take, verdict
+from tests.stores.redis_stores import give_up, opened
+from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.servers.redis import RedisServer
+
+
+@pytest.fixture
+def store(redis_url: str) -> Iterator[RedisStore]:
+    with opened(redis_url) as store:
+        yield store
+
+
+def test_an_owner_that_gave_up_gets_nothing(store: RedisStore) -> None:
+    """Its request that arrives late finds the key free and is refused; others are not."""
+    give_up(store, "anna")
+    assert store.acquire(claim("wallet", "anna")) == Busy()
+    take(store, "wallet", "ben")
+
+
+def test_giving_up_gives_back_what_was_taken(store: RedisStore) -> None:
+    """A request that arrived without its answer is undone."""
+    take(store, "wallet", "anna")
+    give_up(store, "anna")
+    take(store, "wallet", "ben")
+
+
+def test_giving_up_takes_nothing_from_the_holder(store: RedisStore) -> None:
+    """Who gives up while another holds the key changes nothing for that one."""
+    lease = take(store, "wallet", "ben")
+    give_up(store, "anna")
+    assert verdict(store, lease) is Verdict.RENEWED
+    assert store.release(lease.claim)
+    assert take(store, "wallet", "cleo").fence > lease.fence
+
+
+def test_an_owner_that_gave_up_stays_out_while_others_come_and_go(store: RedisStore) -> None:
+    """Holders that release after somebody gave up do not make Redis forget that one."""
+    take(store, "wallet", "ben")
+    give_up(store, "anna")
+    assert store.release(claim("wallet", "ben"))
+    take(store, "wallet", "cleo")
+    assert store.release(claim("wallet", "cleo"))
+    assert store.acquire(claim("wallet", "anna")) == Busy()
+
+
+def test_a_release_is_repeated_well_after_others_came_and_went(store: RedisStore) -> None:
+    """Whoever sends a release again hears that it was given back, also when two others have released since."""
+    for owner in ("anna", "ben", "cleo"):
+        take(store, "wallet", owner)
+        assert store.release(claim("wallet", owner))
+    assert store.release(claim("wallet", "anna"))
+
+
+def test_owners_are_told_apart_to_the_last_letter(store: RedisStore) -> None:
+    """An owner whose name begins or ends like that of one that is done is another owner."""
+    take(store, "wallet", "owner 12")
+    assert store.release(claim("wallet", "owner 12"))
+    for other in ("owner 1", "owner 122", "wner 12", "1:owner 12", "owner 12 "):
+        assert not store.release(claim("wallet", other))
+        take(store, "wallet", other)
+        assert store.release(claim("wallet", other))
+
+
+def test_a_crowd_of_done_owners_is_cut_between_names(store: RedisStore) -> None:
+    """Where the memory of done owners ends, no half name is taken for an owner."""
+    names = [f"owner-{'x' * 30}{number:03}" for number in range(40)]
+    for name in names:
+        take(store, "wallet", name)
+        assert store.release(claim("wallet", name))
+    fragments = {name[:length] for name in names for length in range(1, len(name))}
+    assert not any(store.release(claim("wallet", fragment)) for fragment in fragments)
+
+
+def test_a_repeated_acquire_after_expiry_is_a_new_one(store: RedisStore) -> None:
+    """The same request, sent again when its lease had run out unheard, gets a new lease with a higher fence."""
+    first = take(store, "wallet", ttl=0.01)
+    wait_until(lambda: store.inspect("wallet") is None, "the end of the lease")
+    assert take(store, "wallet").fence > first.fence
+
+
+def test_scripts_that_redis_forgot_are_sent_again(store: RedisStore, redis_server: RedisServer) -> None:
+    """SCRIPT FLUSH before any verb costs one more round trip and nothing else."""
+
+    def forget() -> None:
+        redis_server.ask("SCRIPT", "FLUSH")
+
+    forget()
+    lease = take(store, "wallet")
+    forget()
+    assert verdict(store, lease) is Verdict.RENEWED
+    forget()
+    assert store.inspect("wallet") is not None
+    forget()
+    assert [holding.owner for holding in store.list()] == ["anna"]
+    forget()
+    assert store.release(lease.claim)
+    take(store, "wallet", "ben")
+    forget()
+    assert store.force_release("wallet")
+
+
+def test_there_is_one_script_a_verb() -> None:
+    """Each is within a screen, and Redis knows it by the name that we call it."""
+    verbs = (scripts.ACQUIRE, scripts.RENEW, scripts.RELEASE, scripts.FORCE_RELEASE, scripts.INSPECT)
+    assert len({script.sha for script in verbs}) == 5
+    assert all(len(script.text.splitlines()) <= 40 for script in verbs)
+
+
+def test_the_scripts_never_disagree_with_a_model(store: RedisStore, redis_server: RedisServer) -> None:
+    """Any sequence of verbs by three owners on one key answers as a lock on paper does."""
+    for seed in range(40):
+        redis_server.flush()
+        _play(store, random.Random(seed))
+
+
+def _play(store: RedisStore, dice: random.Random) -> None:
+    holder, fence, done = None, 0, set()
+    for step in range(30):
+        owner = dice.choice("abc") + str(step // 10)
+        match dice.choice(("acquire", "renew", "release", "give up")):
+            case "acquire":
+                answer = store.acquire(claim("wallet", owner))
+                free = holder in (None, owner) and owner not in done
+                assert isinstance(answer, Lease) is free, (step, owner, holder, done)
+                if isinstance(answer, Lease):
+                    assert answer.fence == fence if holder else answer.fence > fence
+                    holder, fence = owner, answer.fence
+            case "renew":
+                expected = Verdict.RENEWED if holder == owner else Verdict.LOST
+                assert verdict(store, Lease(claim("wallet", owner), 1, time.monotonic())) is expected
+            case "release":
+                assert store.release(claim("wallet", owner)) is (owner == holder or owner in done)
+                done |= {owner} if owner == holder else set()
+                holder = None if owner == holder else holder
+            case _:
+                give_up(store, owner)
+                done.add(owner)
+                holder = None if owner == holder else holder
