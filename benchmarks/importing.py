@@ -18,6 +18,7 @@ print(time.perf_counter() - started)
 """
 SUBJECTS = {
     "import celery_locks, after celery": ("import celery", "import celery_locks"),
+    "Locks with it, after celery": ("import celery", "from celery_locks import Locks"),
     "LockedTask with it, after celery's Task": (
         "from celery import Celery, Task",
         "from celery_locks import LockedTask",

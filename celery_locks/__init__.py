@@ -5,16 +5,15 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from celery_locks.errors import LockConfigError, LockError, LockLost, LockNotOwned, LockTimeout, StoreUnavailable
-from celery_locks.instrumentation import log
-from celery_locks.lease import Holding, Lease, current_lease
-from celery_locks.lock import Lock
-from celery_locks.locks import Locks
-from celery_locks.policies import Contention, Fail, Requeue, Skip
-
 if TYPE_CHECKING:
+    from celery_locks.errors import LockConfigError, LockError, LockLost, LockNotOwned, LockTimeout, StoreUnavailable
+    from celery_locks.lease import Holding, Lease, current_lease
+    from celery_locks.lock import Lock
+    from celery_locks.locks import Locks
+    from celery_locks.policies import Contention, Fail, Requeue, Skip
     from celery_locks.task import LockedTask
 
 __all__ = [
@@ -36,16 +35,35 @@ __all__ = [
     "current_lease",
 ]
 
-log.install()
+_MODULE = {
+    "Contention": "policies",
+    "Fail": "policies",
+    "Holding": "lease",
+    "Lease": "lease",
+    "Lock": "lock",
+    "LockConfigError": "errors",
+    "LockError": "errors",
+    "LockLost": "errors",
+    "LockNotOwned": "errors",
+    "LockTimeout": "errors",
+    "LockedTask": "task",
+    "Locks": "locks",
+    "Requeue": "policies",
+    "Skip": "policies",
+    "StoreUnavailable": "errors",
+    "current_lease": "lease",
+}
 
 
 def __getattr__(name: str) -> object:
-    if name == "LockedTask":
-        from celery_locks.task import LockedTask  # noqa: PLC0415 - plain code that only wants Locks does not need Celery
-
-        return LockedTask
+    """Each name is imported when it is first asked for: a program pays for what it uses."""
     if name == "__version__":
         from importlib.metadata import version  # noqa: PLC0415 - read only when asked for
 
         return version("celery-locks")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in ("errors", "events", "signals"):
+        return import_module(f"{__name__}.{name}")
+    if name not in _MODULE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_MODULE[name]}"), name)
+    return value

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import difflib
-import getpass
 import json
 import os
-import pathlib
-import tempfile
 import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -125,7 +122,10 @@ def _as_store_url(url: str, transport: Mapping[str, Any]) -> str:
 
 
 def _on_this_machine(prefix: str) -> StoreSettings:
-    folder = pathlib.Path(tempfile.gettempdir()) / f"celery_locks-{getpass.getuser()}"
+    import getpass  # noqa: PLC0415 - imports that few apps come to need
+    import tempfile  # noqa: PLC0415
+
+    folder = os.path.join(tempfile.gettempdir(), f"celery_locks-{getpass.getuser()}")  # noqa: PTH118 - without pathlib
     warnings.warn(
         f"no lock_store is set and neither broker nor result backend is Redis: locks are files in {folder} and hold"
         " between the processes of this machine only; set app.conf.lock_store",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from celery_locks import events, signals
 from celery_locks.errors import StoreUnavailable
+from celery_locks.instrumentation import log
 from celery_locks.keeper import Keeper, lose, renewed
 from celery_locks.lease import Busy, Lease, State, carrying
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from celery_locks.stores import Store
 
 logger = logging.getLogger("celery_locks.guard")
+log.install()
 
 T = TypeVar("T")
 B = TypeVar("B")
@@ -146,22 +148,23 @@ class Guard:
 
     def _take(self, claim: Claim, started: float, wait: float | None) -> Lease | Busy:
         try:
-            return self._try_until(claim, None if wait is None else started + wait)
+            outcome = self.store.acquire(claim)
+            if isinstance(outcome, Busy):
+                outcome = self._try_again(claim, outcome, None if wait is None else started + wait)
+            return self._in_time(outcome) if isinstance(outcome, Lease) else outcome
         except StoreUnavailable as error:
             self._say_outage(claim, "acquire", error)
             raise
 
-    def _try_until(self, claim: Claim, deadline: float | None) -> Lease | Busy:
+    def _try_again(self, claim: Claim, outcome: Lease | Busy, deadline: float | None) -> Lease | Busy:
         for pause in pauses():
-            outcome = self.store.acquire(claim)
-            if isinstance(outcome, Lease):
-                return self._in_time(outcome)
             left = pause if deadline is None else deadline - self._clock()
-            if left <= 0:
-                return outcome
+            if isinstance(outcome, Lease) or left <= 0:
+                break
             ends = outcome.remaining
             self._sleep(min(pause, left) if ends is None else min(pause, left, max(ends, 0.001)))
-        raise AssertionError("pauses never end")
+            outcome = self.store.acquire(claim)
+        return outcome
 
     def _in_time(self, lease: Lease) -> Lease:
         if lease.held():

@@ -54,10 +54,12 @@ def renewed(store: Store, leases: Sequence[Lease], clock: Callable[[], float]) -
     return lost
 
 
-def lose(lease: Lease, reason: str) -> bool:
-    """Mark a lease as lost and say so, the first time."""
+def lose(lease: Lease, reason: str, on_lost: Callable[[Lease], None] | None = None) -> bool:
+    """Mark a lease as lost, end its job and say so, the first time."""
     if not lease.lose(reason):
         return False
+    if on_lost:
+        _tell(on_lost, lease)
     logger.warning("lost the lease of %r, held by %s: %s", lease.key, lease.owner, reason)
     if signals.lost:
         claim = lease.claim
@@ -93,8 +95,9 @@ class Keeper:
 
     def forget(self, held: Lease | Claim) -> None:
         """Beat for it no more. A beat under way may still reach the store and is not reported."""
-        with self._mine():
-            self._watched.pop(held.owner, None)
+        if held.owner in self._watched:
+            with self._mine():
+                self._watched.pop(held.owner, None)
 
     def renewed(self, lease: Lease) -> None:
         """Count its next beat from now, for it was renewed by other means."""
@@ -180,11 +183,12 @@ class Keeper:
             still = self._watched.get(watched.lease.owner) is watched
             if still:
                 del self._watched[watched.lease.owner]
-        if still and lose(watched.lease, reason) and watched.on_lost:
-            self._tell(watched.on_lost, watched.lease)
+        if still:
+            lose(watched.lease, reason, watched.on_lost)
 
-    def _tell(self, on_lost: Callable[[Lease], None], lease: Lease) -> None:
-        try:
-            on_lost(lease)
-        except Exception:
-            logger.exception("telling the job that the lease of %r is lost failed", lease.key)
+
+def _tell(on_lost: Callable[[Lease], None], lease: Lease) -> None:
+    try:
+        on_lost(lease)
+    except Exception:
+        logger.exception("telling the job that the lease of %r is lost failed", lease.key)

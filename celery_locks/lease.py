@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import enum
+import functools
 import math
 import os
-import socket
 import time
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, NamedTuple
@@ -41,6 +41,9 @@ class State(enum.Enum):
     UNKNOWN = "unknown"
     LOST = "lost"
     RELEASED = "released"
+
+
+_OVER = (State.LOST, State.RELEASED)
 
 
 class Lease:
@@ -88,13 +91,13 @@ class Lease:
     @property
     def remaining(self) -> float | None:
         """Seconds until it ends without renewal; 0.0 once over, None where it has no ttl."""
-        if self.state in (State.LOST, State.RELEASED):
+        if self.state in _OVER:
             return 0.0
         return None if self.deadline is None else max(0.0, self.deadline - self._clock())
 
     def held(self) -> bool:
         """Whether it was ours when last heard of and its time is not over."""
-        return self.remaining != 0.0
+        return self.state not in _OVER and (self.deadline is None or self._clock() < self.deadline)
 
     def ensure_held(self) -> None:
         """Raise `LockLost` unless the lease is held: to be called before a step that cannot be undone."""
@@ -121,7 +124,7 @@ class Lease:
 
     def lose(self, reason: str) -> bool:
         """Note that it is gone; True the first time only, so that a loss is reported once."""
-        if self.state in (State.LOST, State.RELEASED):
+        if self.state in _OVER:
             return False
         self.state, self.reason = State.LOST, reason
         return True
@@ -156,12 +159,17 @@ class Holding(NamedTuple):
     remaining: float | None
 
 
-_HOST = socket.gethostname()
+@functools.cache
+def _process() -> str:
+    return f"{os.uname().nodename}:{os.getpid()}"
+
+
+os.register_at_fork(after_in_child=_process.cache_clear)
 
 
 def new_owner(name: str = "lock") -> str:
     """A name for one execution, never given twice: what runs, where, and 64 random bits."""
-    return f"{name}@{_HOST}:{os.getpid()}#{os.urandom(8).hex()}"
+    return f"{name}@{_process()}#{os.urandom(8).hex()}"
 
 
 _current: ContextVar[Lease | None] = ContextVar("celery_locks_lease", default=None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, cast
 
 from celery_locks.errors import LockConfigError
@@ -63,6 +62,8 @@ def _load(path: str) -> Callable[..., Store]:
 
 
 def _third_party(scheme: str, url: str) -> Callable[..., Store]:
+    from importlib.metadata import entry_points  # noqa: PLC0415 - slow to import, and few stores are of others
+
     for entry in entry_points(group=ENTRY_POINTS):
         if entry.name == scheme:
             return cast("Callable[..., Store]", entry.load())

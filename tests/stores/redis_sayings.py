@@ -46,7 +46,7 @@ def is_refused(url: str, said: str) -> None:
         is_one_clean_line(caught.value)
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def unclosed() -> Iterator[None]:
     """redis-py 5.0 forgets to close a unix socket that it could not connect: that is heard here and nowhere else."""
     with warnings.catch_warnings():

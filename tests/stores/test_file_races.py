@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from celery_locks.lease import Lease, Verdict
+from celery_locks.lease import Verdict
 from celery_locks.stores.file import FileStore, from_url
+from celery_locks.stores.file.lockfile import LockFile
+from celery_locks.stores.file.sweeper import Sweeper
 from tests.stores.contract import claim, patient, refused, take, verdict
 from tests.stores.judging import Stay, faults, record, recorded
 from tests.stores.processes import Crew, forking
@@ -69,19 +71,71 @@ def test_onlookers_are_in_nobodys_way(store: FileStore, open_store: Opens) -> No
 
 
 def test_a_fork_amid_locking_keeps_nothing_taken(open_store: Opens) -> None:
-    """Children forked while other threads take and give back keys keep none of these after the parent was killed."""
+    """Children forked while other threads take keys keep none of these after the parent was killed."""
     here, there = forking.Pipe(duplex=False)
     with Crew() as crew:
         parent = crew.start(_lock_and_fork, open_store, there)
         assert here.poll(60)
         group = here.recv()
         try:
+            refused(open_store(), "thread 0: 0")
             parent.kill()
             parent.join()
-            for number in range(4):
-                patient(open_store(), f"wallet:{number}", "heir", timeout=5)
+            for holding in open_store().list():
+                patient(open_store(), holding.key, "heir", timeout=1)
         finally:
             os.killpg(group, signal.SIGKILL)
+
+
+def test_a_copy_of_the_descriptor_keeps_nothing(store: FileStore, open_store: Opens) -> None:
+    """A process that was forked a moment ago, and has not closed its copy yet, keeps no key that is given back."""
+    lease = take(store, "wallet:1")
+    (file,) = store._held.values()
+    copy = os.dup(file._fd)
+    try:
+        assert store.release(lease.claim)
+        take(open_store(), "wallet:1", "ben")
+    finally:
+        os.close(copy)
+
+
+def test_a_holder_without_a_name_is_given_time_to_write_it(
+    store: FileStore, folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks between a holder's lock and its name waits for the name, and is told it."""
+    take(store, "wallet:1")
+    (file,) = store._held.values()
+    (path,) = folder.iterdir()
+    named = path.read_bytes()
+    path.write_bytes(b"")
+    monkeypatch.setattr(time, "sleep", lambda _: path.write_bytes(named))
+    assert refused(store, "wallet:1").holder == "anna"
+    path.write_bytes(b"")
+    assert store.inspect("wallet:1").owner == "anna"
+    assert file.is_named()
+
+
+def test_a_sweep_that_comes_late_takes_no_file_from_its_holder(
+    open_store: Opens, folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that was removed, made anew and locked between a sweeper's look and its lock is left alone."""
+    store, other = open_store(), open_store()
+    take(store, "wallet:1")
+    assert store.release(claim("wallet:1"))
+    (path,) = folder.iterdir()
+    leases, lock = [], LockFile.lock
+
+    def late(file: LockFile, kind: int) -> bool:
+        if not leases:
+            path.unlink()
+            leases.append(None)
+            leases[0] = take(other, "wallet:1", "ben")
+        return lock(file, kind)
+
+    monkeypatch.setattr(LockFile, "lock", late)
+    os.utime(path, (0, 0))
+    Sweeper(str(folder), retention=60).sweep()
+    assert verdict(other, leases[0]) is Verdict.RENEWED
 
 
 def test_an_interrupted_acquire_leaves_the_key_free(
@@ -128,9 +182,7 @@ def _come_and_go(url: str, name: str, folder: pathlib.Path) -> None:
     store = from_url(url)
     for turn in range(40):
         # A key that nobody used yet makes a new file, and with it a sweep.
-        fresh = claim(f"{name}.{turn}")
-        assert isinstance(store.acquire(fresh), Lease)
-        assert store.release(fresh)
+        assert store.release(patient(store, f"{name}.{turn}", name).claim)
         key, owner = random.choice("ab"), f"{name}.{turn}"
         lease = patient(store, key, owner)
         begin = time.monotonic()
@@ -150,15 +202,15 @@ def _lock_and_fork(open_store: Opens, ready: Connection) -> None:
     os.setpgid(0, 0)
     store = open_store()
 
-    def lock(key: str) -> None:
-        while True:
-            take(store, key)
-            assert store.release(claim(key))
+    def lock(name: str) -> None:
+        for number in range(200):
+            take(store, f"{name}: {number}")
 
-    for number in range(4):
-        threading.Thread(target=lock, args=(f"wallet:{number}",), daemon=True).start()
-    for _ in range(60):
-        if not os.fork():
+    threads = [threading.Thread(target=lock, args=(f"thread {number}",)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(100):
+        if any(thread.is_alive() for thread in threads) and not os.fork():
             signal.pause()
     ready.send(os.getpid())
     signal.pause()

@@ -13,7 +13,7 @@ from celery_locks.stores import open_store
 from celery_locks.stores.redis import RedisStore
 from tests.servers.redis import RedisServer
 from tests.stores.contract.asking import claim, take, verdict
-from tests.stores.redis_sayings import SECRET, is_one_clean_line
+from tests.stores.redis_sayings import SECRET, is_one_clean_line, unclosed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,14 +60,13 @@ def test_a_password_is_percent_decoded(guarded: RedisServer) -> None:
     guarded.flush()
 
 
-@pytest.mark.usefixtures("unclosed")
 def test_a_password_may_be_asked_for_in_the_query(guarded: RedisServer, tmp_path: Path) -> None:
     """unix:///path?password=... as redis-py has it; it is shown nowhere."""
     with contextlib.closing(open_store(f"unix://{guarded.socket}?password={SECRET}")) as store:
         take(store, "wallet")
         assert store.release(claim("wallet"))
     guarded.flush()
-    with contextlib.closing(open_store(f"unix://{tmp_path}/none.sock?password={SECRET}")) as store:
+    with unclosed(), contextlib.closing(open_store(f"unix://{tmp_path}/none.sock?password={SECRET}")) as store:
         with pytest.raises(StoreUnavailable) as caught:
             store.acquire(claim("wallet"))
         is_one_clean_line(caught.value)

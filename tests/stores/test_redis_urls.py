@@ -15,9 +15,6 @@ from tests.stores.redis_sayings import SECRET, is_one_clean_line
 if TYPE_CHECKING:
     from tests.servers.redis import RedisServer
 
-    pass
-
-
 MALFORMED = {
     "no host": ("redis://:6379/0", "is no host:port"),
     "no host after a login": ("redis://user:s3cr3t@:6379/0", "%2F"),

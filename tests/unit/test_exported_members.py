@@ -44,9 +44,15 @@ def test_everything_public_is_in_all():
     seen = {
         name
         for name, value in vars(celery_locks).items()
-        if not name.startswith("_") and not inspect.ismodule(value) and name not in ("annotations", "TYPE_CHECKING")
+        if not name.startswith("_") and not inspect.ismodule(value) and name not in ("annotations", "TYPE_CHECKING", "import_module")
     }
     assert seen <= set(celery_locks.__all__)
+
+
+@pytest.mark.parametrize("name", ["errors", "events", "signals"])
+def test_the_rooms_users_look_into_are_there(name):
+    """`celery_locks.signals` needs no import of its own."""
+    assert inspect.ismodule(getattr(celery_locks, name))
 
 
 def test_everything_exported_is_documented():

@@ -447,8 +447,8 @@ def test_a_job_leaves_nothing_in_the_keeper(room):
 # Losses
 
 
-def lose_it(room: Room, went_on: list[int]):
-    """A body whose key is taken away, and whose keeper notices from its thread."""
+def lose_it(room: Room, went_on: list[int], lingering: float = 10.0):
+    """A body whose key is taken away, whose keeper notices from its thread, and which has time to be ended for it."""
 
     def withdraw(user_id):
         room.steal(f"wallet:{user_id}")
@@ -456,6 +456,7 @@ def lose_it(room: Room, went_on: list[int]):
         keeper = threading.Thread(target=room.keeper.tick)
         keeper.start()
         keeper.join()
+        threading.Event().wait(lingering)
         went_on.append(user_id)
         return current_lease().held()
 
@@ -483,7 +484,7 @@ def test_a_job_that_does_not_notice_ends_with_the_loss(room):
 def test_a_flagged_job_goes_on(room):
     """`lock_on_lost="flag"`: the lease says so, the job decides, its result counts."""
     went_on = []
-    assert job(room, lose_it(room, went_on), lock_on_lost="flag")(42) is False
+    assert job(room, lose_it(room, went_on, lingering=0.0), lock_on_lost="flag")(42) is False
     assert went_on == [42]
 
 

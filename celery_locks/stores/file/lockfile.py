@@ -9,7 +9,6 @@ import json
 import os
 import re
 import threading
-import time
 import weakref
 from typing import NamedTuple, final
 
@@ -89,10 +88,6 @@ class LockFile:
             return _identity(os.lstat(self.path)) == self._identity
         except (FileNotFoundError, NotADirectoryError):
             return False
-
-    def age(self) -> float:
-        """Seconds since it was last written."""
-        return time.time() - os.fstat(self._fd).st_mtime
 
     def read(self) -> Written:
         """What is written in it; nothing where it cannot be made out."""

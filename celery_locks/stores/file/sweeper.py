@@ -46,9 +46,10 @@ class Sweeper:
             return
         with LockFile(path, os.O_RDWR) as file:
             # Whoever opened the file before it goes will see, with the lock in hand, that it is not named any more.
-            if file.lock(fcntl.LOCK_EX) and file.is_named() and self._is_idle(file):
+            if file.lock(fcntl.LOCK_EX) and file.is_named() and _is_ours(file):
                 pathlib.Path(path).unlink()
 
-    def _is_idle(self, file: LockFile) -> bool:
-        # Others may keep lock files in this folder too: only what says what it is may go.
-        return file.age() >= self._retention and file.read().name() == file.path.rpartition("/")[2]
+
+def _is_ours(file: LockFile) -> bool:
+    # Others may keep lock files in this folder too: only what says what it is may go.
+    return file.read().name() == file.path.rpartition("/")[2]

@@ -94,9 +94,8 @@ class Pooled:
 
     def ask(self, words: tuple[Any, ...], farewell: Call | None = None) -> Any:
         """One request, one answer, one try."""
-        connection = self._connection()
+        connection = self._connected()
         try:
-            connection.connect()
             connection.send_command(*words)
             return connection.read_response(disconnect_on_error=False)
         except ResponseError:
@@ -110,7 +109,17 @@ class Pooled:
         finally:
             self._idle.append(connection)
 
-    def _connection(self) -> Any:
+    def _connected(self) -> Any:
+        connection = self._taken()
+        try:
+            connection.connect()
+        except BaseException:
+            connection.disconnect()
+            self._idle.append(connection)
+            raise
+        return connection
+
+    def _taken(self) -> Any:
         if self._pid != os.getpid():
             # Those of the parent are the parent's.
             self._idle, self._pid = [], os.getpid()
@@ -207,8 +216,8 @@ class Clustered:
 def _say(connection: Any, farewell: Call) -> None:
     """Say a last word on a connection, and do not await its answer.
 
-    A server that hangs may do the request when nobody listens any more. What comes on the same connection it reads right
-    after that; a new connection would have to wait for its greeting, and might be read first.
+    A server that hangs may do the request when nobody listens any more. What comes on the same connection it reads
+    right after that; a new connection would have to wait for its greeting, and might be read first.
     """
     with contextlib.suppress(RedisError, OSError):
         connection.send_command(*farewell.in_full())

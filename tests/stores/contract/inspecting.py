@@ -101,6 +101,17 @@ class InspectContract:
         assert not store.release(lease.claim)
         assert verdict(other, new) is Verdict.RENEWED
 
+    def test_a_forced_out_holder_that_gives_back_learns_it(self, store: Store, other: Store, key: str) -> None:
+        """Its release is refused also when it never asked before, and frees nothing of the next holder's."""
+        first = take(store, key)
+        assert other.force_release(key)
+        assert not store.release(first.claim)
+        second = take(store, key, "ben")
+        assert other.force_release(key)
+        third = take(other, key, "cleo")
+        assert not store.release(second.claim)
+        assert verdict(other, third) is Verdict.RENEWED
+
     def test_force_is_for_one_key(self, store: Store, other: Store, key: str) -> None:
         """The other keys of a holder that was forced out of one are still its own."""
         take(store, key)
