@@ -44,7 +44,9 @@ def test_everything_public_is_in_all():
     seen = {
         name
         for name, value in vars(celery_locks).items()
-        if not name.startswith("_") and not inspect.ismodule(value) and name not in ("annotations", "TYPE_CHECKING", "import_module")
+        if not name.startswith("_")
+        and not inspect.ismodule(value)
+        and name not in ("annotations", "TYPE_CHECKING", "import_module")
     }
     assert seen <= set(celery_locks.__all__)
 
