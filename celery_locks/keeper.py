@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from celery_locks import events, signals
 from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Verdict
+from celery_locks.rounds import Rounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,8 +26,6 @@ logger = logging.getLogger("celery_locks.keeper")
 TOGETHER = 0.2
 #: After a beat without an answer the next try comes this soon, as a part of the interval.
 AGAIN = 0.25
-#: A thread with nothing to watch ends after this many seconds.
-IDLE = 30.0
 
 
 @dataclass
@@ -69,29 +68,24 @@ def lose(lease: Lease, reason: str, on_lost: Callable[[Lease], None] | None = No
 
 
 class Keeper:
-    """One thread for all leases of a store in this process, started with the first; it ends when long idle.
+    """Keeps all leases of a store in this process, from two threads that start with the first of them.
 
-    It needs the interpreter: a job that holds the GIL past its ttl starves it.
+    One beats. The other only watches the time, so that a lease whose time is over is known to be lost also while a
+    beat waits for a store that hangs. Both need the interpreter: a job that holds the GIL past its ttl starves them.
     """
 
     def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
         self._clock = clock
         self._watched: dict[str, _Watched] = {}
-        self._thread: threading.Thread | None = None
-        self._wakes_at = 0.0
         self._start_afresh()
 
     def watch(self, lease: Lease, interval: float, on_lost: Callable[[Lease], None] | None = None) -> None:
-        """Beat for a lease from now on; `on_lost` is called once, from the keeper's thread, if it is lost."""
-        due = self._clock() + interval
+        """Beat for a lease from now on; `on_lost` is called once, from a thread of the keeper, if it is lost."""
         with self._mine():
-            self._watched[lease.owner] = _Watched(lease, lease.ttl / interval, on_lost, due)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._keep, name="celery_locks-keeper", daemon=True)
-                self._thread.start()
-            elif due < self._wakes_at:
-                self._changed.notify()
+            watched = _Watched(lease, lease.ttl / interval, on_lost, self._clock() + interval)
+            self._watched[lease.owner] = watched
+            self._expect(watched)
 
     def forget(self, held: Lease | Claim) -> None:
         """Beat for it no more. A beat under way may still reach the store and is not reported."""
@@ -105,16 +99,19 @@ class Keeper:
             watched = self._watched.get(lease.owner)
             if watched:
                 watched.due = self._clock() + watched.interval
-                self._changed.notify()
+                self._expect(watched)
 
     def tick(self) -> None:
         """Renew what is due, and report what is lost."""
-        due = self._due()
-        for watched in due:
+        self.expire()
+        if due := self._due():
+            self._beat(due)
+
+    def expire(self) -> None:
+        """Report the leases whose time is over."""
+        for watched in self._all():
             if not watched.lease.held():
                 self._report(watched, "its ttl ran out before it could be renewed")
-        if held := [watched for watched in due if watched.lease.held()]:
-            self._beat(held)
 
     def _mine(self) -> threading.Condition:
         if self._pid != os.getpid():
@@ -122,28 +119,32 @@ class Keeper:
         return self._changed
 
     def _start_afresh(self) -> None:
-        # A forked child has neither the parent's thread nor its leases, and a copy of its mutex in any state.
+        # A forked child has neither the parent's threads nor its leases, and a copy of its mutex in any state.
         self._pid = os.getpid()
         self._changed = threading.Condition()
         self._watched.clear()
-        self._thread = None
+        self._beats = Rounds("keeper", self._changed, self.tick, self._next_beat, self._clock)
+        self._ends = Rounds("watch", self._changed, self.expire, self._next_end, self._clock)
 
-    def _keep(self) -> None:
-        while True:
-            self.tick()
-            with self._changed:
-                idle = not self._watched
-                soonest = min((watched.due for watched in self._watched.values()), default=self._clock() + IDLE)
-                self._wakes_at = soonest
-                self._changed.wait(max(0.0, soonest - self._clock()))
-                if idle and not self._watched:
-                    self._thread = None
-                    return
+    def _expect(self, watched: _Watched) -> None:
+        self._beats.expect(watched.due)
+        if watched.lease.deadline is not None:
+            self._ends.expect(watched.lease.deadline)
+
+    def _next_beat(self) -> float | None:
+        return min((watched.due for watched in self._watched.values()), default=None)
+
+    def _next_end(self) -> float | None:
+        ends = (watched.lease.deadline for watched in self._watched.values())
+        return min((end for end in ends if end is not None), default=None)
+
+    def _all(self) -> list[_Watched]:
+        with self._changed:
+            return list(self._watched.values())
 
     def _due(self) -> list[_Watched]:
         now = self._clock()
-        with self._changed:
-            watched = list(self._watched.values())
+        watched = self._all()
         if not any(each.due <= now for each in watched):
             return []
         return [each for each in watched if each.due - TOGETHER * each.interval <= now]

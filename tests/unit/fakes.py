@@ -117,7 +117,7 @@ class FaultyStore(Store, Inspects):
 
 def without_thread(keeper: Keeper) -> Keeper:
     """A keeper that beats only when its `tick` is called."""
-    keeper._thread = threading.current_thread()
+    keeper._beats.thread = keeper._ends.thread = threading.current_thread()
     return keeper
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 
 import pytest
 
 from celery_locks import LockLost, StoreUnavailable, events, signals
-from celery_locks.keeper import IDLE, Keeper
+from celery_locks.keeper import Keeper
+from celery_locks.rounds import IDLE
 from celery_locks.lease import Claim, Lease, State
 from celery_locks.stores.memory import MemoryStore
 from tests.unit.fakes import Room, heard, in_child
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -336,25 +339,25 @@ def test_the_first_lease_starts_a_thread_that_beats():
     leases = [store.acquire(Claim(key, key, 30.0)) for key in "ab"]
     for lease in leases:
         keeper.watch(lease, 0.005)
-    thread = keeper._thread
+    thread = keeper._beats.thread
     assert thread.daemon
     assert beaten.wait(5.0)
-    assert keeper._thread is thread
+    assert keeper._beats.thread is thread
     for lease in leases:
         keeper.forget(lease)
 
 
 def test_a_thread_with_nothing_to_watch_ends(room: Room, monkeypatch):
     """When long idle it goes, and the next lease starts another."""
-    monkeypatch.setattr("celery_locks.keeper.IDLE", 0.005)
+    monkeypatch.setattr("celery_locks.rounds.IDLE", 0.005)
     keeper = Keeper(room.store)
     lease = room.store.acquire(room.claim())
     keeper.watch(lease, 0.001)
-    thread = keeper._thread
+    thread = keeper._beats.thread
     keeper.forget(lease)
     thread.join(5.0)
     assert not thread.is_alive()
-    assert keeper._thread is None
+    assert keeper._beats.thread is None
     assert IDLE >= 1.0
 
 
@@ -366,7 +369,7 @@ def test_a_forked_child_starts_afresh(room: Room, hold):
         lease = room.store.acquire(room.claim("the childs"))
         room.keeper.watch(lease, 10.0)
         assert room.watched() == [lease]
-        assert room.keeper._thread is not threading.current_thread()
+        assert room.keeper._beats.thread is not threading.current_thread()
 
     assert in_child(child) == 0
 
@@ -396,3 +399,60 @@ def test_a_forked_child_may_release_its_parents_lock(room: Room, hold):
     done.set()
     thread.join()
     assert status == 0
+
+
+def test_a_loss_is_known_in_time_while_the_store_hangs():
+    """A beat that waits for an answer does not keep the keeper from seeing that a lease's time is over."""
+    store, asked, answer, lost = MemoryStore(), threading.Event(), threading.Event(), threading.Event()
+    store.renew = lambda leases: asked.set() or answer.wait(10.0) or []
+    lease = store.acquire(Claim("wallet:42", "me", 0.2))
+    Keeper(store).watch(lease, 0.05, lambda _: lost.set())
+    assert asked.wait(5.0)
+    assert lost.wait(5.0)
+    assert not answer.is_set()
+    answer.set()
+
+
+def beats_of(store: MemoryStore) -> tuple[Keeper, list[str], threading.Condition]:
+    """A keeper with threads, and the owners it has renewed so far."""
+    seen: list[str] = []
+    changed = threading.Condition()
+    renew = store.renew
+
+    def heard(leases):
+        with changed:
+            seen.extend(lease.owner for lease in leases)
+            changed.notify_all()
+        return renew(leases)
+
+    store.renew = heard
+    return Keeper(store), seen, changed
+
+
+def asleep(keeper: Keeper) -> bool:
+    with keeper._changed:
+        return keeper._beats._wakes_at > time.monotonic() + 5.0
+
+
+def test_a_lease_with_less_time_wakes_a_sleeping_keeper():
+    """It would sleep until the next beat of the lease it knows, too long for this one."""
+    store = MemoryStore()
+    keeper, seen, changed = beats_of(store)
+    keeper.watch(store.acquire(Claim("long", "long", 30.0)), 10.0)
+    wait_until(lambda: asleep(keeper), "the keeper to sleep")
+    keeper.watch(store.acquire(Claim("short", "short", 5.0)), 0.01)
+    with changed:
+        assert changed.wait_for(lambda: "short" in seen, 5.0)
+
+
+def test_a_lease_renewed_for_less_wakes_a_sleeping_keeper():
+    """Its next beat has to come sooner than the keeper thought."""
+    store = MemoryStore()
+    keeper, seen, changed = beats_of(store)
+    lease = store.acquire(Claim("long", "long", 30.0))
+    keeper.watch(lease, 10.0)
+    wait_until(lambda: asleep(keeper), "the keeper to sleep")
+    lease.ttl = 0.3
+    keeper.renewed(lease)
+    with changed:
+        assert changed.wait_for(lambda: "long" in seen, 5.0)
