@@ -23,9 +23,9 @@ test: $(DEV)/.ready ## Run every test; real servers are started, and installed w
 test-unit: $(DEV)/.ready ## Run the unit tests: no server, a few seconds
 	@$(IN_DEV)/python -m pytest tests/unit $(ARGS)
 
-test-oldest: $(OLDEST)/.ready ## Run the store and acceptance tests against the oldest supported Celery and redis-py
+test-oldest: $(OLDEST)/.ready ## Run the unit, store and acceptance tests against the oldest supported Celery and redis-py
 	@$(OLDEST)/bin/python -m tests.servers.install
-	@$(OLDEST)/bin/python -m pytest tests/stores tests/acceptance $(ARGS)
+	@$(OLDEST)/bin/python -m pytest tests/unit tests/stores tests/acceptance $(ARGS)
 
 check: lint types imports ## Run lint, types and imports
 

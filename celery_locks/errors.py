@@ -35,19 +35,19 @@ class LockError(Exception):
         return self.args[index] if len(self.args) > index else None
 
 
-class LockTimeout(LockError):  # noqa: N818 - the contract's name: the state, not the class of thing
+class LockTimeout(LockError):
     """The key was taken for longer than we were willing to wait."""
 
 
-class LockLost(LockError):  # noqa: N818 - the contract's name
+class LockLost(LockError):
     """The lease ended while the work was still going on: another owner may have the key."""
 
 
-class LockNotOwned(LockError):  # noqa: N818 - the contract's name
+class LockNotOwned(LockError):
     """A lock was to be released or renewed by somebody who does not hold it; nothing was changed."""
 
 
-class StoreUnavailable(LockError):  # noqa: N818 - the contract's name
+class StoreUnavailable(LockError):
     """The store could not answer; whether the key is taken is not known."""
 
 

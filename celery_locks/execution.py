@@ -68,15 +68,27 @@ class Execution:
         )
 
     def _work(self, lease: Lease, body: Callable[[], Any]) -> Any:
-        sent = vars(self._task.request)
-        # Before version 5.5 Celery does not carry the request over by itself. What it does not know it takes for a
-        # header, and a retry would send it on: so the lease is kept among the properties, which stay here.
-        self._task.push_request(**{**sent, "properties": {**(sent.get("properties") or {}), LEASE: lease}})
+        self._task.push_request(**self._carried(lease))
         try:
             with self._interruption:
                 return body()
         finally:
             self._task.pop_request()
+
+    def _carried(self, lease: Lease) -> dict[str, Any]:
+        """The request as the job's body sees it.
+
+        Before version 5.5 Celery does not carry it over by itself. What it does not know it takes for a header, and a
+        retry would send that on: so the lease is kept among the properties, which stay here.
+        """
+        request = self._task.request
+        return {
+            **vars(request),
+            # The list of what a job sends is made when it is first asked for: both requests are to have the same one.
+            "_children": request.children,
+            "headers": requeue.without_counters(request.headers),
+            "properties": {**(request.properties or {}), LEASE: lease},
+        }
 
     def _on_lost(self) -> Callable[[Lease], None] | None:
         match self._options.on_lost:
@@ -102,15 +114,14 @@ class Execution:
         raise self._timeout(contention, getattr(decision, "reason", None))
 
     def _without_store(self, outage: StoreUnavailable, body: Callable[[], Any]) -> Any:
-        error = StoreUnavailable(f"{self._claim.key!r} could not be locked: {outage}", self._claim.key)
         if self._options.on_outage == "run":
             lease = Lease.unlocked(self._claim)
             with carrying(lease):
                 return self._work(lease, body)
         if self._options.on_outage == "requeue" and self._queued:
             delay = after_outage(self._options.countdown)
-            raise requeue.again(self._task, delay, error, counted=False)
-        raise error from outage
+            raise requeue.again(self._task, delay, outage, counted=False)
+        raise outage
 
     def _requeued(self, contention: Contention, asked: float | str) -> Exception:
         delay = countdown(asked, contention)

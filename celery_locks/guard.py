@@ -154,7 +154,7 @@ class Guard:
             return self._in_time(outcome) if isinstance(outcome, Lease) else outcome
         except StoreUnavailable as error:
             self._say_outage(claim, "acquire", error)
-            raise
+            raise StoreUnavailable(f"{claim.key!r} could not be locked: {error}", claim.key) from error
 
     def _try_again(self, claim: Claim, outcome: Lease | Busy, deadline: float | None) -> Lease | Busy:
         for pause in pauses():
@@ -171,8 +171,7 @@ class Guard:
             return lease
         self._abandon(lease.claim)
         raise StoreUnavailable(
-            f"{lease.key!r}: the store took longer to answer than the lease lasts ({lease.ttl:g} s): use a longer ttl",
-            lease.key,
+            f"the store took longer to answer than the lease lasts ({lease.ttl:g} s): use a longer ttl", lease.key
         )
 
     def _end(self, claim: Claim, lease: Lease | Refusal | None, error: BaseException) -> None:

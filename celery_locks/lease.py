@@ -192,14 +192,14 @@ def current_lease() -> Lease:
 class carrying:  # noqa: N801 - used as a verb: `with carrying(lease):`
     """Make a lease the current one for the body."""
 
-    __slots__ = ("_lease", "_token")
+    __slots__ = ("_before", "_lease")
 
     def __init__(self, lease: Lease) -> None:
         self._lease = lease
 
     def __enter__(self) -> Lease:
-        self._token = _current.set(self._lease)
+        self._before = _current.set(self._lease)
         return self._lease
 
     def __exit__(self, *_: object) -> None:
-        _current.reset(self._token)
+        _current.reset(self._before)

@@ -163,7 +163,7 @@ def not_owned(key: str, holding: Holding | None, verb: str) -> LockNotOwned:
     """The error for a key that somebody else has, or nobody."""
     who = f"{holding.owner} has it" if holding else "this lock does not hold it"
     return LockNotOwned(
-        f"{key!r} cannot be {verb}: {who}; if it was ours its lease ran out: use a longer ttl or heartbeat=True",
+        f"{key!r} cannot be {verb}: {who}; released already, or its lease ran out: use a longer ttl or heartbeat=True",
         key,
         holding.owner if holding else None,
     )

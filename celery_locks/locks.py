@@ -54,7 +54,10 @@ class Locks:
     def opened(cls, app: Any, alias: str | None = None) -> Locks:
         """New locks of a Celery app's store, not yet connected."""
         url, prefix, settings = config.store_settings(app.conf, alias)
-        return cls(url, prefix=prefix, **settings)
+        try:
+            return cls(url, prefix=prefix, **settings)
+        except LockConfigError as error:
+            raise LockConfigError(f"lock_store: {error}") from None
 
     def lock(self, key: str, *, ttl: float = 30.0, heartbeat: bool = False) -> Lock:
         """A lock on a key, not yet taken. It ends after `ttl` seconds unless renewed; `heartbeat` renews it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,8 @@ from kombu.serialization import registry  # type: ignore[attr-defined]  # its st
 
 if TYPE_CHECKING:
     from celery_locks.errors import LockError
+
+logger = logging.getLogger("celery_locks.requeue")
 
 #: Headers that count what has happened to a job since it first met its key taken.
 REQUEUES, SINCE = "lock_requeues", "lock_since"
@@ -42,15 +45,41 @@ def again(task: Any, delay: float, reason: LockError, *, counted: bool) -> Retry
     signature = task.signature_from_request(
         request, countdown=delay, retries=request.retries, headers=_headers(request, counted=counted), **_kept(request)
     )
+    stored = _stored(task, request, reason)
     # Whoever publishes from inside a job becomes the parent of what it publishes: this is no child of itself.
     task.push_request(called_directly=True)
     try:
-        signature.apply_async()
+        signature.apply_async(declare=_way(task.app, request))
     except Exception as error:
         raise _refused(task, reason, error) from error
     finally:
         task.pop_request()
+    # Celery would store the state now: too late, for the job may have ended since, at another worker.
+    request.ignore_result = stored or request.ignore_result
     return Retry(exc=reason, when=delay)  # type: ignore[arg-type]  # a float is what it takes
+
+
+def without_counters(headers: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The headers a job was sent with: what counts its waiting ends when it runs, and no retry takes it along."""
+    return {name: value for name, value in (headers or {}).items() if name not in (REQUEUES, SINCE)} or None
+
+
+def _stored(task: Any, request: Any, reason: LockError) -> bool:
+    """Show that the job waits before anybody can meet it again. Nothing is lost if that cannot be shown."""
+    if ignores_result(task, request):
+        return False
+    try:
+        task.backend.mark_as_retry(request.id, reason, request=request)
+    except Exception as error:  # noqa: BLE001 - whatever a result backend raises, the job comes first
+        logger.warning("%s[%s] waits, which could not be stored: %s", task.name, request.id, error)
+    return True
+
+
+def _way(app: Any, request: Any) -> list[Any] | None:
+    """The queues behind the exchange a job came by: what goes to one that nobody has declared is gone."""
+    exchange = (request.delivery_info or {}).get("exchange")
+    # None, not an empty list, which would keep Celery from declaring a queue that is named.
+    return [queue for queue in app.amqp.queues.values() if exchange and queue.exchange.name == exchange] or None
 
 
 def _headers(request: Any, *, counted: bool) -> dict[str, Any]:

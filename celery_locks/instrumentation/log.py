@@ -59,8 +59,8 @@ def _expired(event: events.Expired) -> None:
 
 
 def _outage(event: events.Outage) -> None:
-    # The keeper and the guard say the others themselves, once for all leases.
-    if event.during != "acquire":
+    # The keeper and the guard say the others themselves, once for all leases; plain code gets an error.
+    if event.during != "acquire" or event.task_id is None:
         return
     logger.warning(
         "%s: no answer for %r during %s: %s", _who(event), event.key, event.during, event.reason, extra=_extra(event)

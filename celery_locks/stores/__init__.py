@@ -11,6 +11,7 @@ from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from importlib.metadata import EntryPoint
 
 __all__ = ["DEFAULT_PREFIX", "Inspects", "Store", "hidden", "open_store"]
 
@@ -31,6 +32,8 @@ _BUILT_IN = {
     ),
     "unix": _REDIS,
 }
+#: Stores that a later version has.
+_LATER = {"redlock", "etcd", "zookeeper", "postgresql+advisory", "mysql+getlock"}
 
 
 def open_store(url: str, *, prefix: str = DEFAULT_PREFIX, options: Mapping[str, Any] | None = None) -> Store:
@@ -64,9 +67,19 @@ def _load(path: str) -> Callable[..., Store]:
 def _third_party(scheme: str, url: str) -> Callable[..., Store]:
     from importlib.metadata import entry_points  # noqa: PLC0415 - slow to import, and few stores are of others
 
-    for entry in entry_points(group=ENTRY_POINTS):
-        if entry.name == scheme:
-            return cast("Callable[..., Store]", entry.load())
-    close = difflib.get_close_matches(scheme, _BUILT_IN, n=1)
+    for entry in entry_points(group=ENTRY_POINTS, name=scheme):
+        return _loaded(entry)
+    if scheme in _LATER:
+        raise LockConfigError(f"{scheme}:// is not supported in this version: known are {', '.join(sorted(_BUILT_IN))}")
+    close = difflib.get_close_matches(scheme, _BUILT_IN, n=1, cutoff=0.75)
     hint = f"did you mean {close[0]}://?" if close else f"known are {', '.join(sorted(_BUILT_IN))}"
     raise LockConfigError(f"no store is known for {hidden(url)!r}: {hint}")
+
+
+def _loaded(entry: EntryPoint) -> Callable[..., Store]:
+    try:
+        return cast("Callable[..., Store]", entry.load())
+    except ImportError as error:
+        raise LockConfigError(
+            f"the store for {entry.name}:// cannot be imported from {entry.value} ({error}): install what it needs"
+        ) from None

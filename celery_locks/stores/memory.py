@@ -141,9 +141,9 @@ class MemoryStore(Store, Inspects):
         return Holding(key, taken.owner, taken.fence, taken.until - self.clock())
 
 
-def from_url(url: str, *, prefix: str = DEFAULT_PREFIX) -> MemoryStore:
+def from_url(url: str, *, prefix: str = DEFAULT_PREFIX, **options: object) -> MemoryStore:
     """`memory://` or `memory://name`: the same name is the same locks, everywhere in this process."""
     name = url.partition("://")[2]
-    if "?" in name:
+    if "?" in name or options:
         raise LockConfigError(f"{url!r}: memory:// takes no options; write memory:// or memory://name")
     return MemoryStore(prefix=prefix, space=_named.setdefault(name, _Space()))

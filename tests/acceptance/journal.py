@@ -64,8 +64,10 @@ class Journal:
 
     def events(self, what: str, key: str) -> list[dict[str, Any]]:
         """Every event of a kind about a key, in the order they were written."""
-        lines = self.path.read_text().splitlines() if self.path.exists() else []
-        events = (json.loads(line) for line in lines)
+        text = self.path.read_text() if self.path.exists() else ""
+        # Whoever reads while a line is written may see a part of it.
+        complete = text[: text.rfind("\n") + 1]
+        events = (json.loads(line) for line in complete.splitlines())
         return [event for event in events if event["what"] == what and event["key"] == key]
 
     def runs(self, key: str) -> list[Run]:

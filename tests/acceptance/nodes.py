@@ -158,4 +158,4 @@ class Container:
         """A container's state is read again; a process is always asked."""
 
     def teardown(self) -> None:
-        """The process outlives the test: it belongs to the session."""
+        """The process outlives the test."""

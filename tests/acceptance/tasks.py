@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery, shared_task, signals
@@ -16,7 +17,9 @@ from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 from kombu import Exchange, Queue
 
 from celery_locks import Contention, Fail, LockedTask, Requeue, Skip, current_lease
+from tests.acceptance import witnesses
 from tests.acceptance.journal import Journal
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,6 +42,8 @@ def configure(app: Celery) -> None:
         worker_cancel_long_running_tasks_on_connection_loss=False,
     )
 
+
+__all__ = ["app", "witnesses"]
 
 app = Celery("acceptance")
 configure(app)
@@ -91,7 +96,6 @@ def declare(name: str, body: Callable[..., Any] = work, **options: Any) -> Any:
     return app.task(body, bind=True, base=LockedTask, name=name, **{"lock_key": "{key}", **options})
 
 
-# -- the options -------------------------------------------------------------------------------------------------------
 declare("work")
 declare("without_retries", max_retries=0)
 declare("acks_late", acks_late=True, reject_on_worker_lost=True)
@@ -126,7 +130,6 @@ def decide(contention: Contention) -> Requeue | Skip | Fail:
 declare("callable", lock_on_contention=decide)
 
 
-# -- the bodies --------------------------------------------------------------------------------------------------------
 def runs_so_far(key: str, job: str) -> int:
     """How often this job's body has begun, this time included."""
     return Journal.of_this_process().jobs(key).count(job)
@@ -176,6 +179,13 @@ def has_children(self: Any, key: str, job: str) -> str:
         return str(app.send_task("plain", ["child"]).id)
 
 
+def stays_open(self: Any, key: str, job: str, until: str) -> str:
+    """Run until a file is there."""
+    with noted(self, key, job):
+        wait_until(Path(until).exists, f"{until} to be there", timeout=60)
+    return job
+
+
 def minds_its_limit(self: Any, key: str, job: str) -> str:
     """Sleep until the soft time limit comes, then clean up under the lock."""
     with noted(self, key, job):
@@ -194,10 +204,10 @@ declare("replace", replaces_itself)
 declare("ignore", ignores)
 declare("reject", rejects, acks_late=True)
 declare("parent", has_children)
+declare("open", stays_open, acks_late=True)
 declare("minds_its_limit", minds_its_limit, soft_time_limit=1)
 
 
-# -- the ways to write a task ------------------------------------------------------------------------------------------
 @app.task(base=LockedTask, name="unbound", lock_key="{key}")
 def unbound(key: str, job: str, seconds: float = 0.0) -> str:
     """A task that is not bound."""
@@ -230,22 +240,3 @@ class ClassBased(Base):
 
 
 app.register_task(ClassBased())
-
-
-@app.task(name="note")
-def note(*args: Any, key: str, job: str) -> list[Any]:
-    """Write down that this was called, and with what: a link, an errback, a chord's body."""
-    Journal.of_this_process().write("note", key=key, job=job, args=args)
-    return list(args)
-
-
-@app.task(name="errback")
-def errback(request: Any, error: Any, traceback: Any, key: str, job: str) -> None:  # noqa: ARG001 - Celery's signature
-    """Write down whose failure this was called for."""
-    Journal.of_this_process().write("note", key=key, job=job, args=[request.id, type(error).__name__])
-
-
-@app.task(name="plain")
-def plain(*args: Any) -> Any:
-    """A job without a lock."""
-    return args[-1]

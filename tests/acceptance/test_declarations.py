@@ -89,7 +89,6 @@ def test_a_mistake_stops_the_worker(desk: Office, hire: Callable[..., Worker], m
         assert connection.default_channel.queue_declare(queue, passive=True).message_count == 1
 
 
-# -- without a worker --------------------------------------------------------------------------------------------------
 @pytest.fixture
 def here(vault: RedisServer) -> Iterator[Celery]:
     """An app whose jobs run where they are sent."""

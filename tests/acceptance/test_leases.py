@@ -132,7 +132,6 @@ def test_a_hard_time_limit(office: Office) -> None:
     assert time.monotonic() - killed_at < 2.0 + 1.0
 
 
-# -- a store of one's own to break -------------------------------------------------------------------------------------
 @pytest.fixture
 def store() -> Iterator[RedisServer]:
     """A store that a test may stop: neither broker nor backend."""

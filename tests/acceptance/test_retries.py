@@ -87,7 +87,10 @@ def test_a_waiting_job_expires(office: Office) -> None:
     assert_gone(office, job.id)
 
 
-@pytest.mark.xfail(reason="the late RETRY of the first message overwrites the REVOKED of the second, for ever")
+@pytest.mark.xfail(
+    strict=False,  # it is a race
+    reason="the late RETRY of the first message overwrites the REVOKED of the second, for ever",
+)
 @only_redis
 def test_a_job_that_expires_in_its_slot_ends(office: Office) -> None:
     """A job whose time is over when it gives up waiting in its slot does not hang: it never runs and ends REVOKED."""

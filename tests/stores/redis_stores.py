@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 #: The two names of the key `wallet`.
 LOCK, FENCE = "lock:{wallet}", "lock:{wallet}:fence"
 #: Where a test waits for a timeout it need not be the default one.
-QUICK = "?socket_timeout=0.2&socket_connect_timeout=0.2"
+QUICK = "?socket_timeout=0.5&socket_connect_timeout=0.5"
 
 
 @contextlib.contextmanager

@@ -178,6 +178,7 @@ def test_idle_files_go_and_others_stay(store: FileStore, folder: pathlib.Path) -
         make_old(path)
     for number in range(60):
         take(store, f"new:{number}")
+        assert store.release(claim(f"new:{number}"))
     left = sorted(path.name for path in folder.iterdir())
     assert [name for name in left if "old" in name] == []
     assert len([name for name in left if "new" in name]) == 60

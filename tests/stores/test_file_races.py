@@ -9,6 +9,7 @@ import random
 import signal
 import threading
 import time
+import warnings
 from typing import TYPE_CHECKING
 
 import pytest
@@ -108,7 +109,7 @@ def test_a_holder_without_a_name_is_given_time_to_write_it(
     (path,) = folder.iterdir()
     named = path.read_bytes()
     path.write_bytes(b"")
-    monkeypatch.setattr(time, "sleep", lambda _: path.write_bytes(named))
+    monkeypatch.setattr(time, "sleep", lambda pause: pause and path.write_bytes(named))
     assert refused(store, "wallet:1").holder == "anna"
     path.write_bytes(b"")
     assert store.inspect("wallet:1").owner == "anna"
@@ -199,6 +200,8 @@ def _look_on(open_store: Opens, key: str, stop: Event) -> None:
 
 
 def _lock_and_fork(open_store: Opens, ready: Connection) -> None:
+    # Python 3.12 warns of a fork beside threads, which is what is tried here.
+    warnings.simplefilter("ignore", DeprecationWarning)
     os.setpgid(0, 0)
     store = open_store()
 

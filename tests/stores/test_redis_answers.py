@@ -19,12 +19,8 @@ if TYPE_CHECKING:
     from tests.servers.proxy import Proxy
 
 
-if TYPE_CHECKING:
-    Through = Callable[[str], Proxy]
-
-
 @pytest.fixture
-def way(proxy: Through, redis_url: str) -> Proxy:
+def way(proxy: Callable[[str], Proxy], redis_url: str) -> Proxy:
     """A proxy on the way to an empty Redis."""
     return proxy(redis_url)
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import signal
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Busy, Lease, Verdict
 from celery_locks.stores.redis.wire import Pooled
 from tests.stores.contract.asking import claim, refused, take, verdict
@@ -25,12 +28,8 @@ if TYPE_CHECKING:
     from tests.servers.redis import RedisServer
 
 
-if TYPE_CHECKING:
-    Through = Callable[[str], Proxy]
-
-
 @pytest.fixture
-def way(proxy: Through, redis_url: str) -> Proxy:
+def way(proxy: Callable[[str], Proxy], redis_url: str) -> Proxy:
     """A proxy on the way to an empty Redis."""
     return proxy(redis_url)
 
@@ -63,6 +62,68 @@ def test_connections_that_died_in_the_pool_cost_nothing(store: RedisStore, way: 
     assert store.release(lease.claim)
     way.cut()
     take(store, "wallet", "ben")
+
+
+def test_threads_live_through_resets(way: Proxy) -> None:
+    """While all connections are reset again and again, every answer that a thread hears is its own and right."""
+    over, errors = threading.Event(), []
+    with opened(way.url) as store:
+
+        def work(name: str) -> None:
+            for turn in itertools.count():
+                if over.is_set():
+                    return
+                try:
+                    _one_turn(store, f"key of {name}", f"{name}.{turn}")
+                except StoreUnavailable:
+                    continue
+                except BaseException as error:  # noqa: BLE001 - whatever it is, the test is to see it
+                    errors.append(error)
+                    return
+
+        threads = [threading.Thread(target=work, args=(f"thread {number}",)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for _ in range(60):
+            time.sleep(0.01)
+            way.cut()
+        over.set()
+        for thread in threads:
+            thread.join(30)
+    assert errors == []
+
+
+def test_a_connection_that_is_spoken_on_is_not_ended_by_another_thread(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While one thread ends what was idle, what another takes up is left alone."""
+    with opened(redis_url) as store:
+        wire = store._wire
+        assert isinstance(wire, Pooled)
+        wire._idle.extend([wire._taken(), wire._taken(), wire._taken()])
+        ended, taken = [], []
+
+        def disconnect(connection: object) -> None:
+            ended.append(connection)
+            taken.append(wire._taken())
+
+        monkeypatch.setattr(wire._pool.connection_class, "disconnect", disconnect)
+        wire._hang_up()
+        monkeypatch.undo()
+    assert len(ended) == 3
+    assert not set(map(id, ended)) & set(map(id, taken))
+
+
+def _one_turn(store: RedisStore, key: str, owner: str) -> None:
+    answer = store.acquire(claim(key, owner, ttl=0.2))
+    if isinstance(answer, Lease):
+        assert answer.owner == owner
+        assert refused(store, key, "nobody").holder == owner
+        assert verdict(store, answer) is Verdict.RENEWED
+        assert store.release(answer.claim)
+    else:
+        # What an earlier turn left behind when it was cut off.
+        assert answer.holder is None or answer.holder.startswith(owner.partition(".")[0])
 
 
 def test_a_server_may_be_restarted_between_two_verbs(redis_server: RedisServer, redis_url: str) -> None:
@@ -170,16 +231,16 @@ def _strike_once_after_sending(store: RedisStore, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(connection, "send_command", struck)
 
 
-def test_children_never_share_a_connection(store: RedisStore, other: RedisStore) -> None:
+def test_children_never_share_a_connection(other: RedisStore) -> None:
     """A store that has spoken is used by children and parent at once: each hears its own answers."""
-    take(store, "parent")
+    take(other, "parent")
 
     def alone(number: int) -> None:
         for turn in range(30):
             owner = f"child {number}.{turn}"
-            assert take(store, f"key {number}", owner).owner == owner
-            assert refused(store, f"key {number}", "nobody").holder == owner
-            assert store.release(claim(f"key {number}", owner))
+            assert take(other, f"key {number}", owner).owner == owner
+            assert refused(other, f"key {number}", "nobody").holder == owner
+            assert other.release(claim(f"key {number}", owner))
 
     with Crew() as crew:
         for number in range(6):
@@ -189,10 +250,10 @@ def test_children_never_share_a_connection(store: RedisStore, other: RedisStore)
     assert refused(other, "parent", "ben").holder == "anna"
 
 
-def test_a_child_that_ends_leaves_the_parents_connection(store: RedisStore) -> None:
+def test_a_child_that_ends_leaves_the_parents_connection(other: RedisStore) -> None:
     """A child that closes the store it inherited takes nothing from its parent."""
-    lease = take(store, "wallet")
+    lease = take(other, "wallet")
     with Crew() as crew:
-        crew.start(store.close)
+        crew.start(other.close)
         crew.done()
-    assert verdict(store, lease) is Verdict.RENEWED
+    assert verdict(other, lease) is Verdict.RENEWED

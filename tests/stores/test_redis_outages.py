@@ -23,12 +23,8 @@ if TYPE_CHECKING:
     from tests.servers.redis import RedisServer
 
 
-if TYPE_CHECKING:
-    Through = Callable[[str], Proxy]
-
-
 @pytest.fixture
-def way(proxy: Through, redis_url: str) -> Proxy:
+def way(proxy: Callable[[str], Proxy], redis_url: str) -> Proxy:
     """A proxy on the way to an empty Redis."""
     return proxy(redis_url)
 
@@ -62,8 +58,8 @@ def test_a_hung_server_costs_a_bounded_time(store: RedisStore, redis_server: Red
         before = time.monotonic()
         with pytest.raises(StoreUnavailable, match="socket_timeout"):
             verb()
-        # A fifth of a second for each timeout, and as much again for a busy machine.
-        assert time.monotonic() - before < longest * 0.2 + 0.8
+        # Half a second for each timeout, and some for a busy machine.
+        assert time.monotonic() - before < longest * 0.5 + 1
     redis_server.resume()
     wait_until(lambda: store.release(lease.claim), "the release of what was held")
 

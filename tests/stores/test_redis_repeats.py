@@ -79,7 +79,7 @@ def test_owners_are_told_apart_to_the_last_letter(store: RedisStore) -> None:
 
 def test_a_crowd_of_done_owners_is_cut_between_names(store: RedisStore) -> None:
     """Where the memory of done owners ends, no half name is taken for an owner."""
-    names = [f"owner-{'x' * 30}{number:03}" for number in range(40)]
+    names = [f"owner-{'x' * 33}{number:03}" for number in range(40)]
     for name in names:
         take(store, "wallet", name)
         assert store.release(claim("wallet", name))

@@ -111,7 +111,7 @@ def test_a_lock_that_is_not_ours_says_who_has_it(room):
     with pytest.raises(LockNotOwned) as caught:
         lock.release()
     assert str(caught.value) == (
-        "'wallet:42' cannot be released: thief has it; if it was ours its lease ran out: use a longer ttl or"
+        "'wallet:42' cannot be released: thief has it; released already, or its lease ran out: use a longer ttl or"
         " heartbeat=True"
     )
     assert caught.value.holder == "thief"

@@ -310,7 +310,7 @@ def test_an_answer_later_than_the_lease_is_no_lease(room: Room):
     assert ran == []
     assert isinstance(refusal, StoreUnavailable)
     assert str(refusal) == (
-        "'wallet:42': the store took longer to answer than the lease lasts (10 s): use a longer ttl"
+        "'wallet:42' could not be locked: the store took longer to answer than the lease lasts (10 s): use a longer ttl"
     )
 
 

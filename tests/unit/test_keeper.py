@@ -10,8 +10,8 @@ import pytest
 
 from celery_locks import LockLost, StoreUnavailable, events, signals
 from celery_locks.keeper import Keeper
-from celery_locks.rounds import IDLE
 from celery_locks.lease import Claim, Lease, State
+from celery_locks.rounds import IDLE
 from celery_locks.stores.memory import MemoryStore
 from tests.unit.fakes import Room, heard, in_child
 from tests.waiting import wait_until
@@ -404,7 +404,7 @@ def test_a_forked_child_may_release_its_parents_lock(room: Room, hold):
 def test_a_loss_is_known_in_time_while_the_store_hangs():
     """A beat that waits for an answer does not keep the keeper from seeing that a lease's time is over."""
     store, asked, answer, lost = MemoryStore(), threading.Event(), threading.Event(), threading.Event()
-    store.renew = lambda leases: asked.set() or answer.wait(10.0) or []
+    store.renew = lambda _: asked.set() or answer.wait(10.0) or []
     lease = store.acquire(Claim("wallet:42", "me", 0.2))
     Keeper(store).watch(lease, 0.05, lambda _: lost.set())
     assert asked.wait(5.0)

@@ -69,8 +69,13 @@ def test_what_is_not_known_is_left_out(caplog):
 
 def test_plain_code_is_named_by_its_owner(caplog):
     """Where no job is behind it."""
-    [record] = written(caplog, events.Outage("wallet:42", "lock@host:7#ab", "acquire", "gone"))
+    [record] = written(caplog, events.Expired("wallet:42", "lock@host:7#ab", 7, 1.0))
     assert record.getMessage().startswith("lock@host:7#ab: ")
+
+
+def test_plain_code_hears_of_an_outage_from_its_error(caplog):
+    """And a line beside it would say the same twice."""
+    assert written(caplog, events.Outage("wallet:42", "lock@host:7#ab", "acquire", "gone")) == []
 
 
 def test_requeues_do_not_flood_the_log(caplog):

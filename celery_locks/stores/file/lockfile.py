@@ -98,7 +98,8 @@ class LockFile:
         line = written.line()
         if os.pwrite(self._fd, line, 0) < len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        os.ftruncate(self._fd, len(line))
+        if os.fstat(self._fd).st_size > len(line):
+            os.ftruncate(self._fd, len(line))
 
     def end(self) -> None:
         """Unlock and close. Without the unlocking a process forked a moment ago would keep the lock."""

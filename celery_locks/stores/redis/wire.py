@@ -129,8 +129,14 @@ class Pooled:
             return self._pool.make_connection()
 
     def _hang_up(self) -> None:
-        for connection in self._idle.copy():
+        # Taken out first: another thread must not be speaking on what is ended here.
+        mine = []
+        with contextlib.suppress(IndexError):
+            while True:
+                mine.append(self._idle.pop())
+        for connection in mine:
             connection.disconnect()
+        self._idle.extend(mine)
 
 
 class Clustered:
