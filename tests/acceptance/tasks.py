@@ -69,7 +69,8 @@ def facts(task: Any) -> dict[str, Any]:
     """What a body sees of its own job."""
     request = task.request
     seen = {name: each for name, each in vars(request).items() if not name.startswith("lock_")}
-    return {"id": request.id, "requeues": (request.headers or {}).get("lock_requeues", 0), "seen": seen}
+    came = vars(task.request_stack.stack[0])  # the message itself, below what the body is shown
+    return {"id": request.id, "requeues": came.get("lock_requeues", 0), "seen": seen}
 
 
 @contextlib.contextmanager

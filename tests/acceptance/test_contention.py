@@ -29,7 +29,7 @@ def seen(run: Run) -> dict[str, Any]:
 
 
 def test_a_contended_job_is_what_was_sent(office: Office) -> None:
-    """The body of a job that waited sees what the body of one that did not sees, and two headers that count.
+    """The body of a job that waited sees what the body of one that did not wait sees.
 
     Queue, priority, headers, stamps, expiry, time limits, link, errback, shadow, parent and root: its whole request.
     """
@@ -58,11 +58,8 @@ def test_a_contended_job_is_what_was_sent(office: Office) -> None:
         office.wait_until_waiting(waits)
     assert waits.get(timeout=PATIENCE) == "waits"
     at_once, waited = office.journal.runs(office.key)
-    before, after = seen(at_once), seen(waited)
-    headers = after.pop("headers")
-    assert {name: headers.pop(name) for name in ("lock_requeues", "lock_since")}.keys()
-    assert headers == before.pop("headers")
-    assert after == before
+    assert waited.facts["requeues"] >= 1
+    assert seen(waited) == seen(at_once)
     assert waited.facts["id"] == f"id-of-{office.key}"
     assert (waited.facts["seen"]["root_id"], waited.facts["seen"]["parent_id"]) == ("the-root", "the-parent")
     assert waited.facts["seen"]["correlation_id"] == waited.facts["id"]
@@ -71,25 +68,23 @@ def test_a_contended_job_is_what_was_sent(office: Office) -> None:
     assert office.notes("link", 2) == [["at once"], ["waits"]], "each link is called once"
 
 
+@pytest.mark.xfail(reason="a job that has no headers and waited sees the counters of its waiting as its headers")
 def test_the_users_headers_stay_the_users(office: Office) -> None:
-    """A job that never waited sees in its headers what it was sent with, and nothing of ours."""
+    """A job sees in its headers what it was sent with, and nothing of ours, whether it waited or not."""
+    dress = {"headers": {"tenant": "t7"}}
     office.send("work", "bare").get(timeout=PATIENCE)
-    office.send("work", "dressed", options={"headers": {"tenant": "t7"}}).get(timeout=PATIENCE)
-    bare, dressed = office.journal.runs(office.key)
-    assert bare.facts["seen"]["headers"] is None
-    assert dressed.facts["seen"]["headers"] == {"tenant": "t7"}
+    office.send("work", "dressed", options=dress).get(timeout=PATIENCE)
+    with office.taken():
+        waits = [office.send("work", "bare"), office.send("work", "dressed", options=dress)]
+        office.wait_until_waiting(*waits)
+    for job in waits:
+        job.get(timeout=PATIENCE)
+    runs = office.journal.runs(office.key)
+    assert [run.facts["requeues"] > 0 for run in runs] == [False, False, True, True]
+    seen_headers = [run.facts["seen"]["headers"] for run in sorted(runs, key=lambda run: run.job)]
+    assert seen_headers == [None, None, {"tenant": "t7"}, {"tenant": "t7"}]
 
 
-@pytest.mark.parametrize(
-    "system",
-    [
-        pytest.param(
-            "redis", marks=pytest.mark.xfail(reason="a pool process has not declared the exchange: kombu drops")
-        ),
-        "rabbitmq",
-    ],
-    indirect=True,
-)
 def test_a_topic_is_kept(office: Office) -> None:
     """A job that came by an exchange and a routing key goes back the same way."""
     options = {"exchange": "topics", "routing_key": "sync.accounts.eu", "declare": [TOPICS]}
@@ -140,7 +135,7 @@ def test_the_serializer_of_one_call_is_kept(
     assert run.facts["seen"]["kwargs"]["more"] == arrives
 
 
-@pytest.mark.xfail(celery.VERSION < (5, 6), reason="Celery itself stores RETRY for a call that ignores its result")
+@pytest.mark.xfail(celery.VERSION < (5, 6), reason="before 5.6 Celery stores RETRY for a call that ignores its result")
 @only_redis
 def test_an_ignored_result_stays_ignored(office: Office) -> None:
     """A job sent with ignore_result=True leaves nothing in the backend, also when it had to wait."""
@@ -231,7 +226,6 @@ def test_a_flood_of_contenders_is_no_error(office: Office, celery_setup: CeleryT
     assert all("INFO" in line for line in told)
 
 
-@pytest.mark.xfail(reason="the body runs on a copy of the request, made before it has a list of children")
 @only_redis
 def test_what_a_job_sends_is_its_child(office: Office) -> None:
     """A locked job's result knows the jobs that its body sent, as any job's does."""

@@ -173,7 +173,6 @@ def test_a_job_survives_a_short_outage(outage: Office, store: RedisServer) -> No
     assert end["held"] is True
 
 
-@pytest.mark.xfail(reason="a beat that waits for its answer keeps its thread from seeing that the ttl is over")
 def test_a_job_whose_store_is_gone_for_a_ttl_is_stopped(outage: Office, store: RedisServer) -> None:
     """A job that cannot prove its lease any more is stopped when its ttl is over, before another could start."""
     job = outage.send("short_lease", "stopped", queue="outage", seconds=30)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import celery
 import pytest
 
 from tests.acceptance.journal import judge
@@ -88,8 +89,9 @@ def test_a_waiting_job_expires(office: Office) -> None:
 
 
 @pytest.mark.xfail(
+    celery.VERSION < (5, 6),
     strict=False,  # it is a race
-    reason="the late RETRY of the first message overwrites the REVOKED of the second, for ever",
+    reason="before 5.6 Celery stores the RETRY of the first message whatever we do: over the REVOKED of the second",
 )
 @only_redis
 def test_a_job_that_expires_in_its_slot_ends(office: Office) -> None:

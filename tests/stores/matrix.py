@@ -32,7 +32,14 @@ def store_tests() -> list[type[contract.StoreContract]]:
     for module in pkgutil.iter_modules(tests.stores.__path__):
         if module.name.startswith("test_"):
             importlib.import_module(f"tests.stores.{module.name}")
-    return [each for each in _below(contract.StoreContract) if each.__name__.startswith("Test")]
+    return [each for each in below(contract.StoreContract) if each.__name__.startswith("Test")]
+
+
+def below(cls: type) -> Iterator[type]:
+    """All classes that derive from this one."""
+    for each in cls.__subclasses__():
+        yield each
+        yield from below(each)
 
 
 def table(outcomes: Iterable[tuple[type, str, str]]) -> Iterator[str]:
@@ -58,9 +65,3 @@ def _cell(outcomes: list[str] | None, *, applies: bool) -> str:
 
 def _row(title: str, cells: Iterable[str]) -> str:
     return f"{title:24}" + "".join(f"{cell:>16}" for cell in cells)
-
-
-def _below(cls: type) -> Iterator[type]:
-    for each in cls.__subclasses__():
-        yield each
-        yield from _below(each)

@@ -19,7 +19,7 @@ from tests.stores.contract import (
     ProcessContract,
     StoreContract,
 )
-from tests.stores.matrix import CONTRACTS, contracts_of, store_tests, table
+from tests.stores.matrix import CONTRACTS, below, contracts_of, store_tests, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,9 +32,10 @@ WITHIN_A_PROCESS = {MemoryStore}
 
 def _stores() -> Iterator[type[Store]]:
     for module in pkgutil.walk_packages(celery_locks.stores.__path__, "celery_locks.stores."):
-        for value in vars(importlib.import_module(module.name)).values():
-            if inspect.isclass(value) and issubclass(value, Store) and not inspect.isabstract(value):
-                yield value
+        importlib.import_module(module.name)
+    for store in below(Store):
+        if store.__module__.startswith("celery_locks.") and not inspect.isabstract(store):
+            yield store
 
 
 STORES = sorted(set(_stores()), key=lambda store: store.__name__)
@@ -70,7 +71,7 @@ def test_stores_are_found() -> None:
 
 def test_every_capability_has_a_contract() -> None:
     """A capability that is added to the stores' contract is tested, or this test says that it is not."""
-    declared = {value for value in vars(base).values() if inspect.isclass(value) and inspect.isabstract(value)}
+    declared = {value for value in vars(base).values() if inspect.isabstract(value)}
     assert declared == set(CAPABILITIES)
 
 

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 class _Contract(StoreContract, ExpiringContract, InspectContract, LostAnswerContract, ProcessContract):
     store_type = RedisStore
-    short = 0.15
+    short = 0.1
     #: The crowd of 125 is for the first form: what differs in the others is the way to the server.
-    contenders = 24
+    contenders = 12
 
 
 class TestRedis(_Contract):

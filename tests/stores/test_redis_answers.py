@@ -95,7 +95,8 @@ def test_an_acquire_whose_answer_is_lost_is_an_outage_and_leaves_no_lock(
     way.lose_answer(b"EVALSHA")
     with pytest.raises(StoreUnavailable, match="hangs, is overloaded or out of reach"):
         store.acquire(claim("wallet"))
-    assert other.inspect("wallet") is None
+    # The farewell was said and its answer not awaited.
+    wait_until(lambda: other.inspect("wallet") is None, "what was taken to be given back", timeout=5)
     assert store.acquire(claim("wallet")) == Busy()
     take(other, "wallet", "ben")
 
@@ -136,7 +137,7 @@ def test_an_acquire_that_arrives_after_its_client_gave_up_leaves_no_lock(
     assert b"EVALSHA" in way.waiting("requests")
     way.let_go("requests")
     _arrived(way)
-    assert other.inspect("wallet") is None
+    wait_until(lambda: other.inspect("wallet") is None, "what was taken to be given back", timeout=5)
     assert store.acquire(claim("wallet", "anna")) == Busy()
     take(other, "wallet", "cleo")
 

@@ -1,10 +1,8 @@
-"""Connections to Redis: stale, interrupted, inherited."""
+"""Connections to Redis: stale, shared by threads, inherited."""
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import signal
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -21,7 +19,6 @@ from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import FrameType
 
     from celery_locks.stores.redis import RedisStore
     from tests.servers.proxy import Proxy
@@ -172,63 +169,6 @@ def test_threads_are_not_limited_by_a_pool(redis_server: RedisServer, redis_url:
             thread.join()
     assert len(answers) == 150
     assert sum(isinstance(answer, Lease) for answer in answers) == 1
-
-
-class _SoftTimeLimit(Exception):
-    """What Celery raises in the middle of anything."""
-
-
-@contextlib.contextmanager
-def _struck_after(seconds: float) -> Iterator[None]:
-    def strike(_signum: int, _frame: FrameType | None) -> None:
-        raise _SoftTimeLimit
-
-    before = signal.signal(signal.SIGALRM, strike)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
-def test_an_interrupted_acquire_leaves_no_lock_and_no_answer(way: Proxy, other: RedisStore) -> None:
-    """A soft time limit while the answer is awaited: the key is given back, and the next request hears its own."""
-    with opened(way.url) as store:
-        take(store, "first")
-        way.delay(0.1, "answers")
-        with pytest.raises(_SoftTimeLimit), _struck_after(0.05):
-            store.acquire(claim("wallet", "anna"))
-        way.delay(0)
-        assert other.inspect("wallet") is None
-        assert take(store, "wallet", "ben").owner == "ben"
-        assert refused(store, "wallet", "cleo").holder == "ben"
-
-
-def test_an_interrupt_between_request_and_answer_is_no_mix_up(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Struck after the request was sent and before its answer was awaited, a connection is never used again."""
-    with opened(redis_url) as store:
-        take(store, "wallet", "anna")
-        _strike_once_after_sending(store, monkeypatch)
-        with pytest.raises(_SoftTimeLimit):
-            store.renew([Lease(claim("wallet", "anna"), 1, None)])
-        for number in range(10):
-            assert take(store, f"key {number}", "ben").claim.owner == "ben"
-            assert refused(store, f"key {number}", "cleo").holder == "ben"
-
-
-def _strike_once_after_sending(store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    wire = store._wire
-    assert isinstance(wire, Pooled)
-    connection = wire._pool.connection_class
-    send = connection.send_command
-
-    def struck(self: object, *words: object, **options: object) -> None:
-        send(self, *words, **options)
-        monkeypatch.undo()
-        raise _SoftTimeLimit
-
-    monkeypatch.setattr(connection, "send_command", struck)
 
 
 def test_children_never_share_a_connection(other: RedisStore) -> None:
