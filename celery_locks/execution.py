@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from billiard.process import current_process
 from celery import signals as celery_signals
 from celery import states
+from celery.app.task import Context
 from celery.exceptions import Ignore, TaskRevokedError
 
 from celery_locks import events, requeue, signals
@@ -26,6 +27,8 @@ T = TypeVar("T")
 
 #: Where a request keeps its job's lease, among its properties.
 LEASE = "lock_lease"
+#: Why a job is revoked whose time to run is over, in Celery's own word.
+EXPIRED = "expired"
 
 
 def in_pool_process() -> bool:
@@ -68,27 +71,27 @@ class Execution:
         )
 
     def _work(self, lease: Lease, body: Callable[[], Any]) -> Any:
-        self._task.push_request(**self._carried(lease))
+        requests, seen = self._task.request_stack, self._carried(lease)
         try:
+            requests.push(seen)
             with self._interruption:
                 return body()
         finally:
-            self._task.pop_request()
+            if requests.top is seen:
+                requests.pop()
 
-    def _carried(self, lease: Lease) -> dict[str, Any]:
+    def _carried(self, lease: Lease) -> Context:
         """The request as the job's body sees it.
 
-        Before version 5.5 Celery does not carry it over by itself. What it does not know it takes for a header, and a
-        retry would send that on: so the lease is kept among the properties, which stay here.
+        What Celery does not know it takes for a header, and a retry would send that on: so the lease is kept among
+        the properties, which stay here.
         """
         request = self._task.request
-        return {
-            **vars(request),
-            # The list of what a job sends is made when it is first asked for: both requests are to have the same one.
-            "_children": request.children,
-            "headers": requeue.without_counters(request.headers),
-            "properties": {**(request.properties or {}), LEASE: lease},
-        }
+        # The list of what a job sends is made when it is first asked for: both requests are to have the same one.
+        seen = Context({**requeue.without_counters(vars(request)), "_children": request.children})
+        seen.headers = requeue.without_counters(request.headers) or None
+        seen.properties = {**(request.properties or {}), LEASE: lease}
+        return seen
 
     def _on_lost(self) -> Callable[[Lease], None] | None:
         match self._options.on_lost:
@@ -124,6 +127,8 @@ class Execution:
         raise outage
 
     def _requeued(self, contention: Contention, asked: float | str) -> Exception:
+        if requeue.expired(self._task):
+            return self._revoked(EXPIRED)
         delay = countdown(asked, contention)
         text = f"{contention}; tried again in {delay:.1f} s at the latest"
         reason = LockTimeout(text, contention.key, contention.holder)
@@ -136,11 +141,9 @@ class Execution:
         signals.skipped.send(self._event(events.Skipped, contention, reason))
         if result is not NOTHING:
             return result
-        if self._queued:
-            self._revoke(reason)
-        raise Skipped(reason)
+        raise self._revoked(reason) if self._queued else Skipped(reason)
 
-    def _revoke(self, reason: str) -> None:
+    def _revoked(self, reason: str) -> Skipped:
         """End the job as a revoked one for all who wait for it: its result, its chord, the rest of its chain."""
         request, error = self._task.request, TaskRevokedError(reason)
         self._task.backend.mark_as_failure(
@@ -151,7 +154,9 @@ class Execution:
             call_errbacks=False,
             state=states.REVOKED,
         )
-        celery_signals.task_revoked.send(self._task, request=request, terminated=False, signum=None, expired=False)
+        expired = reason == EXPIRED
+        celery_signals.task_revoked.send(self._task, request=request, terminated=False, signum=None, expired=expired)
+        return Skipped(reason)
 
     def _timeout(self, contention: Contention, reason: str | None) -> LockTimeout:
         because = f": {reason}" if reason else ""

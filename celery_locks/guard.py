@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import time
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeAlias, TypeVar
 
 from celery_locks import events, signals
-from celery_locks.errors import StoreUnavailable
+from celery_locks.errors import LockConfigError, LockTimeout, StoreUnavailable
 from celery_locks.instrumentation import log
-from celery_locks.keeper import Keeper, lose, renewed
+from celery_locks.keeper import Keeper, lose
 from celery_locks.lease import Busy, Lease, State, carrying
 
 if TYPE_CHECKING:
@@ -24,9 +24,12 @@ log.install()
 
 T = TypeVar("T")
 B = TypeVar("B")
+P = ParamSpec("P")
 
 #: Why there is no lease: the key is taken, or the store cannot say.
 Refusal: TypeAlias = "Busy | StoreUnavailable"
+#: What a store or a face says itself. Whatever else ends a step has struck from outside.
+NO_INTERRUPT = (StoreUnavailable, LockConfigError, LockTimeout)
 
 
 class Guard:
@@ -68,7 +71,12 @@ class Guard:
                     result = job(lease)
                 ours = self.ended(lease)
         except BaseException as error:
-            self._end(claim, lease, error)
+            try:
+                self._end(claim, lease, error)
+            except BaseException:
+                # Interrupted while it gave back what is held: once more, before the interrupt goes on.
+                self._end(claim, lease, error)
+                raise
             raise
         if not isinstance(lease, Lease):
             return otherwise(lease)
@@ -110,18 +118,18 @@ class Guard:
         if released and lease.state is not State.LOST:
             lease.state = State.RELEASED
             self._say_released(lease)
-        elif lose(lease, "it had expired or was taken away when it was to be released"):
+            return True
+        if lose(lease, "it had expired or was taken away when it was to be released"):
             self._say_expired(lease)
-        return lease.state is State.RELEASED
+        return False
 
-    def renew(self, lease: Lease) -> None:
+    def renew(self, lease: Lease, ttl: float) -> None:
         """Extend a lease now. Raises `LockLost` when it is no longer ours."""
         lease.ensure_held()
-        if renewed(self.store, [lease], self._clock):
+        if not self._keeper.renew(lease, ttl):
             self._keeper.forget(lease)
             lose(lease, "the store says that it expired or was taken away")
             raise lease.loss()
-        self._keeper.renewed(lease)
 
     def ended(self, lease: Lease) -> bool:
         """Give the key back. A store that cannot be reached does not hide what became of the work: the ttl ends it."""
@@ -134,7 +142,7 @@ class Guard:
 
     def interrupted(self, claim: Claim, error: BaseException) -> None:
         """Give back whatever this claim may have taken before its answer was heard, a soft time limit or Ctrl-C."""
-        if not isinstance(error, StoreUnavailable):
+        if not isinstance(error, NO_INTERRUPT):
             self._keeper.forget(claim)
             self._abandon(claim)
 
@@ -211,6 +219,17 @@ class Guard:
             signals.outage.send(
                 events.Outage(claim.key, claim.owner, during, error.message, task=claim.task, task_id=claim.task_id)
             )
+
+
+def surely(step: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+    """Give back what is held, once more when a soft time limit or Ctrl-C strikes in the middle of it."""
+    try:
+        return step(*arguments, **named)
+    except NO_INTERRUPT:
+        raise
+    except BaseException:
+        step(*arguments, **named)
+        raise
 
 
 def pauses(first: float = 0.005, longest: float = 0.25, growth: float = 1.6) -> Iterator[float]:

@@ -80,6 +80,22 @@ class Keeper:
         self._watched: dict[str, _Watched] = {}
         self._start_afresh()
 
+    def renew(self, lease: Lease, ttl: float) -> bool:
+        """Renew a lease now, for `ttl` seconds from now on; False when the store says that it is gone."""
+        with self._mine():
+            watched = self._watched.get(lease.owner)
+        if watched is None:
+            return self._renewed_for(lease, ttl)
+        soon = 0.0
+        try:
+            # Not while a beat is under way: of two renewals that meet in the store nobody knows whose ttl counts.
+            with self._beating:
+                ours = self._renewed_for(lease, ttl)
+            soon = watched.interval
+        finally:
+            self._beat_in(watched, soon)
+        return ours
+
     def watch(self, lease: Lease, interval: float, on_lost: Callable[[Lease], None] | None = None) -> None:
         """Beat for a lease from now on; `on_lost` is called once, from a thread of the keeper, if it is lost."""
         with self._mine():
@@ -93,14 +109,6 @@ class Keeper:
             with self._mine():
                 self._watched.pop(held.owner, None)
 
-    def renewed(self, lease: Lease) -> None:
-        """Count its next beat from now, for it was renewed by other means."""
-        with self._mine():
-            watched = self._watched.get(lease.owner)
-            if watched:
-                watched.due = self._clock() + watched.interval
-                self._expect(watched)
-
     def tick(self) -> None:
         """Renew what is due, and report what is lost."""
         self.expire()
@@ -113,18 +121,33 @@ class Keeper:
             if not watched.lease.held():
                 self._report(watched, "its ttl ran out before it could be renewed")
 
-    def _mine(self) -> threading.Condition:
+    def _renewed_for(self, lease: Lease, ttl: float) -> bool:
+        before, lease.ttl = lease.ttl, ttl
+        try:
+            lease.shorten(self._clock() + ttl)
+            return not renewed(self._store, [lease], self._clock)
+        except BaseException:
+            lease.ttl = before
+            raise
+
+    def _beat_in(self, watched: _Watched, soon: float) -> None:
+        with self._mine():
+            watched.due = self._clock() + soon
+            if self._watched.get(watched.lease.owner) is watched:
+                self._expect(watched)
+
+    def _mine(self) -> threading.Lock:
         if self._pid != os.getpid():
             self._start_afresh()
-        return self._changed
+        return self._mutex
 
     def _start_afresh(self) -> None:
         # A forked child has neither the parent's threads nor its leases, and a copy of its mutex in any state.
         self._pid = os.getpid()
-        self._changed = threading.Condition()
+        self._mutex, self._beating = threading.Lock(), threading.Lock()
         self._watched.clear()
-        self._beats = Rounds("keeper", self._changed, self.tick, self._next_beat, self._clock)
-        self._ends = Rounds("watch", self._changed, self.expire, self._next_end, self._clock)
+        self._beats = Rounds("keeper", self._mutex, self.tick, self._next_beat, self._clock)
+        self._ends = Rounds("watch", self._mutex, self.expire, self._next_end, self._clock)
 
     def _expect(self, watched: _Watched) -> None:
         self._beats.expect(watched.due)
@@ -139,7 +162,7 @@ class Keeper:
         return min((end for end in ends if end is not None), default=None)
 
     def _all(self) -> list[_Watched]:
-        with self._changed:
+        with self._mutex:
             return list(self._watched.values())
 
     def _due(self) -> list[_Watched]:
@@ -152,7 +175,8 @@ class Keeper:
     def _beat(self, due: list[_Watched]) -> None:
         before = self._clock()
         try:
-            lost = renewed(self._store, [watched.lease for watched in due], self._clock)
+            with self._beating:
+                lost = renewed(self._store, [watched.lease for watched in due], self._clock)
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the beat of a worker's leases
             self._doubt(due, error)
             return
@@ -179,7 +203,7 @@ class Keeper:
             signals.outage.send(event)
 
     def _report(self, watched: _Watched, reason: str) -> None:
-        with self._changed:
+        with self._mutex:
             # Released meanwhile: then its being gone is no loss.
             still = self._watched.get(watched.lease.owner) is watched
             if still:

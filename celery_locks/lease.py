@@ -67,7 +67,7 @@ class Lease:
         self.deadline = deadline
         self.state = State.HELD
         self.reason = ""
-        self.renewer: Callable[[Lease], None] | None = None
+        self.renewer: Callable[[Lease, float], None] | None = None
         self.since = 0.0
         self._clock = clock
 
@@ -108,14 +108,17 @@ class Lease:
         """Extend it now, by `ttl` seconds from now on if given. Raises `LockLost` when it is no longer ours."""
         if self.renewer is None:
             raise LockError(f"the lease of {self.key!r} cannot be renewed here: nothing keeps it", self.key)
-        if ttl is not None:
-            self.ttl = duration.ttl("ttl", ttl, f"the lease of {self.key!r}")
-        self.renewer(self)
+        self.renewer(self, self.ttl if ttl is None else duration.ttl("ttl", ttl, f"the lease of {self.key!r}"))
 
     def extend(self, deadline: float | None) -> None:
-        """Note that the store has renewed it."""
-        if self.state is not State.LOST:
+        """Note that the store has renewed it. What is over stays over, however late an answer comes."""
+        if self.state not in _OVER:
             self.deadline, self.state = deadline, State.HELD
+
+    def shorten(self, deadline: float) -> None:
+        """Note that it may end then, for a shorter renewal is on its way and its answer may be lost."""
+        if self.deadline is not None:
+            self.deadline = min(self.deadline, deadline)
 
     def doubt(self) -> None:
         """Note that a beat had no answer. Not knowing is not losing."""
@@ -181,7 +184,8 @@ def current_lease() -> Lease:
     Raises `LockError` where no job runs under a lock, a thread started by the job among them: hand it the lease.
     """
     lease = _current.get()
-    if lease is None:
+    # One that was released was left behind by an interrupt that struck while its job was ending.
+    if lease is None or lease.state is State.RELEASED:
         raise LockError(
             "no lease here: current_lease() works inside a LockedTask or the job given to Locks.run(); elsewhere use"
             " the lease that `with locks.lock(...) as lease` gives"
@@ -196,10 +200,11 @@ class carrying:  # noqa: N801 - used as a verb: `with carrying(lease):`
 
     def __init__(self, lease: Lease) -> None:
         self._lease = lease
+        self._before = _current.get()
 
     def __enter__(self) -> Lease:
-        self._before = _current.set(self._lease)
+        _current.set(self._lease)
         return self._lease
 
     def __exit__(self, *_: object) -> None:
-        _current.reset(self._before)
+        _current.set(self._before)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from celery_locks import duration, options
 from celery_locks.errors import LockConfigError, LockError, LockNotOwned, LockTimeout
+from celery_locks.guard import surely
 from celery_locks.lease import Busy, Claim, Lease, new_owner
 from celery_locks.stores import Inspects
 from celery_locks.stores.base import require_name
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 
 
 class Lock:
-    """A lock on one key, used like `threading.Lock`. Not re-entrant: its own holder waits like everybody else."""
+    """A lock on one key, used like `threading.Lock`. Not re-entrant: its own holder waits like everybody else.
+
+    Threads may share it. What one thread took another may release, as long as it has taken nothing by it itself.
+    """
 
     def __init__(self, guard: Guard, key: str, *, ttl: float = 30.0, heartbeat: bool = False) -> None:
         where = f"lock {key!r}"
@@ -29,19 +33,23 @@ class Lock:
         self.beat = options.beat_interval(self.ttl, heartbeat=heartbeat, where=where)
         self._guard = guard
         self._lease: Lease | None = None
-        self._entered = threading.local()
+        self._mine = _OfThread()
 
     def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:  # noqa: FBT001, FBT002 - as threading.Lock
         """Take the key and say whether we have it. Blocks for ever, or at most `timeout` seconds."""
-        outcome = self._acquire(_wait(blocking, timeout, self.key))
-        return isinstance(outcome, Lease)
+        claim, wait = self.claim(), _wait(blocking, timeout, self.key)
+        try:
+            return isinstance(self._acquire(claim, wait), Lease)
+        except BaseException as error:
+            surely(self._undo, claim, error)
+            raise
 
     def release(self) -> None:
         """Give the key back. Raises `LockNotOwned`, and changes nothing, when it is not ours."""
-        lease = self._lease
+        lease = self.lease
         if lease is None:
             raise not_owned(self.key, None, "released")
-        if not self._guard.leave(lease):
+        if not surely(self._guard.leave, lease):
             self._drop(lease)
             raise not_owned(self.key, self._seen(), "released")
         self._drop(lease)
@@ -52,7 +60,7 @@ class Lock:
 
     def owned(self) -> bool:
         """Whether this lock has the key now, as far as the store knows."""
-        lease = self._lease
+        lease = self.lease
         if lease is None or not lease.held():
             return False
         holding = self._holder()
@@ -60,30 +68,33 @@ class Lock:
 
     def renew(self, ttl: float | None = None) -> None:
         """Extend the lease, to `ttl` seconds from now if given. Raises `LockLost` when it is no longer ours."""
-        lease = self._lease
+        lease = self.lease
         if lease is None:
             raise not_owned(self.key, None, "renewed")
         lease.renew(None if ttl is None else duration.ttl("ttl", ttl, f"lock {self.key!r}"))
 
     @property
     def lease(self) -> Lease | None:
-        """The lease this lock holds or has lost; None when it was not acquired or is released."""
-        return self._lease
+        """The lease this lock holds or has lost; None when it was not acquired or is released.
+
+        To a thread that has acquired it, its own: not that of another one that took the key when the first was lost.
+        """
+        return self._mine.lease if self._mine.has_acquired else self._lease
 
     @property
     def remaining(self) -> float | None:
         """Seconds the lease lasts without renewal; 0.0 when not held; None where locks have no ttl."""
-        return self._lease.remaining if self._lease else 0.0
+        return self.lease.remaining if self.lease else 0.0
 
     @property
     def owner(self) -> str | None:
         """The name under which this lock holds its key: what `Locks.restore` takes."""
-        return self._lease.owner if self._lease else None
+        return self.lease.owner if self.lease else None
 
     @property
     def fence(self) -> int | None:
         """The number that orders this holder among all holders of the key."""
-        return self._lease.fence if self._lease else None
+        return self.lease.fence if self.lease else None
 
     def claim(self, owner: str | None = None) -> Claim:
         """What is asked of the store: a new owner each time it is asked."""
@@ -93,38 +104,52 @@ class Lock:
         """Take up a lease that exists already."""
         lease.renewer = self._guard.renew
         lease.since = self._guard.store.clock()
-        self._lease = lease
+        self._keep(lease)
 
     def __enter__(self) -> Lease:
-        lease = self._acquire(None)
-        if isinstance(lease, Busy):
-            raise timeout(self.key, lease, 0.0)
-        self._entered.__dict__.setdefault("leases", []).append(lease)
+        claim = self.claim()
+        try:
+            lease = self._acquire(claim, None)
+            if isinstance(lease, Busy):
+                raise timeout(self.key, lease, 0.0)  # noqa: TRY301 - nothing may strike between here and the body
+            self._mine.entered.append(lease)
+        except BaseException as error:
+            surely(self._undo, claim, error)
+            raise
         return lease
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        lease: Lease = self._entered.leases.pop()
-        ours = self._guard.ended(lease)
+        lease = self._mine.entered[-1]
+        ours = surely(self._guard.ended, lease)
+        self._mine.entered.remove(lease)
         self._drop(lease)
         if not ours and error is None:
             raise lease.loss()
 
-    def _acquire(self, wait: float | None) -> Lease | Busy:
-        claim = self.claim()
-        try:
-            outcome = self._guard.enter(claim, wait=wait, beat=self.beat)
-            if isinstance(outcome, Lease):
-                self._lease = outcome
-        except BaseException as error:
-            self._guard.interrupted(claim, error)
-            raise
+    def _acquire(self, claim: Claim, wait: float | None) -> Lease | Busy:
+        outcome = self._guard.enter(claim, wait=wait, beat=self.beat)
+        if isinstance(outcome, Lease):
+            self._keep(outcome)
         return outcome
+
+    def _undo(self, claim: Claim, error: BaseException) -> None:
+        self._guard.interrupted(claim, error)
+        self._mine.entered = [lease for lease in self._mine.entered if lease.claim is not claim]
+        lease = self._mine.lease
+        if lease and lease.claim is claim:
+            self._drop(lease)
+
+    def _keep(self, lease: Lease) -> None:
+        self._lease = self._mine.lease = lease
+        self._mine.has_acquired = True
 
     def _drop(self, lease: Lease) -> None:
         if self._lease is lease:
             self._lease = None
+        if self._mine.lease is lease:
+            self._mine.lease = None
 
     def _holder(self) -> Holding | None:
         return inspects(self._guard.store).inspect(self.key)
@@ -135,7 +160,16 @@ class Lock:
         return None
 
     def __repr__(self) -> str:
-        return f"<Lock {self.key!r}: {self._lease or 'not held'}>"
+        return f"<Lock {self.key!r}: {self.lease or 'not held'}>"
+
+
+class _OfThread(threading.local):
+    """What one thread has taken by a lock that several may share."""
+
+    def __init__(self) -> None:
+        self.lease: Lease | None = None
+        self.has_acquired = False
+        self.entered: list[Lease] = []
 
 
 def _one_key(key: object) -> str:

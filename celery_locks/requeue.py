@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
 from celery.exceptions import Reject, Retry
+from celery.utils.time import maybe_iso8601, maybe_make_aware
 from kombu.serialization import registry  # type: ignore[attr-defined]  # its stubs lack it
 
 if TYPE_CHECKING:
@@ -16,6 +18,9 @@ logger = logging.getLogger("celery_locks.requeue")
 
 #: Headers that count what has happened to a job since it first met its key taken.
 REQUEUES, SINCE = "lock_requeues", "lock_since"
+#: Headers a broker writes when it moves a message from queue to queue, as delayed delivery does. RabbitMQ takes one
+#: that comes back with them for a message that goes round in circles, and drops it.
+_OF_THE_BROKER = re.compile("x-death|x-(first|last)-death-(exchange|queue|reason)", re.IGNORECASE)
 
 
 def requeues(request: Any) -> int:
@@ -42,9 +47,15 @@ def again(task: Any, delay: float, reason: LockError, *, counted: bool) -> Retry
     late is rejected back to its queue; one that was acknowledged already ends failed, with the reason.
     """
     request = task.request
+    alone = _fanned_out(task.app, request)
+    if alone is not None and not _only_to(task.app, alone):
+        raise _would_multiply(reason)
     signature = task.signature_from_request(
         request, countdown=delay, retries=request.retries, headers=_headers(request, counted=counted), **_kept(request)
     )
+    if alone:
+        signature.options.pop("queue", None)
+        signature.options.update(exchange="", routing_key=alone[0].name)
     stored = _stored(task, request, reason)
     # Whoever publishes from inside a job becomes the parent of what it publishes: this is no child of itself.
     task.push_request(called_directly=True)
@@ -59,9 +70,15 @@ def again(task: Any, delay: float, reason: LockError, *, counted: bool) -> Retry
     return Retry(exc=reason, when=delay)  # type: ignore[arg-type]  # a float is what it takes
 
 
-def without_counters(headers: dict[str, Any] | None) -> dict[str, Any] | None:
+def without_counters(headers: dict[str, Any] | None) -> dict[str, Any]:
     """The headers a job was sent with: what counts its waiting ends when it runs, and no retry takes it along."""
-    return {name: value for name, value in (headers or {}).items() if name not in (REQUEUES, SINCE)} or None
+    return {name: value for name, value in (headers or {}).items() if name not in (REQUEUES, SINCE)}
+
+
+def expired(task: Any) -> bool:
+    """Whether the time is over until which a job was to be run."""
+    expires = maybe_iso8601(task.request.expires)
+    return expires is not None and maybe_make_aware(expires, task.app.timezone) <= task.app.now()
 
 
 def _stored(task: Any, request: Any, reason: LockError) -> bool:
@@ -82,8 +99,33 @@ def _way(app: Any, request: Any) -> list[Any] | None:
     return [queue for queue in app.amqp.queues.values() if exchange and queue.exchange.name == exchange] or None
 
 
+def _fanned_out(app: Any, request: Any) -> list[Any] | None:
+    """For a job that came by a fanout exchange: the queues of this worker it may have come from. Else None."""
+    came_by = request.delivery_info or {}
+    exchange, direct = came_by.get("exchange"), came_by.get("routing_key")
+    queues = [queue for queue in app.amqp.queues.values() if queue.exchange.type == "fanout"]
+    if exchange:
+        own = [queue for queue in app.amqp.queues.consume_from.values() if queue.exchange.name == exchange]
+        return own if any(queue.exchange.name == exchange for queue in queues) else None
+    return [queue for queue in queues if queue.name == direct] or None
+
+
+def _only_to(app: Any, queues: list[Any]) -> bool:
+    """Whether a job can be sent back to the one queue it came from, past its exchange."""
+    return len(queues) == 1 and app.connection_for_write().transport.driver_type == "amqp"
+
+
+def _would_multiply(reason: LockError) -> LockError:
+    return type(reason)(
+        f"{reason}. The job gives up: it came by a fanout exchange and would go back to all its queues, not to the one"
+        " it came from; give such a task lock_wait, or lock_on_contention='skip'",
+        reason.key,
+        reason.holder,
+    )
+
+
 def _headers(request: Any, *, counted: bool) -> dict[str, Any]:
-    headers = {**(request.headers or {})}
+    headers = {name: value for name, value in (request.headers or {}).items() if not _OF_THE_BROKER.match(name)}
     if counted:
         headers[REQUEUES] = requeues(request) + 1
         headers.setdefault(SINCE, time.time())

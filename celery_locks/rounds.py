@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -9,27 +10,33 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+logger = logging.getLogger("celery_locks.rounds")
+
 #: A thread with nothing to do ends after this many seconds.
 IDLE = 30.0
+#: A step that failed is tried again after this many seconds.
+AFTER_FAILURE = 1.0
 
 
 class Rounds:
     """One such thread. `due` says when `step` is next to be done, or None; both are called from the thread.
 
-    `changed` guards what they look at, and is shared by all threads that look at the same.
+    `mutex` guards what they look at, and is shared by all threads that look at the same. It is a plain lock, whose
+    `with` is one step: a soft time limit that strikes inside that of a `Condition` leaves it locked for good.
     """
 
     def __init__(
         self,
         name: str,
-        changed: threading.Condition,
+        mutex: threading.Lock,
         step: Callable[[], None],
         due: Callable[[], float | None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.thread: threading.Thread | None = None
         self._name = name
-        self._changed = changed
+        self._mutex = mutex
+        self._sooner = threading.Condition(mutex)
         self._step = step
         self._due = due
         self._clock = clock
@@ -37,19 +44,28 @@ class Rounds:
 
     def expect(self, due: float) -> None:
         """Be awake at that time, or before. The mutex is held."""
-        if self.thread is None:
+        if self.thread is None or not self.thread.is_alive():
             self.thread = threading.Thread(target=self._go, name=f"celery_locks-{self._name}", daemon=True)
             self.thread.start()
         elif due < self._wakes_at:
-            self._changed.notify_all()
+            self._sooner.notify()
 
     def _go(self) -> None:
-        while True:
-            self._step()
-            with self._changed:
+        # An interrupt may strike after the start of one thread and before that is known: the last one started stays.
+        while self.thread is threading.current_thread():
+            self._done()
+            with self._mutex:
                 due = self._due()
-                self._wakes_at = self._clock() + IDLE if due is None else due
-                self._changed.wait(max(0.0, self._wakes_at - self._clock()))
+                longest = self._clock() + IDLE
+                self._wakes_at = longest if due is None else min(due, longest)
+                self._sooner.wait(max(0.0, self._wakes_at - self._clock()))
                 if due is None and self._due() is None:
                     self.thread = None
-                    return
+
+    def _done(self) -> None:
+        try:
+            self._step()
+        except Exception:
+            # Whatever it is, it must not end the rounds, on which other people's leases depend.
+            logger.exception("%s failed, and is tried again in a second", self._name)
+            time.sleep(AFTER_FAILURE)

@@ -14,7 +14,7 @@ from celery_locks.errors import LockConfigError, LockError
 from celery_locks.execution import LEASE, Execution, Skipped
 from celery_locks.lease import Lease, current_lease
 from celery_locks.options import Options
-from celery_locks.plan import Plan, declared
+from celery_locks.plan import Plan
 
 if TYPE_CHECKING:
     from celery_locks.keys import KeySource
@@ -118,4 +118,4 @@ def _planned(cls: type[LockedTask], app: Any) -> Plan:
 
 def _is_celerys_own(cls: type[LockedTask]) -> bool:
     """Celery's built-in tasks become locked ones when an app is made with `task_cls=LockedTask`: leave them alone."""
-    return cls.name.startswith("celery.") and cls.__module__.startswith("celery.") and not declared(cls)
+    return cls.name.startswith("celery.") and cls.__module__.startswith("celery.")

@@ -8,10 +8,10 @@ import time
 
 import pytest
 
-from celery_locks import LockLost, StoreUnavailable, events, signals
+from celery_locks import LockLost, StoreUnavailable, events, rounds, signals
+from celery_locks.guard import Guard
 from celery_locks.keeper import Keeper
 from celery_locks.lease import Claim, Lease, State
-from celery_locks.rounds import IDLE
 from celery_locks.stores.memory import MemoryStore
 from tests.unit.fakes import Room, heard, in_child
 from tests.waiting import wait_until
@@ -358,7 +358,6 @@ def test_a_thread_with_nothing_to_watch_ends(room: Room, monkeypatch):
     thread.join(5.0)
     assert not thread.is_alive()
     assert keeper._beats.thread is None
-    assert IDLE >= 1.0
 
 
 def test_a_forked_child_starts_afresh(room: Room, hold):
@@ -377,7 +376,7 @@ def test_a_forked_child_starts_afresh(room: Room, hold):
 def test_a_forked_child_does_not_hang_on_its_parents_mutex(room: Room, hold):
     """Forked while the keeper's thread held its mutex, a child can take leases."""
     hold("the parents")
-    with room.keeper._changed:
+    with room.keeper._mutex:
         status = in_child(lambda: room.keeper.watch(room.store.acquire(room.claim("the childs")), 10.0))
     assert status == 0
 
@@ -388,7 +387,7 @@ def test_a_forked_child_may_release_its_parents_lock(room: Room, hold):
     held, done = threading.Event(), threading.Event()
 
     def beat():
-        with room.keeper._changed:
+        with room.keeper._mutex:
             held.set()
             done.wait(5.0)
 
@@ -430,7 +429,7 @@ def beats_of(store: MemoryStore) -> tuple[Keeper, list[str], threading.Condition
 
 
 def asleep(keeper: Keeper) -> bool:
-    with keeper._changed:
+    with keeper._mutex:
         return keeper._beats._wakes_at > time.monotonic() + 5.0
 
 
@@ -452,7 +451,89 @@ def test_a_lease_renewed_for_less_wakes_a_sleeping_keeper():
     lease = store.acquire(Claim("long", "long", 30.0))
     keeper.watch(lease, 10.0)
     wait_until(lambda: asleep(keeper), "the keeper to sleep")
-    lease.ttl = 0.3
-    keeper.renewed(lease)
+    keeper.renew(lease, 0.3)
     with changed:
         assert changed.wait_for(lambda: "long" in seen, 5.0)
+
+
+class SlowStore(MemoryStore):
+    """Its answer to the keeper's first beat comes when it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.beating, self.go_on = threading.Event(), threading.Event()
+
+    def renew(self, leases):
+        asked = [Lease(lease.claim._replace(ttl=lease.ttl), lease.fence, lease.deadline) for lease in leases]
+        if threading.current_thread().name == "celery_locks-keeper" and not self.beating.is_set():
+            self.beating.set()
+            self.go_on.wait(5.0)
+        return super().renew(asked)
+
+
+def test_a_renewal_by_hand_waits_for_the_beat_under_way():
+    """Were it overtaken by that beat, the store would end the lease sooner than its holder believes."""
+    store = SlowStore()
+    guard = Guard(store)
+    lease = guard.enter(Claim("wallet:42", "me", 30.0), beat=0.001)
+    assert store.beating.wait(5.0)
+    by_hand = threading.Thread(target=lease.renew, args=(3600.0,))
+    by_hand.start()
+    store.go_on.set()
+    by_hand.join(5.0)
+    assert store.inspect("wallet:42").remaining == pytest.approx(lease.remaining, abs=5.0)
+    assert lease.remaining > 3000.0
+    guard.leave(lease)
+
+
+def test_a_shorter_renewal_whose_answer_is_lost_counts_at_once(room: Room, hold):
+    """The store may have shortened the lease: its holder must not believe in the longer one."""
+    lease = hold(ttl=30.0)
+    room.store.fail("renew", done=True)
+    with pytest.raises(StoreUnavailable):
+        room.keeper.renew(lease, 5.0)
+    assert lease.remaining == pytest.approx(5.0)
+    room.keeper.tick()
+    assert lease.remaining == pytest.approx(30.0)
+    assert room.store.inspect(lease.key).remaining == pytest.approx(30.0)
+
+
+def test_a_renewal_whose_answer_is_lost_changes_nothing_else(room: Room, hold):
+    """The ttl stays what it was, and the lease stays held: the renewal may be tried again."""
+    lease = hold(ttl=30.0)
+    room.store.fail("renew")
+    with pytest.raises(StoreUnavailable):
+        room.keeper.renew(lease, 60.0)
+    assert lease.ttl == 30.0
+    assert lease.held()
+
+
+def test_rounds_go_on_after_a_failure(monkeypatch, caplog):
+    """Whatever a step raises is logged, and the thread does not end."""
+    monkeypatch.setattr(rounds, "AFTER_FAILURE", 0.001)
+    done = threading.Event()
+    steps = []
+
+    def step():
+        steps.append(1)
+        if len(steps) == 1:
+            raise OverflowError("timeout is too large")
+        done.set()
+
+    mutex = threading.Lock()
+    going = rounds.Rounds("keeper", mutex, step, lambda: None if done.is_set() else 0.0)
+    with mutex:
+        going.expect(0.0)
+    assert done.wait(5.0)
+    assert "keeper failed" in caplog.text
+
+
+def test_a_lease_of_a_thousand_years_does_not_end_the_keeper():
+    """A thread cannot wait that long at once: it looks again every now and then."""
+    store = MemoryStore()
+    keeper, seen, changed = beats_of(store)
+    keeper.watch(store.acquire(Claim("long", "long", 1e11)), 1e10)
+    wait_until(lambda: asleep(keeper), "the keeper to sleep")
+    keeper.watch(store.acquire(Claim("short", "short", 5.0)), 0.01)
+    with changed:
+        assert changed.wait_for(lambda: "short" in seen, 5.0)

@@ -113,6 +113,22 @@ def test_a_released_lease_cannot_be_lost(lease):
     assert lease.state is State.RELEASED
 
 
+def test_a_released_lease_stays_released(lease):
+    """The answer to a beat that was under way while it was released does not bring it back."""
+    lease.state = State.RELEASED
+    lease.extend(START + 100.0)
+    assert lease.state is State.RELEASED
+    assert not lease.held()
+
+
+def test_a_released_lease_is_nobodys_current_one(lease):
+    """One that an interrupt left behind is not taken for the lease of the next piece of work."""
+    with carrying(lease):
+        lease.state = State.RELEASED
+        with pytest.raises(LockError, match="no lease here"):
+            current_lease()
+
+
 def test_a_lost_lease_stays_lost(lease):
     """Neither a late renewal nor a doubt brings a lost lease back."""
     lease.lose("taken away")
@@ -125,7 +141,7 @@ def test_a_lost_lease_stays_lost(lease):
 def test_a_lease_is_renewed_by_who_keeps_it(lease):
     """`renew` hands the lease, with the new ttl, to its keeper."""
     seen = []
-    lease.renewer = lambda each: seen.append(each.ttl)
+    lease.renewer = lambda _, ttl: seen.append(ttl)
     lease.renew(60.0)
     assert seen == [60.0]
 
@@ -133,7 +149,7 @@ def test_a_lease_is_renewed_by_who_keeps_it(lease):
 def test_renewing_without_ttl_keeps_the_ttl(lease):
     """`renew()` asks for the lease's own ttl again."""
     seen = []
-    lease.renewer = lambda each: seen.append(each.ttl)
+    lease.renewer = lambda _, ttl: seen.append(ttl)
     lease.renew()
     assert seen == [10.0]
 

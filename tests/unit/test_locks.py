@@ -664,3 +664,69 @@ def test_a_plain_lock_has_no_job(lock):
     with heard(signals.acquired) as said:
         lock.acquire()
     assert [(event.task, event.task_id) for event in said] == [(None, None)]
+
+
+# one lock, several threads
+
+
+def in_thread(action):
+    """Do it in another thread, and give what it raised or returned."""
+    results = []
+
+    def run():
+        try:
+            results.append(action())
+        except Exception as error:  # noqa: BLE001 - it is handed on
+            results.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(5.0)
+    return results[0]
+
+
+def test_a_late_release_leaves_another_threads_lease_alone(lock, room):
+    """Its own lease ran out and another thread took the key by the same lock: that one keeps it."""
+    lock.acquire()
+    room.clock.advance(11.0)
+    assert in_thread(lock.acquire) is True
+    taken = room.holder()
+    with pytest.raises(LockNotOwned):
+        lock.release()
+    assert room.holder() == taken
+
+
+def test_a_second_release_leaves_another_threads_lease_alone(lock, room):
+    """Released once, a thread has nothing more to release, whatever others have taken since."""
+    lock.acquire()
+    lock.release()
+    in_thread(lock.acquire)
+    taken = room.holder()
+    with pytest.raises(LockNotOwned):
+        lock.release()
+    assert room.holder() == taken
+
+
+def test_what_one_thread_took_another_may_release(lock, room):
+    """As with `threading.Lock`, as long as the other has taken nothing by this lock itself."""
+    lock.acquire()
+    assert in_thread(lock.release) is None
+    assert room.holder() is None
+
+
+def test_a_thread_sees_its_own_lease(lock, room):
+    """Not the one that another thread took after it had run out."""
+    lock.acquire()
+    mine = lock.owner
+    room.clock.advance(11.0)
+    assert in_thread(lambda: (lock.acquire(), lock.owner)[1]) != mine
+    assert lock.owner == mine
+    assert not lock.owned()
+    assert lock.remaining == 0.0
+
+
+def test_a_release_inside_a_with_is_allowed(lock, room):
+    """Leaving the `with` then has nothing more to do."""
+    with lock:
+        lock.release()
+    assert room.holder() is None
