@@ -186,6 +186,7 @@ def test_an_app_whose_every_task_is_locked_leaves_celerys_own_alone():
     """With `task_cls=LockedTask` the built-in tasks take no lock."""
     app = Celery("bank", task_cls=LockedTask, set_as_current=False)
     app.conf.lock_store = "memory://own"
+    app.conf.task_annotations = {"*": {"lock_ttl": 60}}
     mine = app.task(name="bank.withdraw")(withdraw)
     app.finalize()
     assert options_of(mine).key == "{task}"
