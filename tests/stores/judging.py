@@ -25,7 +25,10 @@ class Stay(NamedTuple):
 
 def record(folder: Path, stay: Stay) -> None:
     """Write a stay into a file of its own, so that no two processes share one."""
-    (folder / f"{stay.fence}-{stay.owner}.stay").write_text(json.dumps(stay))
+    # Renamed when whole, for others may be reading.
+    half = folder / f"{stay.fence}-{stay.owner}.half"
+    half.write_text(json.dumps(stay))
+    half.rename(half.with_suffix(".stay"))
 
 
 def recorded(folder: Path) -> list[Stay]:
@@ -36,7 +39,7 @@ def recorded(folder: Path) -> list[Stay]:
 def faults(stays: Iterable[Stay]) -> list[str]:
     """What is wrong with these stays under one key; empty when they were exclusive and their fences in order."""
     ordered = sorted(stays)
-    return [*_overlaps(ordered), *_disorder(ordered)]
+    return [*_overlaps(ordered), *disorder(ordered)]
 
 
 def _overlaps(ordered: list[Stay]) -> list[str]:
@@ -48,9 +51,10 @@ def _overlaps(ordered: list[Stay]) -> list[str]:
     return found
 
 
-def _disorder(ordered: list[Stay]) -> list[str]:
+def disorder(stays: Iterable[Stay]) -> list[str]:
+    """What is wrong with the fences of these stays, which grow in the order in which they began."""
     return [
         f"{after.owner} has fence {after.fence}, not above {before.fence} of {before.owner} before it"
-        for before, after in pairwise(ordered)
+        for before, after in pairwise(sorted(stays))
         if after.fence <= before.fence
     ]

@@ -21,10 +21,8 @@ if TYPE_CHECKING:
     from celery_locks.stores import Store
 
 
-class StoreContract:
-    """The three verbs. It carries the fixtures of the others, and comes first among a test's bases."""
-
-    store_type: ClassVar[type[Store]]
+class StoreFixtures:
+    """What the tests of all contracts ask for."""
 
     @pytest.fixture
     def open_store(self) -> Opens:
@@ -43,6 +41,12 @@ class StoreContract:
     @pytest.fixture
     def key(self) -> str:
         return f"wallet:{uuid.uuid4().hex}"
+
+
+class StoreContract(StoreFixtures):
+    """The three verbs. It carries the fixtures of the others, and comes first among a test's bases."""
+
+    store_type: ClassVar[type[Store]]
 
     def test_the_factory_makes_the_store_it_names(self, store: Store) -> None:
         """The store under test is the one that the test says it is of."""
