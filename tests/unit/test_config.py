@@ -190,10 +190,10 @@ REFUSED = [
         "fast",
         "lock_store 'fast' is neither a URL nor an alias in lock_stores (known: 'slow', 'cold')",
     ),
-    ({"lock_stores": ["memory://"]}, "fast", "lock_stores must map an alias to a URL, not ['memory://']"),
-    ({"lock_stores": {"fast": 7}}, "fast", "lock_stores['fast'] must be a text, not '7'"),
-    ({"lock_store": 7}, None, "lock_store must be a text, not '7'"),
-    ({"lock_store": "memory://", "lock_prefix": 7}, None, "lock_prefix must be a text, not '7'"),
+    ({"lock_stores": ["memory://"]}, "fast", "lock_stores must map each alias to a URL, not be a list"),
+    ({"lock_stores": {"fast": 7}}, "fast", "lock_stores['fast'] must be a text, not 7"),
+    ({"lock_store": 7}, None, "lock_store must be a text, not 7"),
+    ({"lock_store": "memory://", "lock_prefix": 7}, None, "lock_prefix must be a text, not 7"),
 ]
 
 
