@@ -61,7 +61,7 @@ class Options:
 
 def beat_interval(ttl: float, *, heartbeat: bool, where: str) -> float | None:
     """A third of the ttl, so that two beats may fail before the lease is in danger."""
-    if not heartbeat:
+    if not _yes_or_no("heartbeat", heartbeat, where):
         return None
     if ttl < SHORTEST_KEPT:
         raise LockConfigError(
