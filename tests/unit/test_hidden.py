@@ -13,7 +13,7 @@ from celery_locks.options import Options
 from celery_locks.stores import hidden, open_store
 
 # Derandomized and without a database: a unit test neither surprises nor writes.
-quietly = settings(max_examples=50, deadline=None, derandomize=True, database=None)
+quietly = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 
 SHOWN = [
     ("redis://localhost", "'redis://localhost'"),
