@@ -45,7 +45,7 @@ _ABOVE_A_STORE = (
 )
 _WITH_A_SERVER = (
     _Layer("two bare evalsha of redis-py", "bare", "raw"),
-    _Layer("our scripts, the smallest taken off", BARE_OURS, "bare"),
+    _Layer("our scripts, in place of the smallest", BARE_OURS, "bare"),
     _Layer("RedisStore, in place of evalsha", "store", BARE_OURS),
     _Layer("Guard and Lock", "lock", "store"),
 )

@@ -17,7 +17,7 @@ def facts(server: str) -> dict[str, str]:
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         **{name: _version(name) for name in ("celery", "kombu", "redis", "hiredis")},
         "server": _server(server),
-        "celery-locks": _version("celery-locks"),
+        "celery-locks": _version("celery-locks", "from a checkout"),
     }
 
 
@@ -29,11 +29,11 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def _version(package: str) -> str:
+def _version(package: str, otherwise: str = "not installed") -> str:
     try:
         return version(package)
     except PackageNotFoundError:
-        return "not installed"
+        return otherwise
 
 
 def _server(url: str) -> str:

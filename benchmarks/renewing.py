@@ -34,8 +34,8 @@ class _Ahead:
 class _ByHand(Keeper):
     """Beats when it is told to, and not by itself."""
 
-    def _keep(self) -> None:
-        """Leave the beats to the benchmark."""
+    def _expect(self, watched: object) -> None:
+        """Start no thread: the beats are the benchmark's."""
 
 
 class _Beats(NamedTuple):

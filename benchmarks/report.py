@@ -116,7 +116,7 @@ def summary(parts: Iterable[Part]) -> str:
 
 
 def _missed(figure: Figure) -> str:
-    return f"{figure.what}: {_number(figure.value)} {figure.unit}, target {figure.target}"
+    return f"{figure.what}: {f'{_number(figure.value)} {figure.unit}'.rstrip()}, target {figure.target}"
 
 
 def _aligned(rows: list[list[str]]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import re
 import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -70,13 +71,13 @@ def store_settings(conf: Settings, alias: str | None = None) -> StoreSettings:
 def _resolved(conf: Settings, named: str) -> str:
     stores = setting(conf, "lock_stores") or {}
     if not isinstance(stores, Mapping):
-        raise LockConfigError(f"lock_stores must map an alias to a URL, not {stores!r}")
+        raise LockConfigError(f"lock_stores must map each alias to a URL, not be {hidden(stores)}")
     if named in stores:
-        return _text(f"lock_stores[{named!r}]", stores[named])
+        return _text(f"lock_stores[{hidden(named)}]", stores[named])
     if "://" in named:
         return named
-    known = ", ".join(map(repr, stores)) or "none"
-    raise LockConfigError(f"lock_store {named!r} is neither a URL nor an alias in lock_stores (known: {known})")
+    known = ", ".join(map(hidden, stores)) or "none"
+    raise LockConfigError(f"lock_store {hidden(named)} is neither a URL nor an alias in lock_stores (known: {known})")
 
 
 def _from_broker(conf: Settings, prefix: str) -> StoreSettings | None:
@@ -106,7 +107,8 @@ def _url(conf: Settings, name: str) -> Any:
 
 def _as_store_url(url: str, transport: Mapping[str, Any]) -> str:
     """Celery names several hosts as several URLs, and the master in its transport options."""
-    first, *others = url.split(";")
+    # Not at a ; alone, which may be a part of a password: half of one would look like a host, and be shown.
+    first, *others = re.split(r";(?=[\w+]+://)", url)
     scheme, _, rest = first.partition("://")
     if scheme != "sentinel":
         return first
@@ -148,5 +150,5 @@ def _value(name: str, text: str) -> Any:
 
 def _text(name: str, value: object) -> str:
     if not isinstance(value, str):
-        raise LockConfigError(f"{name} must be a text, not {hidden(str(value))!r}")
+        raise LockConfigError(f"{name} must be a text, not {hidden(value)}")
     return value

@@ -183,7 +183,13 @@ def _wait(blocking: bool, timeout: float | None, key: str) -> float | None:  # n
         if timeout is not None:
             raise LockConfigError(f"lock {key!r}: a timeout makes no sense with blocking=False; leave one out")
         return 0.0
-    return None if timeout is None else duration.seconds("timeout", timeout, f"lock {key!r}")
+    if timeout is None:
+        return None
+    try:
+        return duration.seconds("timeout", timeout, f"lock {key!r}")
+    except LockConfigError as error:
+        # `threading.Lock` waits for ever with -1.
+        raise LockConfigError(f"{error}; to wait for ever leave it out") from None
 
 
 def timeout(key: str, busy: Busy, waited: float) -> LockTimeout:

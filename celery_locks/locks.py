@@ -44,6 +44,8 @@ class Locks:
     @classmethod
     def from_app(cls, app: Any, alias: str | None = None) -> Locks:
         """The locks of a Celery app's store, or of another one it names in `lock_stores`; made once an app."""
+        # `current_app` stands for another app at another time.
+        app = getattr(app, "_get_current_object", lambda: app)()
         known = _of_app.setdefault(app, {})
         if alias not in known:
             # Of two threads that come here at once one wins; nothing is connected yet.
@@ -78,6 +80,9 @@ class Locks:
         Raises `LockTimeout` when the key is still taken after `wait` seconds, or gives `busy` if that was named.
         Raises `LockLost` when the work is done but outlived its lease.
         """
+        if not callable(job):
+            kind = type(job).__name__
+            raise LockConfigError(f"lock {key!r}: the job must be a callable, not of type {kind}: write job, not job()")
         lock = self.lock(key, ttl=ttl, heartbeat=heartbeat)
         wait = duration.seconds("wait", wait, f"lock {key!r}")
 
@@ -100,6 +105,8 @@ class Locks:
 
     def list(self, pattern: str = "*") -> list[Holding]:
         """The keys taken now, sorted, those that match the glob."""
+        if not isinstance(pattern, str):
+            raise LockConfigError(f"the pattern must be a text such as 'wallet:*', not {pattern!r}")
         return sorted(inspects(self.store).list(pattern))
 
     def force_release(self, key: str) -> bool:

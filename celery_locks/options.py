@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from celery_locks.duration import seconds, ttl
 from celery_locks.errors import LockConfigError
 from celery_locks.policies import NAMED, Fail, Requeue, Skip
+from celery_locks.stores import hidden
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -60,7 +61,7 @@ class Options:
 
 def beat_interval(ttl: float, *, heartbeat: bool, where: str) -> float | None:
     """A third of the ttl, so that two beats may fail before the lease is in danger."""
-    if not heartbeat:
+    if not _yes_or_no("heartbeat", heartbeat, where):
         return None
     if ttl < SHORTEST_KEPT:
         raise LockConfigError(
@@ -120,7 +121,7 @@ def _anything(_name: str, value: Any, _where: str) -> Any:
 def _store(name: str, value: object, where: str) -> str | None:
     if value is None or (isinstance(value, str) and value):
         return value
-    raise LockConfigError(f"{where}: {name} must be an alias in lock_stores or a URL, not {value!r}")
+    raise LockConfigError(f"{where}: {name} must be an alias in lock_stores or a URL, not {hidden(value)}")
 
 
 def _suggestion(name: str) -> str:

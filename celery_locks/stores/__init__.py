@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from celery_locks.errors import LockConfigError
 from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, Store
+from celery_locks.stores.url import hidden
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -43,18 +44,11 @@ def open_store(url: str, *, prefix: str = DEFAULT_PREFIX, options: Mapping[str, 
     return factory(url, prefix=prefix, **(options or {}))
 
 
-def hidden(url: str) -> str:
-    """The URL without its password, for messages."""
-    scheme, separator, rest = url.partition("://")
-    login, at, address = rest.rpartition("@")
-    user = login.partition(":")[0]
-    return f"{scheme}{separator}{user}:***@{address}" if at else url
-
-
 def _scheme(url: object) -> str:
     if not isinstance(url, str) or "://" not in url:
         raise LockConfigError(
-            f"{url!r} is not a store's URL: write it as scheme://..., for example redis://localhost:6379/0 or file:///var/lock"
+            f"{hidden(url)} is not a store's URL: write it as scheme://..., for example redis://localhost:6379/0"
+            " or file:///var/lock"
         )
     return url.partition("://")[0].lower()
 
@@ -73,7 +67,7 @@ def _third_party(scheme: str, url: str) -> Callable[..., Store]:
         raise LockConfigError(f"{scheme}:// is not supported in this version: known are {', '.join(sorted(_BUILT_IN))}")
     close = difflib.get_close_matches(scheme, _BUILT_IN, n=1, cutoff=0.75)
     hint = f"did you mean {close[0]}://?" if close else f"known are {', '.join(sorted(_BUILT_IN))}"
-    raise LockConfigError(f"no store is known for {hidden(url)!r}: {hint}")
+    raise LockConfigError(f"no store is known for {hidden(url)}: {hint}")
 
 
 def _loaded(entry: EntryPoint) -> Callable[..., Store]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from celery_locks.errors import LockConfigError
 from celery_locks.lease import Busy, Holding, Lease, Verdict
 from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, Store, require_name
+from celery_locks.stores.url import hidden
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -145,5 +146,5 @@ def from_url(url: str, *, prefix: str = DEFAULT_PREFIX, **options: object) -> Me
     """`memory://` or `memory://name`: the same name is the same locks, everywhere in this process."""
     name = url.partition("://")[2]
     if "?" in name or options:
-        raise LockConfigError(f"{url!r}: memory:// takes no options; write memory:// or memory://name")
+        raise LockConfigError(f"{hidden(url)}: memory:// takes no options; write memory:// or memory://name")
     return MemoryStore(prefix=prefix, space=_named.setdefault(name, _Space()))

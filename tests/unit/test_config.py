@@ -7,7 +7,7 @@ import types
 import warnings
 
 import pytest
-from celery import Celery
+from celery import Celery, current_app
 
 from celery_locks import LockConfigError, Locks, config
 from celery_locks.config import defaults, setting, store_settings
@@ -190,10 +190,10 @@ REFUSED = [
         "fast",
         "lock_store 'fast' is neither a URL nor an alias in lock_stores (known: 'slow', 'cold')",
     ),
-    ({"lock_stores": ["memory://"]}, "fast", "lock_stores must map an alias to a URL, not ['memory://']"),
-    ({"lock_stores": {"fast": 7}}, "fast", "lock_stores['fast'] must be a text, not '7'"),
-    ({"lock_store": 7}, None, "lock_store must be a text, not '7'"),
-    ({"lock_store": "memory://", "lock_prefix": 7}, None, "lock_prefix must be a text, not '7'"),
+    ({"lock_stores": ["memory://"]}, "fast", "lock_stores must map each alias to a URL, not be a list"),
+    ({"lock_stores": {"fast": 7}}, "fast", "lock_stores['fast'] must be a text, not 7"),
+    ({"lock_store": 7}, None, "lock_store must be a text, not 7"),
+    ({"lock_store": "memory://", "lock_prefix": 7}, None, "lock_prefix must be a text, not 7"),
 ]
 
 
@@ -350,6 +350,18 @@ def test_an_app_has_one_set_of_locks():
     """All tasks of an app share one store object, so one connection."""
     made = app(lock_store="memory://")
     assert Locks.from_app(made) is Locks.from_app(made)
+
+
+def test_the_current_app_has_the_locks_of_its_app():
+    """`celery.current_app` stands for the app: the same locks, and another app's when that becomes current."""
+    one, other = app(lock_store="memory://one"), app(lock_store="memory://other")
+    before = current_app._get_current_object()
+    try:
+        for made in (one, other, one):
+            made.set_current()
+            assert Locks.from_app(current_app) is Locks.from_app(made)
+    finally:
+        before.set_current()
 
 
 def test_two_apps_do_not_share_their_locks():

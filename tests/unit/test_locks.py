@@ -95,6 +95,13 @@ def test_a_timeout_that_is_none_is_refused(lock, timeout):
         lock.acquire(timeout=timeout)
 
 
+@pytest.mark.parametrize("timeout", [-1, 1e11], ids=repr)
+def test_a_timeout_that_means_for_ever_is_mended(lock, timeout):
+    """`threading.Lock` writes it as -1, some as a very long time: here no timeout is for ever."""
+    with pytest.raises(LockConfigError, match=r"lock 'wallet:42': timeout must be .*; to wait for ever leave it out"):
+        lock.acquire(timeout=timeout)
+
+
 def test_an_outage_is_an_error(lock, room):
     """Whether the key is taken is not known: neither True nor False."""
     room.store.fail("acquire")
@@ -444,6 +451,15 @@ def test_a_ttl_must_be_a_time(room, ttl):
         room.locks.lock("wallet:42", ttl=ttl)
 
 
+@pytest.mark.parametrize("heartbeat", ["yes", "no", 1, None, 5.0], ids=repr)
+def test_a_heartbeat_is_yes_or_no(room, heartbeat):
+    """It is no interval, and "no" does not mean yes."""
+    with pytest.raises(LockConfigError, match="lock 'wallet:42': heartbeat must be True or False, not"):
+        room.locks.lock("wallet:42", heartbeat=heartbeat)
+    with pytest.raises(LockConfigError, match="lock 'wallet:42': heartbeat must be True or False, not"):
+        room.locks.run("wallet:42", int, heartbeat=heartbeat)
+
+
 def test_a_heartbeat_that_cannot_beat_is_refused(room):
     """A ttl too short to be kept alive."""
     with pytest.raises(LockConfigError, match=r"lock 'wallet:42': a heartbeat cannot keep a ttl of 0.1 s"):
@@ -520,6 +536,16 @@ def test_run_refuses_a_wait_that_is_none(room, wait):
         room.locks.run("wallet:42", int, wait=wait)
 
 
+@pytest.mark.parametrize("job", [None, 7, "job"], ids=repr)
+def test_run_refuses_what_cannot_be_called(room, job):
+    """Before the key is taken: most likely the job was called, and this is its result."""
+    with pytest.raises(
+        LockConfigError, match=r"lock 'wallet:42': the job must be a callable, not of type .*: write job"
+    ):
+        room.locks.run("wallet:42", job)
+    assert room.holder() is None
+
+
 def test_the_holder_is_shown(room):
     """Owner, fence and remaining time; None for a free key."""
     room.take(owner="somebody", ttl=20.0)
@@ -538,6 +564,13 @@ def test_all_holders_are_listed(room):
     room.clock.advance(2.0)
     assert [holding.key for holding in room.locks.list("wallet:*")] == ["wallet:1", "wallet:2"]
     assert [holding.key for holding in room.locks.list()] == ["report:1", "wallet:1", "wallet:2"]
+
+
+@pytest.mark.parametrize("pattern", [3, None, b"*", ["wallet:*"]], ids=repr)
+def test_a_pattern_must_be_a_text(room, pattern):
+    """One line, with an example of one."""
+    with pytest.raises(LockConfigError, match=r"the pattern must be a text such as 'wallet:\*', not"):
+        room.locks.list(pattern)
 
 
 def test_a_key_is_freed_by_force(room):

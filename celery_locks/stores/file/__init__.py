@@ -20,6 +20,7 @@ from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, Store, require_na
 from celery_locks.stores.file.lockfile import LockFile, Written
 from celery_locks.stores.file.outage import speaking
 from celery_locks.stores.file.sweeper import Sweeper, names
+from celery_locks.stores.url import hidden
 
 if TYPE_CHECKING:
     import builtins
@@ -216,12 +217,13 @@ def from_url(url: str, *, prefix: str = DEFAULT_PREFIX, **options: Any) -> FileS
     host, slash, path = host_and_path.partition("/")
     folder = os.path.normpath(unquote(slash + path)) if path.strip("/") else ""
     if host not in ("", "localhost") or not folder:
-        raise LockConfigError(f"{url!r} must name a folder by its whole path: write file:///var/lib/locks")
+        raise LockConfigError(f"{hidden(url)} must name a folder by its whole path: write file:///var/lib/locks")
     settings = {**options, **dict(parse_qsl(query, keep_blank_values=True))}
     retention = _seconds(url, settings.pop("fence_retention", FENCE_RETENTION))
-    if settings:
-        unknown = ", ".join(map(repr, settings))
-        raise LockConfigError(f"{url!r}: file:// does not know {unknown}; its only option is fence_retention")
+    for name in settings:
+        # The first alone: what follows an & may be a part of a password, as all of it may before an @.
+        said = repr(name) if name.isidentifier() and "@" not in url else "such an option"
+        raise LockConfigError(f"{hidden(url)}: file:// does not know {said}; its only option is fence_retention")
     return FileStore(folder, prefix=prefix, fence_retention=retention)
 
 
@@ -229,4 +231,4 @@ def _seconds(url: str, value: object) -> float:
     with contextlib.suppress(TypeError, ValueError):
         if (seconds := float(value)) > 0:  # type: ignore[arg-type]  # that is what is tried
             return seconds
-    raise LockConfigError(f"{url!r}: fence_retention must be seconds above 0, not {value!r}")
+    raise LockConfigError(f"{hidden(url)}: fence_retention must be seconds above 0, not {value!r}")
