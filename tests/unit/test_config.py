@@ -247,6 +247,11 @@ def test_of_several_brokers_the_first_keeps_the_locks():
     assert store_url(broker_url="redis://one/0;redis://two/0") == "redis://one/0"
 
 
+def test_a_semicolon_in_a_password_parts_no_brokers():
+    """Only one before another URL does: half of a password would be taken for a host."""
+    assert store_url(broker_url="redis://:a;b@one/0;redis://two/0") == "redis://:a;b@one/0"
+
+
 def test_a_list_of_brokers_is_several_brokers():
     """Celery takes a list as well."""
     with warnings.catch_warnings():

@@ -77,7 +77,7 @@ OPENED = {
     "an alias of a list": lambda url: Locks.from_app(App(lock_stores={"fast": [url]}), "fast"),
     "a map of another kind": lambda url: Locks.from_app(App(lock_stores=[url]), "fast"),
     "a text for a map": lambda url: Locks.from_app(App(lock_stores=f"fast={url}"), "fast"),
-    "the broker": lambda url: Locks.from_app(App(broker_url=url, lock_store="fast")),
+    "a broker behind Sentinel": lambda url: Locks.from_app(App(broker_url=f"sentinel://{url}")),
     "an option": lambda url: Options.made({"lock_store": [url]}, where="task t"),
 }
 BEGINNINGS = ["memory://", "file://", "file:///", "reddis://", "etcd://", "nothing://", "redis:/", "redis//", ""]
