@@ -54,7 +54,7 @@ class Store(abc.ABC):
         """
 
     def close(self) -> None:  # noqa: B027 - a store without connections has nothing to give back
-        """Give back connections and files. Leases are not released."""
+        """Give back connections and files. Leases are not released, except those that live in what is closed."""
 
 
 class Inspects(abc.ABC):
@@ -74,7 +74,13 @@ class Inspects(abc.ABC):
 
 
 def require_name(key: object) -> str:
-    """Refuse a key that no store could keep."""
+    """Refuse a key that not every store could keep."""
     if not isinstance(key, str) or not key:
         raise LockConfigError(f"a lock's key must be a text of at least one character, not {key!r}")
+    if not key.isascii():
+        try:
+            key.encode()
+        except UnicodeEncodeError as error:
+            stray = f"{key[error.start]!r} at {error.start}"
+            raise LockConfigError(f"the key {key!r} cannot be written as UTF-8: take {stray} out of it") from None
     return key

@@ -162,7 +162,8 @@ class RedisCluster(_Group):
     def _share_slots(self) -> None:
         for number, node in enumerate(self.nodes):
             node.ask("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
-            node.ask("CLUSTER", "ADDSLOTS", *range(number, self.SLOTS, len(self.nodes)))
+            first, end = (self.SLOTS * edge // len(self.nodes) for edge in (number, number + 1))
+            node.ask("CLUSTER", "ADDSLOTS", *range(first, end))
 
     def wait_until_whole(self) -> None:
         """Wait until every node calls the cluster whole."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import time
 import traceback
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ import pytest
 from celery_locks.errors import StoreUnavailable
 from celery_locks.stores import open_store
 from tests.stores.contract.asking import claim
+from tests.stores.redis_stores import within_reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,10 +39,8 @@ def _all_texts(error: BaseException) -> str:
 
 def is_refused(url: str, said: str) -> None:
     with contextlib.closing(open_store(url)) as store:
-        before = time.monotonic()
-        with pytest.raises(StoreUnavailable, match=said) as caught:
+        with pytest.raises(StoreUnavailable, match=said) as caught, within_reason():
             store.acquire(claim("wallet"))
-        assert time.monotonic() - before < 5
         is_one_clean_line(caught.value)
 
 

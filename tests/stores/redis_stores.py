@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from typing import TYPE_CHECKING
 
 from celery_locks.stores import open_store
@@ -19,6 +20,16 @@ if TYPE_CHECKING:
 LOCK, FENCE = "lock:{wallet}", "lock:{wallet}:fence"
 #: Where a test waits for a timeout it need not be the default one.
 QUICK = "?socket_timeout=0.5&socket_connect_timeout=0.5"
+
+
+@contextlib.contextmanager
+def within_reason() -> Iterator[None]:
+    """It does not hang, however busy the machine: no timeout of these tests is nearly so long."""
+    before = time.monotonic()
+    try:
+        yield
+    finally:
+        assert time.monotonic() - before < 30
 
 
 @contextlib.contextmanager

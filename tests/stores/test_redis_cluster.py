@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +12,7 @@ from celery_locks.errors import LockConfigError, StoreUnavailable
 from celery_locks.lease import Lease, Verdict
 from celery_locks.stores import open_store
 from tests.stores.contract.asking import claim, refused, take, verdict
-from tests.stores.redis_stores import QUICK, calls, cluster_url, opened
+from tests.stores.redis_stores import QUICK, calls, cluster_url, opened, within_reason
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -134,10 +133,8 @@ def test_a_hung_node_costs_its_keys_a_bounded_time_and_others_nothing(cluster: R
     with opened(cluster_url(cluster) + QUICK) as store:
         keys = _one_key_a_node(store, cluster)
         cluster.nodes[0].pause()
-        before = time.monotonic()
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(StoreUnavailable), within_reason():
             store.acquire(claim(keys[0]))
-        assert time.monotonic() - before < 4
         take(store, keys[1])
         take(store, keys[2])
         cluster.nodes[0].resume()
@@ -171,10 +168,8 @@ def test_a_killed_node_is_an_outage_for_its_keys(cluster: RedisCluster) -> None:
         take(store, "wallet")
         place = next(node for node in cluster.nodes if node.ask("DBSIZE"))
         place.kill()
-        before = time.monotonic()
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(StoreUnavailable), within_reason():
             store.acquire(claim("wallet", "ben"))
-        assert time.monotonic() - before < 5
         cluster.heal()
         assert _settled(store, "wallet")
 

@@ -97,7 +97,8 @@ def test_a_connection_that_is_spoken_on_is_not_ended_by_another_thread(
     with opened(redis_url) as store:
         wire = store._wire
         assert isinstance(wire, Pooled)
-        wire._idle.extend([wire._taken(), wire._taken(), wire._taken()])
+        idle = [wire._taken(), wire._taken(), wire._taken()]
+        wire._idle.extend(idle)
         ended, taken = [], []
 
         def disconnect(connection: object) -> None:
@@ -105,10 +106,26 @@ def test_a_connection_that_is_spoken_on_is_not_ended_by_another_thread(
             taken.append(wire._taken())
 
         monkeypatch.setattr(wire._pool.connection_class, "disconnect", disconnect)
-        wire._hang_up()
+        wire.hang_up()
         monkeypatch.undo()
-    assert len(ended) == 3
+    assert (ended, taken[0]) == (idle[:2], idle[2])
     assert not set(map(id, ended)) & set(map(id, taken))
+
+
+def test_a_connection_that_was_cut_off_is_none_that_max_connections_counts(store: RedisStore, way: Proxy) -> None:
+    """A bound that the user sets is one on living connections: after any number of breaks there is one to be had."""
+    with opened(f"{way.url}{QUICK}&max_connections=1") as bounded:
+        for number in range(5):
+            assert take(bounded, f"key {number}")
+            way.cut()
+        wire = bounded._wire
+        assert isinstance(wire, Pooled)
+        spoken_on = wire._taken()
+        with pytest.raises(StoreUnavailable, match="raise max_connections"):
+            bounded.inspect("wallet")
+        wire._idle.append(spoken_on)
+        assert bounded.inspect("wallet") is None
+    take(store, "wallet")
 
 
 def _one_turn(store: RedisStore, key: str, owner: str) -> None:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from celery_locks.errors import StoreUnavailable
-from celery_locks.lease import Claim, Lease, Verdict
+from celery_locks.lease import Claim, Lease
 from celery_locks.stores import open_store
 from tests.stores.contract.asking import claim, take
-from tests.stores.redis_stores import FENCE, LOCK, calls, give_up, opened
+from tests.stores.redis_stores import FENCE, LOCK, give_up, opened
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -177,26 +177,3 @@ def test_a_key_does_not_grow_with_its_use(store: RedisStore, redis_server: Redis
     assert store.release(claim("wallet", "holder"))
     assert redis_server.ask("STRLEN", FENCE) < 500
     assert redis_server.ask("DBSIZE") == 1
-
-
-def test_a_thousand_leases_are_renewed_in_twocalls(store: RedisStore, redis_server: RedisServer) -> None:
-    """One round trip carries 500 leases."""
-    leases = [take(store, f"key {number}") for number in range(1000)]
-    before = calls(redis_server, "evalsha")
-    assert store.renew(leases) == [Verdict.RENEWED] * 1000
-    assert calls(redis_server, "evalsha") - before == 2
-
-
-def test_a_lock_and_its_release_are_twocalls(store: RedisStore, redis_server: RedisServer) -> None:
-    """An uncontended lock costs two round trips, the second time at the latest."""
-    take(store, "first")
-    store.release(claim("first"))
-    with redis_server.client() as client:
-        before = client.info("stats")["total_commands_processed"]
-        take(store, "wallet")
-        store.release(claim("wallet"))
-        own = len(client.info("commandstats"))
-        assert own
-        # EVALSHA and the seven commands within the two scripts, besides the INFO calls here.
-        scripted = client.info("stats")["total_commands_processed"] - before
-    assert scripted <= 2 + 9 + 3

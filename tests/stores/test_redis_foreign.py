@@ -125,8 +125,15 @@ def test_a_key_that_looks_like_a_fence_is_a_key(store: RedisStore) -> None:
     assert verdict(store, lease) is Verdict.RENEWED
 
 
-def test_a_key_that_is_no_text_is_a_mistake(store: RedisStore) -> None:
-    """Half a character, as JSON can carry it, cannot be written: an error that says so, and the store works on."""
-    with pytest.raises(LockConfigError, match="cannot be written as UTF-8"):
-        store.acquire(claim("\ud800"))
+def test_an_owner_or_pattern_that_is_no_text_is_a_mistake(store: RedisStore) -> None:
+    """Half a character, as JSON can carry it, cannot be written: each verb says so, and the store works on."""
+    half = "anna\ud800"
+    for verb in (
+        lambda: store.acquire(claim("wallet", half)),
+        lambda: store.renew([Lease(claim("wallet", half), 1, None)]),
+        lambda: store.release(claim("wallet", half)),
+        lambda: list(store.list(half)),
+    ):
+        with pytest.raises(LockConfigError, match="owner or pattern cannot be written as UTF-8"):
+            verb()
     take(store, "wallet")

@@ -82,11 +82,11 @@ def _strike_once_after_sending(store: RedisStore, monkeypatch: pytest.MonkeyPatc
     wire = store._wire
     assert isinstance(wire, Pooled)
     connection = wire._pool.connection_class
-    send = connection.send_command
+    send = connection.send_packed_command
 
     def struck(self: object, *words: object, **options: object) -> None:
         send(self, *words, **options)
         monkeypatch.undo()
         raise _SoftTimeLimit
 
-    monkeypatch.setattr(connection, "send_command", struck)
+    monkeypatch.setattr(connection, "send_packed_command", struck)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,22 +11,24 @@ import pytest
 from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Verdict
 from celery_locks.stores import open_store
-from celery_locks.stores.redis import RedisStore
+from celery_locks.stores.redis.mending import RIGHTS
 from tests.servers.redis import RedisServer
-from tests.stores.contract.asking import claim, take, verdict
+from tests.stores.contract.asking import claim, refused, take
 from tests.stores.redis_sayings import SECRET, is_one_clean_line, unclosed
+from tests.stores.redis_stores import cluster_url, give_up, opened, sentinel_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
+
+    from celery_locks.stores.redis import RedisStore
+    from tests.servers.redis_groups import RedisCluster, SentinelGroup
 
 
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[RedisServer]:
     """A server with a password, and users who may do less and more."""
     with RedisServer(password=SECRET) as server:
-        rights = ["+eval", "+evalsha", "+get", "+set", "+del", "+rename", "+pexpire", "+pttl", "+time", "+scan"]
-        server.ask("ACL", "SETUSER", "just", "on", ">enough", "~lock:*", *rights)
+        server.ask(*_documented())
         server.ask("ACL", "SETUSER", "reader", "on", ">enough", "~*", "+get", "+ping")
         server.ask("ACL", "SETUSER", "stranger", "on", ">enough", "~other:*", "+@all")
         yield server
@@ -80,17 +83,74 @@ def test_a_password_where_none_is_wanted_is_said(redis_server: RedisServer) -> N
         is_one_clean_line(caught.value)
 
 
-def test_the_rights_that_are_asked_for_are_enough(guarded: RedisServer) -> None:
-    """A user with the rights that the message names can do all there is to do."""
-    with contextlib.closing(open_store(f"redis://just:enough@127.0.0.1:{guarded.port}/0")) as store:
-        assert isinstance(store, RedisStore)
+def test_the_rights_that_are_documented_are_those_that_are_asked_for() -> None:
+    """The page and the message of an error name the same."""
+    assert " ".join(_documented()[6:]) == RIGHTS
+
+
+def test_the_documented_rights_are_enough(guarded: RedisServer) -> None:
+    """A user made as the page says can do all there is to do."""
+    with opened(f"redis://locks:password@127.0.0.1:{guarded.port}/0") as store:
+        _do_everything(store, lambda: guarded.ask("SCRIPT", "FLUSH"))
         lease = take(store, "wallet")
-        assert verdict(store, lease) is Verdict.RENEWED
-        assert store.inspect("wallet") is not None
-        assert len(list(store.list())) == 1
         guarded.ask("CONFIG", "SET", "maxmemory", 1)
         assert store.release(lease.claim)
         guarded.ask("CONFIG", "SET", "maxmemory", 0)
-        take(store, "wallet", "ben")
-        assert store.force_release("wallet")
     guarded.flush()
+
+
+def test_the_documented_rights_for_settings_are_enough(guarded: RedisServer) -> None:
+    """Another database, a client's name and a check of idle connections each need one right more."""
+    guarded.ask(*_documented("some"), "+select", "+client|setname", "+ping")
+    url = f"redis://some:password@127.0.0.1:{guarded.port}/3?client_name=bank&health_check_interval=1"
+    with opened(url) as store:
+        _do_everything(store)
+    with (
+        pytest.raises(StoreUnavailable, match="this user may not do that"),
+        opened(url.replace("some", "locks")) as store,
+    ):
+        store.acquire(claim("wallet"))
+    guarded.flush()
+
+
+def test_the_documented_rights_in_a_cluster_are_enough(redis_cluster: RedisCluster) -> None:
+    """A user of every node may look up the nodes as well."""
+    redis_cluster.flush()
+    for node in redis_cluster.nodes:
+        node.ask(*_documented(), "+cluster|slots", "+command", "+asking")
+    with opened(cluster_url(redis_cluster).replace("://", "://locks:password@")) as store:
+        _do_everything(store, lambda: [node.ask("SCRIPT", "FLUSH") for node in redis_cluster.nodes])
+    for node in redis_cluster.nodes:
+        node.ask("ACL", "DELUSER", "locks")
+
+
+def test_the_documented_rights_at_sentinels_are_enough(sentinel_group: SentinelGroup) -> None:
+    """Whoever may ask a Sentinel for its masters finds the one."""
+    sentinel_group.flush()
+    sentinel_group.master.ask(*_documented())
+    for sentinel in sentinel_group.sentinels:
+        sentinel.ask("ACL", "SETUSER", "looker", "on", ">enough", "+sentinel|masters")
+    login = "?sentinel_username=looker&sentinel_password=enough"
+    with opened(sentinel_url(sentinel_group).replace("://", "://locks:password@") + login) as store:
+        _do_everything(store)
+    for sentinel in sentinel_group.sentinels:
+        sentinel.ask("ACL", "DELUSER", "looker")
+    sentinel_group.master.ask("ACL", "DELUSER", "locks")
+
+
+def _documented(user: str = "locks") -> list[str]:
+    page = (Path(__file__).parents[2] / "docs" / "stores" / "redis.md").read_text()
+    line = next(line for line in page.splitlines() if "ACL SETUSER" in line)
+    return [user if word == "locks" else word for word in line.split()]
+
+
+def _do_everything(store: RedisStore, between: Callable[[], object] = lambda: None) -> None:
+    leases = [take(store, f"wallet {number}") for number in range(20)]
+    between()
+    assert store.renew(leases) == [Verdict.RENEWED] * 20
+    assert refused(store, "wallet 0", "ben").holder == "anna"
+    assert store.inspect("wallet 0") is not None
+    assert len(list(store.list())) == 20
+    assert all(store.release(lease.claim) for lease in leases[1:])
+    assert store.force_release("wallet 0")
+    give_up(store, "cleo")

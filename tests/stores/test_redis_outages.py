@@ -12,7 +12,7 @@ import pytest
 from celery_locks import Locks
 from celery_locks.errors import StoreUnavailable
 from tests.stores.contract.asking import claim, take
-from tests.stores.redis_stores import QUICK, opened
+from tests.stores.redis_stores import QUICK, opened, within_reason
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -44,34 +44,34 @@ def other(redis_url: str) -> Iterator[RedisStore]:
         yield store
 
 
-def test_a_hung_server_costs_a_bounded_time(store: RedisStore, redis_server: RedisServer) -> None:
-    """Each verb on a frozen server is an outage after its timeouts: one for the request, one for giving it back."""
+def test_a_hung_server_costs_each_verb_one_timeout(store: RedisStore, way: Proxy) -> None:
+    """Each verb on a frozen server is an outage after one try."""
     lease = take(store, "wallet")
-    redis_server.pause()
-    for verb, longest in (
-        (lambda: store.acquire(claim("other")), 2),
-        (lambda: store.renew([lease]), 1),
-        (lambda: store.release(lease.claim), 1),
-        (lambda: store.inspect("wallet"), 1),
-        (lambda: list(store.list()), 1),
+    way.hang()
+    for verb in (
+        lambda: store.acquire(claim("other")),
+        lambda: store.renew([lease]),
+        lambda: store.release(lease.claim),
+        lambda: store.inspect("wallet"),
+        lambda: list(store.list()),
     ):
-        before = time.monotonic()
-        with pytest.raises(StoreUnavailable, match="socket_timeout"):
+        tries = len(way.connections)
+        with pytest.raises(StoreUnavailable, match="socket_timeout"), within_reason():
             verb()
-        # Half a second for each timeout, and some for a busy machine.
-        assert time.monotonic() - before < longest * 0.5 + 1
-    redis_server.resume()
+        assert len(way.connections) <= tries + 1
+    way.let_go()
     wait_until(lambda: store.release(lease.claim), "the release of what was held")
 
 
-def test_a_hung_server_costs_an_acquire_less_than_five_seconds(redis_server: RedisServer, redis_url: str) -> None:
-    """With the timeouts that are the default, on a new connection."""
-    redis_server.pause()
-    with opened(redis_url) as store:
+def test_a_hung_server_costs_an_acquire_two_seconds(way: Proxy) -> None:
+    """With the timeouts that are the default, and one try on a new connection."""
+    way.hang()
+    with opened(way.url) as store, within_reason():
         before = time.monotonic()
         with pytest.raises(StoreUnavailable):
             store.acquire(claim("wallet"))
-        assert 1.9 < time.monotonic() - before < 3.5
+        assert time.monotonic() - before > 1.9
+    assert len(way.connections) == 1
 
 
 def test_a_resumed_server_has_no_lock_of_those_that_gave_up(
@@ -91,13 +91,11 @@ def test_a_resumed_server_has_no_lock_of_those_that_gave_up(
 
 
 def test_a_refused_connection_is_an_outage_at_once(way: Proxy) -> None:
-    """Nobody listens: one line that says so, without a wait."""
+    """Nobody listens: one line that says so, without a wait for the timeouts."""
     way.refuse()
-    with opened(way.url) as store:
-        before = time.monotonic()
-        with pytest.raises(StoreUnavailable, match="check that the server runs"):
+    with opened(f"{way.url}?socket_timeout=60&socket_connect_timeout=60") as store:
+        with pytest.raises(StoreUnavailable, match="check that the server runs"), within_reason():
             store.acquire(claim("wallet"))
-        assert time.monotonic() - before < 1
         way.accept()
         take(store, "wallet")
 
@@ -113,11 +111,8 @@ def test_a_port_that_never_answers_is_an_outage_in_time() -> None:
             client.settimeout(0)
             client.connect_ex(listener.getsockname())
         url = f"redis://127.0.0.1:{listener.getsockname()[1]}/0{QUICK}"
-        with opened(url) as store:
-            before = time.monotonic()
-            with pytest.raises(StoreUnavailable, match="out of reach"):
-                store.acquire(claim("wallet"))
-            assert time.monotonic() - before < 2
+        with opened(url) as store, pytest.raises(StoreUnavailable, match="out of reach"), within_reason():
+            store.acquire(claim("wallet"))
 
 
 def test_an_outage_on_the_way_in_is_not_a_no(way: Proxy) -> None:

@@ -63,7 +63,7 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize(("url", "said"), MALFORMED.values(), ids=MALFORMED)
-def test_a_mistake_in_a_url_is_found_when_the_store_isopened(url: str, said: str) -> None:
+def test_a_mistake_in_a_url_is_found_when_the_store_is_opened(url: str, said: str) -> None:
     """Nothing is connected for it, the line says what is wrong, and the password is not in it."""
     with pytest.raises(LockConfigError, match=said) as caught:
         open_store(url)

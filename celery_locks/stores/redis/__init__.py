@@ -16,7 +16,7 @@ from redis.exceptions import (
     TimeoutError,  # noqa: A004 - redis-py's own
 )
 
-from celery_locks.errors import LockConfigError, StoreUnavailable
+from celery_locks.errors import LockConfigError, LockError, StoreUnavailable
 from celery_locks.lease import Busy, Claim, Holding, Lease, Verdict
 from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, Store, require_name
 from celery_locks.stores.redis import scripts
@@ -36,7 +36,7 @@ FENCE_RETENTION = 2 * DAY
 LONGEST_RETENTION = 3650 * DAY
 SHOWN_AT_ONCE = 500
 _LOCK = re.compile(r"([0-9]+):(.*)", re.DOTALL)
-_OUTAGE = (RedisError, RedisClusterException, OSError)
+_FAILURES = (RedisError, RedisClusterException, OSError, UnicodeError)
 
 
 class RedisStore(Store, Inspects):
@@ -119,17 +119,21 @@ class RedisStore(Store, Inspects):
     def _run(self, call: Call, farewell: Call | None = None) -> Any:
         try:
             return self._wire.run(call, farewell)
-        except _OUTAGE as error:
-            raise outage(self._name, error) from error
-        except UnicodeError as error:
-            raise _unwritable(error) from None
+        except _FAILURES as error:
+            raise self._failure(error) from error
 
     @contextlib.contextmanager
     def _speaking(self) -> Iterator[None]:
         try:
             yield
-        except _OUTAGE as error:
-            raise outage(self._name, error) from error
+        except _FAILURES as error:
+            raise self._failure(error) from error
+
+    def _failure(self, error: Exception) -> LockError:
+        if isinstance(error, UnicodeError):
+            # A key is known to be writable by now.
+            return LockConfigError(f"an owner or pattern cannot be written as UTF-8 ({error}): take that out of it")
+        return outage(self._name, error)
 
     def _names(self, key: str) -> tuple[str, str]:
         name = self._lock_name(key)
@@ -150,10 +154,6 @@ class RedisStore(Store, Inspects):
 
 def _escaped(key: str) -> str:
     return key.replace("%", "%25").replace("}", "%7D") if "}" in key or "%" in key else key
-
-
-def _unwritable(error: UnicodeError) -> LockConfigError:
-    return LockConfigError(f"a key or owner cannot be written as UTF-8 ({error}): take the stray surrogate out of it")
 
 
 def _ms(seconds: float) -> int:

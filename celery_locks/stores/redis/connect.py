@@ -15,7 +15,8 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from celery_locks.errors import LockConfigError
-from celery_locks.stores.redis.wire import Clustered, Pooled, Wire
+from celery_locks.stores.redis.cluster import Clustered
+from celery_locks.stores.redis.wire import Pooled, Wire
 
 if TYPE_CHECKING:
     from celery_locks.stores.redis.address import Address

@@ -8,7 +8,8 @@ from redis.exceptions import AuthenticationError, ResponseError
 
 from celery_locks.errors import StoreUnavailable
 
-_RIGHTS = "+eval +evalsha +get +set +del +rename +pexpire +pttl +time +scan"
+#: What the locks' user needs; the page of the store says the same.
+RIGHTS = "+eval +evalsha +get +set +del +rename +pexpire +pttl +time +scan"
 
 #: A sign in the error's name or text, and what it asks for. The first that is found counts.
 _ADVICE = {
@@ -25,8 +26,8 @@ _ADVICE = {
     "without any password configured": "this server wants no password: leave it out of the URL",
     "NOAUTH": "this server wants a password: write redis://:password@host",
     "Authentication required": "this server wants a password: write redis://:password@host",
-    "NOPERM": f"this user may not do that: give it {_RIGHTS} and the locks' keys (ACL SETUSER)",
-    "permissions": f"this user may not do that: give it {_RIGHTS} and the locks' keys (ACL SETUSER)",
+    "NOPERM": f"this user may not do that: give it {RIGHTS} and the locks' keys (ACL SETUSER)",
+    "permissions": f"this user may not do that: give it {RIGHTS} and the locks' keys (ACL SETUSER)",
     "DB index is out of range": "this server has fewer databases: use a lower number in the URL",
     "out of range": "the ttl is longer than Redis can count: use a shorter one",
     "invalid expire time": "the ttl is longer than Redis can count: use a shorter one",

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-import redis
 from redis.exceptions import (
     ConnectionError,  # noqa: A004 - redis-py's own
     NoScriptError,
-    RedisClusterException,
     RedisError,
     ResponseError,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
+
+    import redis
 
     from celery_locks.stores.redis.scripts import Script
 
@@ -60,12 +61,14 @@ class Pooled:
 
     It keeps its connections itself and speaks to them, because `Redis.execute_command` costs twice as much, and gives a
     connection back when a soft time limit or Ctrl-C strikes between a request and its answer: the next to use it would
-    hear that answer as its own.
+    hear that answer as its own. Here a connection is kept only after its answers were heard to the end. One that was
+    cut off anywhere else is in nobody's hands any more, and ends with that.
     """
 
     def __init__(self, pool: redis.ConnectionPool) -> None:
         self._pool = pool
         self._idle: list[Any] = []
+        self._living: weakref.WeakSet[Any] = weakref.WeakSet()
         self._pid = os.getpid()
 
     def run(self, call: Call, farewell: Call | None = None) -> Any:
@@ -76,46 +79,86 @@ class Pooled:
         except ConnectionError:
             # The connection may have died while nobody used it, and the others with it. Every script may be repeated.
             # A timeout is not: it has cost enough already.
-            self._hang_up()
+            self.hang_up()
             return self.ask(call.in_full(), farewell)
 
     def batch(self, calls: Sequence[Call]) -> list[Any]:
-        answers: list[Any] = []
-        for start in range(0, len(calls), AT_ONCE):
-            answers += self.run(_merged(calls[start : start + AT_ONCE]))
-        return answers
+        merged = [_merged(calls[start : start + AT_ONCE]) for start in range(0, len(calls), AT_ONCE)]
+        try:
+            answers = self._ask_all([call.by_sha() for call in merged])
+        except ConnectionError:
+            self.hang_up()
+            answers = self._ask_all([call.in_full() for call in merged])
+        if any(isinstance(answer, NoScriptError) for answer in answers):
+            answers = self._ask_all([call.in_full() for call in merged])
+        return [one for answer in answers for one in good(answer)]
 
     def names(self, pattern: str) -> Iterator[bytes | str]:
-        return redis.Redis(connection_pool=self._pool).scan_iter(match=pattern, count=AT_ONCE)
+        cursor: Any = 0
+        while True:
+            cursor, names = self._repeated("SCAN", cursor, "MATCH", pattern, "COUNT", AT_ONCE)
+            yield from names
+            if int(cursor) == 0:
+                return
 
     def close(self) -> None:
-        self._hang_up()
-        self._pool.disconnect()
+        self.hang_up()
 
     def ask(self, words: tuple[Any, ...], farewell: Call | None = None) -> Any:
         """One request, one answer, one try."""
         connection = self._connected()
         try:
             connection.send_command(*words)
-            return connection.read_response(disconnect_on_error=False)
+            answer = connection.read_response(disconnect_on_error=False)
         except ResponseError:
+            self._idle.append(connection)
             raise
         except BaseException as error:
             if farewell and not isinstance(error, ConnectionError):
                 _say(connection, farewell)
             # The answer may still be on its way, and nobody else may hear it.
-            connection.disconnect()
+            self._end(connection)
             raise
-        finally:
-            self._idle.append(connection)
+        # Not within the try: from here on it may be another thread's.
+        self._idle.append(connection)
+        return answer
+
+    def say(self, requests: Sequence[tuple[Any, ...]]) -> Any:
+        """Send many requests at once. The answers are to be heard on the connection that is returned."""
+        connection = self._connected()
+        with self._ended(connection):
+            connection.send_packed_command([b"".join(connection.pack_commands(requests))])
+        return connection
+
+    def hear(self, connection: Any, count: int) -> list[Any]:
+        """So many answers; one that is an error is not raised."""
+        with self._ended(connection):
+            answers = [_heard(connection) for _ in range(count)]
+        self._idle.append(connection)
+        return answers
+
+    def hang_up(self) -> None:
+        """End what is idle now. Another thread may take from its end meanwhile, and speaks on what it took."""
+        with contextlib.suppress(IndexError):
+            for _ in range(len(self._idle)):
+                self._end(self._idle.pop(0))
+
+    def _ask_all(self, requests: Sequence[tuple[Any, ...]]) -> list[Any]:
+        return self.hear(self.say(requests), len(requests)) if requests else []
+
+    def _repeated(self, *words: Any) -> Any:
+        try:
+            return self.ask(words)
+        except ConnectionError:
+            self.hang_up()
+            return self.ask(words)
 
     def _connected(self) -> Any:
         connection = self._taken()
         try:
             connection.connect()
         except BaseException:
-            connection.disconnect()
-            self._idle.append(connection)
+            self._end(connection)
             raise
         return connection
 
@@ -126,97 +169,28 @@ class Pooled:
         try:
             return self._idle.pop()
         except IndexError:
-            return self._pool.make_connection()
+            return self._made()
 
-    def _hang_up(self) -> None:
-        # Taken out first: another thread must not be speaking on what is ended here.
-        mine = []
-        with contextlib.suppress(IndexError):
-            while True:
-                mine.append(self._idle.pop())
-        for connection in mine:
-            connection.disconnect()
-        self._idle.extend(mine)
-
-
-class Clustered:
-    """A cluster. Its nodes are looked up at the first use, and again in a forked child."""
-
-    def __init__(self, connect: Callable[[], redis.RedisCluster]) -> None:
-        self._connect = connect
-        self._client: Any = None
-        self._nodes: dict[str, Pooled] = {}
-        self._pid = 0
-
-    def run(self, call: Call, farewell: Call | None = None) -> Any:
-        client = self._connected()
-        try:
-            return self._at(client.get_node_from_key(call.names[0])).ask(call.by_sha(), farewell)
-        except (ResponseError, ConnectionError, RedisClusterException):
-            # The script is new there, the key has moved, or its node is gone. redis-py finds out, or says why not.
-            return self._routed(call)
-
-    def batch(self, calls: Sequence[Call]) -> list[Any]:
-        """One call a key, for keys live on different nodes; all are sent at once."""
-        with self._whole():
-            answers = self._pipelined([call.by_sha() for call in calls])
-            unknown = [place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
-            again = self._pipelined([calls[place].in_full() for place in unknown])
-        for place, answer in zip(unknown, again, strict=True):
-            answers[place] = answer
-        return [_good(answer)[0] for answer in answers]
-
-    def names(self, pattern: str) -> Iterator[bytes | str]:
-        found: Iterator[bytes | str] = self._connected().scan_iter(match=pattern, count=AT_ONCE)
-        return found
-
-    def close(self) -> None:
-        client, self._client = self._client, None
-        nodes, self._nodes = self._nodes, {}
-        for node in nodes.values():
-            node.close()
-        if client is not None:
-            client.close()
-
-    def _routed(self, call: Call) -> Any:
-        with self._whole():
-            try:
-                return self._connected().execute_command(*call.in_full())
-            except ConnectionError:
-                # By now it has looked its nodes up again.
-                return self._connected().execute_command(*call.in_full())
-
-    def _pipelined(self, requests: Sequence[tuple[Any, ...]]) -> list[Any]:
-        pipeline = self._connected().pipeline()
-        for words in requests:
-            pipeline.execute_command(*words)
-        return pipeline.execute(raise_on_error=False) if requests else []
-
-    def _at(self, node: Any) -> Pooled:
-        known = self._nodes.get(node.name)
-        if known is None:
-            pool = self._connected().get_redis_connection(node).connection_pool
-            known = self._nodes.setdefault(node.name, Pooled(pool))
-        return known
-
-    def _connected(self) -> Any:
-        # Of two threads that come here at once one wins; the other's client goes unused.
-        client = self._client
-        if client is None or self._pid != os.getpid():
-            client = self._client = self._connect()
-            self._nodes, self._pid = {}, os.getpid()
-        return client
+    def _made(self) -> Any:
+        # Not by the pool, which would count those that were cut off as connections for ever.
+        if len(self._living) >= self._pool.max_connections:
+            raise ConnectionError("Too many connections")
+        connection: Any = self._pool.connection_class(**self._pool.connection_kwargs)
+        self._living.add(connection)
+        return connection
 
     @contextlib.contextmanager
-    def _whole(self) -> Iterator[None]:
-        """Whatever interrupts a request, a soft time limit or Ctrl-C, leaves no connection with an unheard answer."""
+    def _ended(self, connection: Any) -> Iterator[None]:
+        """What goes wrong within ends the connection."""
         try:
             yield
-        except (RedisError, OSError, RedisClusterException):
-            raise
         except BaseException:
-            self.close()
+            self._end(connection)
             raise
+
+    def _end(self, connection: Any) -> None:
+        self._living.discard(connection)
+        connection.disconnect()
 
 
 def _say(connection: Any, farewell: Call) -> None:
@@ -226,7 +200,7 @@ def _say(connection: Any, farewell: Call) -> None:
     right after that; a new connection would have to wait for its greeting, and might be read first.
     """
     with contextlib.suppress(RedisError, OSError):
-        connection.send_command(*farewell.in_full())
+        connection.send_command(*farewell.in_full(), check_health=False)
 
 
 def _merged(calls: Sequence[Call]) -> Call:
@@ -234,7 +208,15 @@ def _merged(calls: Sequence[Call]) -> Call:
     return Call(calls[0].script, names, tuple(argument for call in calls for argument in call.arguments))
 
 
-def _good(answer: Any) -> Any:
+def _heard(connection: Any) -> Any:
+    try:
+        return connection.read_response(disconnect_on_error=False)
+    except ResponseError as error:
+        return error
+
+
+def good(answer: Any) -> Any:
+    """The answer, unless it is an error."""
     if isinstance(answer, Exception):
         raise answer
     return answer

@@ -175,6 +175,11 @@ class StoreContract(StoreFixtures):
         with pytest.raises(LockConfigError, match="at least one character"):
             store.acquire(claim(""))
 
+    def test_half_a_surrogate_in_a_key_is_a_mistake(self, store: Store) -> None:
+        """What UTF-8 cannot write no two programs would write alike: every store refuses it, and says which letter."""
+        with pytest.raises(LockConfigError, match=r"take '\\ud800' at 6 out of it"):
+            store.acquire(claim("wallet\ud800"))
+
     def test_many_are_renewed_at_once_each_with_its_verdict(self, store: Store, other: Store, key: str) -> None:
         """One call renews many leases and answers for each, in order, also where some are gone."""
         leases = [take(store, f"{key}:{number}") for number in range(1200)]
