@@ -113,7 +113,7 @@ declare("one_second", lock_max_wait=1.0)
 declare("lost_raise", lock_ttl=1.0, lock_on_lost="raise")
 declare("lost_flag", lock_ttl=1.0, lock_on_lost="flag")
 declare("lost_kill", lock_ttl=1.0, lock_on_lost="kill")
-declare("soft_limit", soft_time_limit=1, lock_ttl=30.0)
+declare("soft_limit", soft_time_limit=1, lock_ttl=60.0)
 declare("hard_limit", time_limit=1, lock_ttl=2.0)
 declare("outage_fail", lock_on_outage="fail")
 declare("outage_run", lock_on_outage="run")
@@ -198,15 +198,16 @@ def minds_its_limit(self: Any, key: str, job: str) -> str:
     return "slept"
 
 
-declare("fails", fails)
+declare("fails", fails, lock_ttl=60.0)
 declare("autoretry", fails, autoretry_for=(BrokenJobError,), default_retry_delay=1, max_retries=3)
 declare("retry", retries_itself, max_retries=3)
 declare("replace", replaces_itself)
-declare("ignore", ignores)
-declare("reject", rejects, acks_late=True)
+declare("ignore", ignores, lock_ttl=60.0)
+declare("reject", rejects, acks_late=True, lock_ttl=60.0)
 declare("parent", has_children)
 declare("open", stays_open, acks_late=True)
-declare("minds_its_limit", minds_its_limit, soft_time_limit=1)
+declare("open_short_lease", stays_open, lock_ttl=1.0)
+declare("minds_its_limit", minds_its_limit, soft_time_limit=1, lock_ttl=60.0)
 
 
 @app.task(base=LockedTask, name="unbound", lock_key="{key}")

@@ -218,5 +218,5 @@ def test_a_lost_job_of_a_dead_process_is_reported(desk: Office, hire: Callable[.
     os.kill(desk.journal.wait_for_start(desk.key, "killed").pid, signal.SIGKILL)
     with pytest.raises(WorkerLostError):
         job.get(timeout=PATIENCE)
-    desk.wait_until_free(timeout=5)
+    desk.wait_until_free()
     assert desk.send("work", "next", queue="reported").get(timeout=PATIENCE) == "next"
