@@ -11,6 +11,7 @@ from celery.exceptions import ChordError, TaskRevokedError
 from celery_locks import LockTimeout
 from tests.acceptance.journal import judge
 from tests.acceptance.office import PATIENCE, Office, only_redis
+from tests.waiting import wait_until
 
 
 def test_skip_ends_revoked(office: Office) -> None:
@@ -23,6 +24,28 @@ def test_skip_ends_revoked(office: Office) -> None:
     assert office.key in str(revoked.value)
     assert lease.owner in str(revoked.value)
     assert office.journal.runs(office.key) == []
+
+
+@only_redis
+def test_skip_is_said_once(office: Office) -> None:
+    """A skipped job calls no errback and sends task_revoked once; with ignore_result it leaves nothing behind."""
+    errbacks = [office.app.signature(name, kwargs={"key": office.key, "job": name}) for name in ("errback", "note")]
+    with office.taken():
+        shown = office.send("skip", "shown", options={"link_error": errbacks})
+        unseen = office.send("skip", "unseen", options={"link_error": errbacks, "ignore_result": True})
+        wait_until(lambda: len(revoked(office)) >= 2, "both to be skipped", PATIENCE)
+        office.wait_for_state(shown, "REVOKED")
+    # A job that fails calls its own: by then those of the skipped ones, called before, would have been noted.
+    with pytest.raises(Exception, match="run 1 of broken failed"):
+        office.send("fails", "broken", options={"link_error": errbacks}).get(timeout=PATIENCE)
+    assert [len(office.notes(name)) for name in ("errback", "note")] == [1, 1]
+    assert sorted(revoked(office)) == ["shown", "unseen"]
+    assert unseen.state == "PENDING"
+
+
+def revoked(office: Office) -> list[str]:
+    """The jobs of this test that task_revoked was sent for."""
+    return [event["job"] for event in office.journal.events("revoked", office.key)]
 
 
 def test_a_chain_ends_with_its_skipped_step(office: Office) -> None:
@@ -92,6 +115,17 @@ def test_a_policy_of_ones_own(office: Office) -> None:
     office.key = f"fail {office.key}"
     with office.taken(), pytest.raises(LockTimeout, match="callable has seen enough"):
         office.send("callable", "fails").get(timeout=PATIENCE)
+
+
+@only_redis
+def test_a_policy_that_fails(office: Office) -> None:
+    """An error of the policy's own is the job's: it ends failed with it, and the key stays its holder's."""
+    with office.taken() as lease:
+        with pytest.raises(Exception, match=f"no idea what to do about {office.key}"):
+            office.send("blunder", "undecided").get(timeout=PATIENCE)
+        lease.ensure_held()
+    assert office.send("work", "next").get(timeout=PATIENCE) == "next"
+    assert office.journal.jobs(office.key) == ["next"]
 
 
 @only_redis
