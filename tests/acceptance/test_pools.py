@@ -26,7 +26,8 @@ def test_jobs_of_one_key_on_two_workers(desk: Office, hire: Callable[..., Worker
     start_all([hire(name, pool=pool, concurrency=4, queues=[queue]) for name in ("ann", "bob")])
     names = [f"job {number}" for number in range(12)]
     results = [desk.send("work", name, queue=queue, seconds=0.05) for name in names]
-    assert [result.get(timeout=60) for result in results] == names
+    desk.journal.wait_for_runs(desk.key, len(names), timeout=60)
+    assert [result.get(timeout=PATIENCE) for result in results] == names
     runs = desk.journal.runs(desk.key)
     judge(runs, names)
     assert max(run.facts["requeues"] for run in runs) >= 1, "nobody waited: this run proves nothing"
