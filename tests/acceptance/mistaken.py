@@ -9,7 +9,7 @@ from celery import Celery
 
 from celery_locks import LockedTask
 from tests.acceptance.journal import Journal
-from tests.acceptance.tasks import configure
+from tests.acceptance.queues import configure
 
 app = Celery("mistaken")
 configure(app)

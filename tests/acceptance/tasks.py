@@ -14,34 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from celery import Celery, shared_task, signals
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
-from kombu import Exchange, Queue
 
 from celery_locks import Contention, Fail, LockedTask, Requeue, Skip, current_lease
 from tests.acceptance import witnesses
 from tests.acceptance.journal import Journal
+from tests.acceptance.queues import configure
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-#: Reached by a topic only: to keep such a job's way means to keep both exchange and routing key.
-TOPICS = Queue("sync", Exchange("topics", type="topic"), routing_key="sync.#")
-QUEUES = ["celery", "other", "sync"]
-
-
-def configure(app: Celery) -> None:
-    """What workers and tests have in common."""
-    app.conf.update(
-        accept_content=["json", "pickle"],
-        task_queues=[
-            *(Queue(name, Exchange(name), name, queue_arguments={"x-max-priority": 9}) for name in QUEUES[:2]),
-            TOPICS,
-        ],
-        task_default_queue="celery",
-        broker_connection_retry_on_startup=True,
-        worker_cancel_long_running_tasks_on_connection_loss=False,
-    )
-
 
 __all__ = ["app", "witnesses"]
 
@@ -57,8 +38,20 @@ def note_message(request: Any, **_: Any) -> None:
     if "key" in kwargs and "ACCEPTANCE_JOURNAL" in os.environ:
         headers = {name: each for name, each in message.headers.items() if name not in ("argsrepr", "kwargsrepr")}
         Journal.of_this_process().write(
-            "message", key=kwargs["key"], job=kwargs["job"], content_type=message.content_type, headers=headers
+            "message",
+            key=kwargs["key"],
+            job=kwargs["job"],
+            content_type=message.content_type,
+            headers=headers,
+            exchange=message.delivery_info.get("exchange"),
         )
+
+
+@signals.task_revoked.connect
+def note_revoked(request: Any, **_: Any) -> None:
+    """Write down each job that is said to be revoked."""
+    if "key" in request.kwargs:
+        Journal.of_this_process().write("revoked", key=request.kwargs["key"], job=request.kwargs["job"])
 
 
 class BrokenJobError(Exception):
@@ -113,7 +106,7 @@ declare("one_second", lock_max_wait=1.0)
 declare("lost_raise", lock_ttl=1.0, lock_on_lost="raise")
 declare("lost_flag", lock_ttl=1.0, lock_on_lost="flag")
 declare("lost_kill", lock_ttl=1.0, lock_on_lost="kill")
-declare("soft_limit", soft_time_limit=1, lock_ttl=30.0)
+declare("soft_limit", soft_time_limit=1, lock_ttl=60.0)
 declare("hard_limit", time_limit=1, lock_ttl=2.0)
 declare("outage_fail", lock_on_outage="fail")
 declare("outage_run", lock_on_outage="run")
@@ -129,6 +122,14 @@ def decide(contention: Contention) -> Requeue | Skip | Fail:
 
 
 declare("callable", lock_on_contention=decide)
+
+
+def blunder(contention: Contention) -> Requeue:
+    """Fail to decide."""
+    raise BrokenJobError(f"no idea what to do about {contention.key}")
+
+
+declare("blunder", lock_on_contention=blunder)
 
 
 def runs_so_far(key: str, job: str) -> int:
@@ -198,15 +199,16 @@ def minds_its_limit(self: Any, key: str, job: str) -> str:
     return "slept"
 
 
-declare("fails", fails)
+declare("fails", fails, lock_ttl=60.0)
 declare("autoretry", fails, autoretry_for=(BrokenJobError,), default_retry_delay=1, max_retries=3)
 declare("retry", retries_itself, max_retries=3)
 declare("replace", replaces_itself)
-declare("ignore", ignores)
-declare("reject", rejects, acks_late=True)
+declare("ignore", ignores, lock_ttl=60.0)
+declare("reject", rejects, acks_late=True, lock_ttl=60.0)
 declare("parent", has_children)
 declare("open", stays_open, acks_late=True)
-declare("minds_its_limit", minds_its_limit, soft_time_limit=1)
+declare("open_short_lease", stays_open, lock_ttl=1.0)
+declare("minds_its_limit", minds_its_limit, soft_time_limit=1, lock_ttl=60.0)
 
 
 @app.task(base=LockedTask, name="unbound", lock_key="{key}")

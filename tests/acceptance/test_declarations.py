@@ -60,30 +60,37 @@ def test_a_django_project(desk: Office, hire: Callable[..., Worker]) -> None:
     assert run.facts["requeues"] >= 1
 
 
+SECRET = "s3cret"
+KEY = {"lock_key": "{key}"}
 MISTAKES = {
-    "unknown option": ({"lock_key": "{key}", "lock_tll": 3}, "did you mean lock_ttl?"),
-    "unknown argument": ({"lock_key": "{kye}"}, "did you mean {key}?"),
-    "no beat": ({"lock_key": "{key}", "lock_ttl": 0.1}, "a heartbeat cannot keep a ttl of 0.1 s"),
-    "no policy": ({"lock_key": "{key}", "lock_on_contention": "wait"}, "lock_on_contention='wait' is no policy"),
+    "unknown option": ({**KEY, "lock_tll": 3}, {}, "did you mean lock_ttl?"),
+    "unknown argument": ({"lock_key": "{kye}"}, {}, "did you mean {key}?"),
+    "no beat": ({**KEY, "lock_ttl": 0.1}, {}, "a heartbeat cannot keep a ttl of 0.1 s"),
+    "no policy": ({**KEY, "lock_on_contention": "wait"}, {}, "lock_on_contention='wait' is no policy"),
+    "unknown setting": (KEY, {"lock_tll": 3}, "did you mean lock_ttl?"),
+    "unknown scheme": (KEY, {"lock_store": f"redsi://:{SECRET}@host"}, "did you mean redis://?"),
+    "no URL": ({**KEY, "lock_store": "acounts"}, {"lock_stores": {"accounts": "memory://"}}, "(known: 'accounts')"),
+    "no port": (KEY, {"lock_store": f"redis://:{SECRET}@host:port/0"}, "redis://"),
+    "no database": (KEY, {"lock_store": f"redis://:{SECRET}@host/zero"}, "redis://"),
 }
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_stops_the_worker(desk: Office, hire: Callable[..., Worker], mistake: str) -> None:
-    """A worker with a wrong declaration does not start, and its jobs stay on their queue.
+    """A worker with a wrong declaration or setting does not start, and its jobs stay on their queue.
 
-    The last line it writes says which task is wrong and how to mend it.
+    The one line it writes says what is wrong and how to mend it, without a password.
     """
-    options, mending = MISTAKES[mistake]
+    options, conf, mending = MISTAKES[mistake]
     queue = f"mistaken-{uuid.uuid4().hex[:8]}"
-    worker = hire("worker", queues=[queue], module="tests.acceptance.mistaken",
+    worker = hire("worker", conf, queues=[queue], module="tests.acceptance.mistaken",
                   environment={"ACCEPTANCE_OPTIONS": json.dumps(options)})  # fmt: skip
     desk.app.signature("mistaken", kwargs={"key": desk.key, "job": "never"}).apply_async(queue=queue)
     worker.spawn()
     assert worker.wait_until_ended(timeout=PATIENCE) != 0
-    *_, last = worker.log().strip().splitlines()
-    assert "mistaken" in last
-    assert mending in last
+    [said] = worker.log().strip().splitlines()
+    assert mending in said
+    assert SECRET not in said
     assert desk.journal.runs(desk.key) == []
     with desk.app.connection_for_read() as connection:
         assert connection.default_channel.queue_declare(queue, passive=True).message_count == 1

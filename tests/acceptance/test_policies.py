@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 import pytest
 from celery import chain, chord, group
@@ -12,9 +11,7 @@ from celery.exceptions import ChordError, TaskRevokedError
 from celery_locks import LockTimeout
 from tests.acceptance.journal import judge
 from tests.acceptance.office import PATIENCE, Office, only_redis
-
-if TYPE_CHECKING:
-    from pytest_celery import CeleryTestSetup
+from tests.waiting import wait_until
 
 
 def test_skip_ends_revoked(office: Office) -> None:
@@ -27,6 +24,28 @@ def test_skip_ends_revoked(office: Office) -> None:
     assert office.key in str(revoked.value)
     assert lease.owner in str(revoked.value)
     assert office.journal.runs(office.key) == []
+
+
+@only_redis
+def test_skip_is_said_once(office: Office) -> None:
+    """A skipped job calls no errback and sends task_revoked once; with ignore_result it leaves nothing behind."""
+    errbacks = [office.app.signature(name, kwargs={"key": office.key, "job": name}) for name in ("errback", "note")]
+    with office.taken():
+        shown = office.send("skip", "shown", options={"link_error": errbacks})
+        unseen = office.send("skip", "unseen", options={"link_error": errbacks, "ignore_result": True})
+        wait_until(lambda: len(revoked(office)) >= 2, "both to be skipped", PATIENCE)
+        office.wait_for_state(shown, "REVOKED")
+    # A job that fails calls its own: by then those of the skipped ones, called before, would have been noted.
+    with pytest.raises(Exception, match="run 1 of broken failed"):
+        office.send("fails", "broken", options={"link_error": errbacks}).get(timeout=PATIENCE)
+    assert [len(office.notes(name)) for name in ("errback", "note")] == [1, 1]
+    assert sorted(revoked(office)) == ["shown", "unseen"]
+    assert unseen.state == "PENDING"
+
+
+def revoked(office: Office) -> list[str]:
+    """The jobs of this test that task_revoked was sent for."""
+    return [event["job"] for event in office.journal.events("revoked", office.key)]
 
 
 def test_a_chain_ends_with_its_skipped_step(office: Office) -> None:
@@ -99,6 +118,17 @@ def test_a_policy_of_ones_own(office: Office) -> None:
 
 
 @only_redis
+def test_a_policy_that_fails(office: Office) -> None:
+    """An error of the policy's own is the job's: it ends failed with it, and the key stays its holder's."""
+    with office.taken() as lease:
+        with pytest.raises(Exception, match=f"no idea what to do about {office.key}"):
+            office.send("blunder", "undecided").get(timeout=PATIENCE)
+        lease.ensure_held()
+    assert office.send("work", "next").get(timeout=PATIENCE) == "next"
+    assert office.journal.jobs(office.key) == ["next"]
+
+
+@only_redis
 def test_three_tries(office: Office) -> None:
     """lock_max_requeues=2: after two re-queues the next contention is a LockTimeout that says so."""
     with office.taken(), pytest.raises(LockTimeout, match="went back to its queue 2 times"):
@@ -112,26 +142,23 @@ def test_a_second_of_waiting(office: Office) -> None:
     with office.taken():
         job = office.send("one_second", "persists")
         office.wait_until_waiting(job)
-        since = time.monotonic()
-        with pytest.raises(LockTimeout, match="it has waited for"):
+        with pytest.raises(LockTimeout, match=r"it has waited for [1-9]\d*\.\d s"):
             job.get(timeout=PATIENCE)
-    assert 0.5 < time.monotonic() - since < PATIENCE
 
 
-def test_waiting_in_the_slot(office: Office, celery_setup: CeleryTestSetup) -> None:
+def test_waiting_in_the_slot(office: Office) -> None:
     """lock_wait: the job stays in its worker's slot and begins when the key is released, without a re-queue."""
     with office.taken():
         job = office.send("patient", "waits")
         office.wait_for_messages("waits", 1)
         time.sleep(0.5)
         assert not office.journal.runs(office.key)
-    released = time.monotonic()
+        released = time.monotonic()
     assert job.get(timeout=PATIENCE) == "waits"
     [run] = office.journal.runs(office.key)
     assert run.facts["requeues"] == 0
     assert len(office.wait_for_messages("waits", 1)) == 1
-    assert run.start - released < 2, "a waiter looks at least four times a second"
-    assert celery_setup.worker is not None
+    assert run.start > released
 
 
 def test_slots_of_waiters_take_turns(office: Office) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from tests.acceptance.journal import judge
 from tests.acceptance.nodes import start_all
-from tests.acceptance.office import Office, only_redis
+from tests.acceptance.office import PATIENCE, Office, only_redis
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +26,8 @@ def test_jobs_of_one_key_on_two_workers(desk: Office, hire: Callable[..., Worker
     start_all([hire(name, pool=pool, concurrency=4, queues=[queue]) for name in ("ann", "bob")])
     names = [f"job {number}" for number in range(12)]
     results = [desk.send("work", name, queue=queue, seconds=0.05) for name in names]
-    assert [result.get(timeout=60) for result in results] == names
+    desk.journal.wait_for_runs(desk.key, len(names), timeout=60)
+    assert [result.get(timeout=PATIENCE) for result in results] == names
     runs = desk.journal.runs(desk.key)
     judge(runs, names)
     assert max(run.facts["requeues"] for run in runs) >= 1, "nobody waited: this run proves nothing"
@@ -39,9 +41,12 @@ def test_a_heartbeat_in_every_pool(desk: Office, hire: Callable[..., Worker], po
     hire("ann", pool=pool, queues=[queue]).start()
     job = desk.send("short_lease", "long", queue=queue, seconds=2.5)
     run = desk.journal.wait_for_start(desk.key, "long")
-    while job.state != "SUCCESS":
+
+    def over_and_never_without_its_key() -> bool:
         holding = desk.locks.holder(desk.key)
         if desk.journal.runs(desk.key)[0].end is None:
             assert holding is not None
             assert holding.owner == run.facts["owner"]
-    assert job.get(timeout=5) == "long"
+        return bool(job.state == "SUCCESS")
+
+    wait_until(over_and_never_without_its_key, "the job to end", PATIENCE)

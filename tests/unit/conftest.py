@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 
 import pytest
 from celery import _state
@@ -29,6 +30,12 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _no_tasks_from_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Celery gives the tasks of one app to every app made later."""
+def _no_apps_from_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Celery gives a shared task to every app made later, and to every app that is not yet collected as garbage.
+
+    Another test's app may be one whose settings are wrong on purpose.
+    """
     monkeypatch.setattr(_state, "_on_app_finalizers", set(_state._on_app_finalizers))
+    monkeypatch.setattr(_state, "_apps", weakref.WeakSet())
+    monkeypatch.setattr(_state._tls, "current_app", None)
+    monkeypatch.setattr(_state, "default_app", None)

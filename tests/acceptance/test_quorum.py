@@ -1,0 +1,43 @@
+"""Quorum queues, where RabbitMQ itself keeps a job until its time. Celery knows how to from version 5.5."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kombu import Exchange, Queue
+
+from tests.acceptance.journal import judge
+from tests.acceptance.office import PATIENCE, Office, only_rabbitmq
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.acceptance.nodes import Worker
+
+#: 3 s take two of the queues between which such a broker hands a job on; it drops one that it takes for going round.
+DELAY = 3
+NAME = "quorum"
+CONF = {
+    "task_queues": None,
+    "task_default_queue": NAME,
+    "task_default_queue_type": "quorum",
+    "task_default_exchange": NAME,
+    "task_default_exchange_type": "topic",
+    "task_default_routing_key": NAME,
+    "lock_countdown": DELAY,
+}
+QUEUE = Queue(NAME, Exchange(NAME, type="topic"), NAME, queue_arguments={"x-queue-type": "quorum"})
+
+
+@only_rabbitmq
+def test_a_job_waits_in_the_broker(desk: Office, hire: Callable[..., Worker]) -> None:
+    """A job that meets its key taken three times on a quorum queue runs when it is free, and runs once."""
+    hire("worker", CONF, queues=[NAME]).start()
+    with desk.taken():
+        job = desk.send("acks_late", "patient", options={"queue": QUEUE})
+        desk.wait_for_messages("patient", 3)
+        desk.wait_until_waiting(job)
+    assert job.get(timeout=PATIENCE) == "patient"
+    judge(desk.journal.runs(desk.key), ["patient"])
+    _, *again = desk.wait_for_messages("patient", 4)
+    assert all("x-death" in message["headers"] for message in again), "the worker kept it, not the broker"

@@ -1,0 +1,64 @@
+"""Workers that are asked to end: what runs is finished under its lock, what waits goes elsewhere."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.acceptance.journal import judge
+from tests.acceptance.nodes import start_all
+from tests.acceptance.office import PATIENCE, Office, only_redis
+from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.acceptance.nodes import Worker
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "gevent"])
+@only_redis
+def test_a_warm_shutdown(desk: Office, hire: Callable[..., Worker], tmp_path: Path, pool: str) -> None:
+    """A worker that was asked to end keeps its job's key, for many ttls, until that job is done.
+
+    A contender at another worker begins after it, and the ended worker leaves no lock behind.
+    """
+    ending, other = (hire(name, pool=pool, queues=[f"{name}-{pool}"]) for name in ("ending", "other"))
+    start_all([ending, other])
+    job = desk.send("open_short_lease", "last", queue=f"ending-{pool}", until=str(tmp_path / "end"))
+    run = desk.journal.wait_for_start(desk.key, "last")
+    contender = desk.send("work", "contender", queue=f"other-{pool}")
+    desk.wait_until_waiting(contender)
+    os.kill(ending.pid, signal.SIGTERM)
+    wait_until(lambda: "Warm shutdown" in ending.log(), f"{ending} to begin its end", PATIENCE)
+    so_far = len(desk.wait_for_messages("contender", 1))
+    # Ten times the re-queue delay of 0.2 s are two ttls of the job.
+    desk.wait_for_messages("contender", so_far + 10)
+    assert desk.locks.holder(desk.key).owner == run.facts["owner"]
+    assert ending.is_alive()
+    (tmp_path / "end").touch()
+    assert contender.get(timeout=PATIENCE) == "contender"
+    assert ending.wait_until_ended() == 0
+    assert job.get(timeout=PATIENCE) == "last"
+    judge(desk.journal.runs(desk.key), ["last", "contender"])
+    desk.wait_until_free()
+
+
+def test_what_waits_in_an_ended_worker_goes_to_another(desk: Office, hire: Callable[..., Worker]) -> None:
+    """A worker ends while it keeps a job until its next try: another worker gets that job, and runs it once."""
+    ending, heir = hire("ending", {"lock_countdown": 3}, queues=["ending"]), hire("heir", queues=["ending"])
+    ending.start()
+    with desk.taken():
+        jobs = [desk.send(task, task, queue="ending") for task in ("work", "acks_late")]
+        for job in ("work", "acks_late"):
+            desk.wait_for_messages(job, 2)
+        wait_until(lambda: ending.log().count(" retry: Retry in") == 2, f"{ending} to be done with both", PATIENCE)
+        ending.stop()
+        heir.start()
+        desk.wait_for_messages("work", 3)
+    assert [job.get(timeout=PATIENCE) for job in jobs] == ["work", "acks_late"]
+    judge(desk.journal.runs(desk.key), ["work", "acks_late"])
