@@ -198,7 +198,7 @@ class Guard:
     def _say_contended(self, claim: Claim, busy: Busy, waited: float) -> None:
         if signals.contended:
             signals.contended.send(
-                events.Contended(claim.key, claim.owner, *busy, waited, task=claim.task, task_id=claim.task_id)
+                events.Contended(claim.key, claim.owner, *busy[:3], waited, task=claim.task, task_id=claim.task_id)
             )
 
     def _say_released(self, lease: Lease) -> None:

@@ -17,14 +17,33 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+class Stance(str, enum.Enum):
+    """What a claim does whose key is taken: waits where it asks; waits there if it is the next in line; goes away."""
+
+    WAITS = "wait"
+    WAITS_IF_NEXT = "next"
+    GOES = "go"
+
+
+class Ticket(NamedTuple):
+    """A place in the line of a key. The store dates its name when it joins; with that name it comes back to its place."""
+
+    name: str
+    stance: Stance = Stance.WAITS
+
+
 class Claim(NamedTuple):
-    """One owner asks for one key. The same owner asking again asks for the same lease."""
+    """One owner asks for one key. The same owner asking again asks for the same lease.
+
+    With a ticket it joins the key's line when the key is taken, where the store keeps lines.
+    """
 
     key: str
     owner: str
     ttl: float
     task: str | None = None
     task_id: str | None = None
+    ticket: Ticket | None = None
 
 
 class Verdict(enum.Enum):
@@ -146,11 +165,16 @@ class Lease:
 
 
 class Busy(NamedTuple):
-    """The answer to a claim whose key is taken: by whom, for how long at most, and our place in line, if known."""
+    """The answer to a claim whose key is taken: by whom, for how long at most, and our place in line, if known.
+
+    `ticket` is the dated name of one that is in line; `present`: it is to wait where it asked.
+    """
 
     holder: str | None = None
     remaining: float | None = None
     place: int | None = None
+    ticket: str | None = None
+    present: bool = True
 
 
 class Holding(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import time
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from celery_locks.errors import LockConfigError
 
@@ -55,6 +55,61 @@ class Store(abc.ABC):
 
     def close(self) -> None:  # noqa: B027 - a store without connections has nothing to give back
         """Give back connections and files. Leases are not released, except those that live in what is closed."""
+
+
+class Waiting(NamedTuple):
+    """A ticket and the key it waits for."""
+
+    key: str
+    ticket: str
+
+
+class Wake(NamedTuple):
+    """What a store says to those who wait: it is this ticket's turn, or will be next; the key is kept for it so long."""
+
+    key: str
+    ticket: str
+    turn: bool
+    window: float
+
+
+class Look(NamedTuple):
+    """What attending to a ticket has shown: when to look again, and whether the key is kept for it now."""
+
+    again: float
+    turn: bool
+
+
+class Lines(abc.ABC):
+    """A store that keeps a line for each key, and wakes whose turn it is.
+
+    A key that is given back is kept for the first in its line for a short time, the claim window; whoever does not claim
+    it by then is passed over. A wake may be lost, and may come twice.
+    """
+
+    @abc.abstractmethod
+    def attend(self, waiting: Sequence[Waiting]) -> list[Look]:
+        """Note that these are present, and move their lines on if nobody else has. An empty ticket only looks."""
+
+    @abc.abstractmethod
+    def leave(self, waiting: Sequence[Waiting]) -> None:
+        """Take these out of line; what was kept for one goes to the next."""
+
+    @abc.abstractmethod
+    def listen(self) -> Listening:
+        """The wakes of this store, from now on."""
+
+
+class Listening(abc.ABC):
+    """Wakes as they come, to be heard by one thread."""
+
+    @abc.abstractmethod
+    def heard(self, timeout: float) -> list[Wake]:
+        """Those that have come, waiting so long for the first. Raises `StoreUnavailable` when it hears no more."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Listen no more."""
 
 
 class Inspects(abc.ABC):

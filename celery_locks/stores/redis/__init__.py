@@ -18,16 +18,18 @@ from redis.exceptions import (
 
 from celery_locks.errors import LockConfigError, LockError, StoreUnavailable
 from celery_locks.lease import Busy, Claim, Holding, Lease, Verdict
-from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, Store, require_name
+from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, Lines, Look, Store, require_name
 from celery_locks.stores.redis import scripts
 from celery_locks.stores.redis.address import Address, parse
 from celery_locks.stores.redis.connect import wire_for
+from celery_locks.stores.redis.listening import RedisListening
 from celery_locks.stores.redis.mending import outage
 from celery_locks.stores.redis.wire import Call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from celery_locks.stores.base import Listening, Waiting
     from celery_locks.stores.redis.wire import Wire
 
 DAY = 86_400.0
@@ -35,11 +37,13 @@ DAY = 86_400.0
 FENCE_RETENTION = 2 * DAY
 LONGEST_RETENTION = 3650 * DAY
 SHOWN_AT_ONCE = 500
+#: A released key is kept this long for the first in its line.
+CLAIM_WINDOW = 2.0
 _LOCK = re.compile(r"([0-9]+):(.*)", re.DOTALL)
 _FAILURES = (RedisError, RedisClusterException, OSError, UnicodeError)
 
 
-class RedisStore(Store, Inspects):
+class RedisStore(Store, Inspects, Lines):
     """One string a lock, `fence:owner`, that expires with its lease, and one beside it that remembers the last fence.
 
     Exclusion holds while the server keeps its memory. A restart without persistence, an eviction, or a failover to
@@ -53,20 +57,24 @@ class RedisStore(Store, Inspects):
         name: str = "Redis",
         prefix: str = DEFAULT_PREFIX,
         fence_retention: float = FENCE_RETENTION,
+        claim_window: float = CLAIM_WINDOW,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(prefix=prefix, clock=clock)
         self._wire = wire
         self._name = name
         self._retention_ms = _ms(fence_retention)
+        self._window_ms = _ms(claim_window)
+        self._channel = f"{prefix}wake"
 
     def __repr__(self) -> str:
         return f"<RedisStore {self._name}>"
 
     def acquire(self, claim: Claim) -> Lease | Busy:
         names = self._names(claim.key)
-        call = Call(scripts.ACQUIRE, names, (claim.owner, _ms(claim.ttl), self._retention_ms))
-        farewell = Call(scripts.RELEASE, names, (claim.owner, self._retention_ms, 1))
+        kept = (claim.owner, _ms(claim.ttl), self._retention_ms, self._window_ms, self._channel)
+        call = Call(scripts.ACQUIRE, names, (*kept, *(claim.ticket or ("", ""))))
+        farewell = Call(scripts.RELEASE, names, self._release_with(claim, 1))
         before = self.clock()
         try:
             answer = self._run(call, farewell)
@@ -77,7 +85,7 @@ class RedisStore(Store, Inspects):
             raise
         if isinstance(answer, int):
             return Lease(claim, answer, before + claim.ttl, self.clock)
-        return Busy(_text(answer[0]), _seconds(answer[1])) if answer else Busy()
+        return _busy(answer)
 
     def renew(self, leases: Sequence[Lease]) -> list[Verdict]:
         calls = [Call(scripts.RENEW, [self._lock_name(lease.key)], (lease.owner, _ms(lease.ttl))) for lease in leases]
@@ -86,8 +94,20 @@ class RedisStore(Store, Inspects):
         return [Verdict.RENEWED if answer == 1 else Verdict.LOST for answer in answers]
 
     def release(self, claim: Claim) -> bool:
-        arguments = (claim.owner, self._retention_ms, 0)
-        return bool(self._run(Call(scripts.RELEASE, self._names(claim.key), arguments)))
+        return bool(self._run(Call(scripts.RELEASE, self._names(claim.key), self._release_with(claim, 0))))
+
+    def attend(self, waiting: Sequence[Waiting]) -> list[Look]:
+        with self._speaking():
+            answers = self._wire.batch([self._waiting(scripts.ATTEND, each) for each in waiting])
+        return [Look(max(ms, 0) / 1000, bool(turn)) for ms, turn in answers]
+
+    def leave(self, waiting: Sequence[Waiting]) -> None:
+        with self._speaking():
+            self._wire.batch([self._waiting(scripts.LEAVE, each) for each in waiting])
+
+    def listen(self) -> Listening:
+        with self._speaking():
+            return RedisListening(self._wire.listener(), self._channel, self._key, self._failure)
 
     def inspect(self, key: str) -> Holding | None:
         return _holding(key, self._run(Call(scripts.INSPECT, [self._lock_name(key)]))[0])
@@ -99,7 +119,8 @@ class RedisStore(Store, Inspects):
                 yield from self._shown(page)
 
     def force_release(self, key: str) -> bool:
-        return bool(self._run(Call(scripts.FORCE_RELEASE, self._names(key), (self._retention_ms,))))
+        arguments = (self._retention_ms, self._window_ms, self._channel)
+        return bool(self._run(Call(scripts.FORCE_RELEASE, self._names(key), arguments)))
 
     def close(self) -> None:
         self._wire.close()
@@ -135,9 +156,16 @@ class RedisStore(Store, Inspects):
             return LockConfigError(f"an owner or pattern cannot be written as UTF-8 ({error}): take that out of it")
         return outage(self._name, error)
 
-    def _names(self, key: str) -> tuple[str, str]:
+    def _release_with(self, claim: Claim, done: int) -> tuple[Any, ...]:
+        return claim.owner, self._retention_ms, done, self._window_ms, self._channel
+
+    def _waiting(self, script: scripts.Script, waiting: Waiting) -> Call:
+        name = self._lock_name(waiting.key)
+        return Call(script, [name, f"{name}:line"], (self._window_ms, self._channel, waiting.ticket))
+
+    def _names(self, key: str) -> tuple[str, str, str]:
         name = self._lock_name(key)
-        return name, f"{name}:fence"
+        return name, f"{name}:fence", f"{name}:line"
 
     def _lock_name(self, key: str) -> str:
         # The braces put all names of one key on one node of a cluster; a brace in the key must not end them early.
@@ -169,10 +197,24 @@ def _text(value: bytes | str) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
+def _busy(answer: Sequence[Any]) -> Busy:
+    if not answer:
+        return Busy()
+    holder, remaining, *line = answer
+    known = _text(holder) or None, _seconds(remaining)
+    if not line:
+        return Busy(*known)
+    ticket, place, present = line
+    return Busy(*known, place, _text(ticket), bool(present))
+
+
 def _holding(key: str, answer: Sequence[Any]) -> Holding | None:
     if not answer:
         return None
     written, remaining = _text(answer[0]), _seconds(answer[1])
+    if written.startswith("~"):
+        # Kept for the first in its line, and held by nobody.
+        return None
     if ours := _LOCK.match(written):
         return Holding(key, ours[2], int(ours[1]), remaining)
     return Holding(key, written, 0, remaining)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     import redis
+    from redis.client import PubSub
 
 #: The key is on its way to another node, or the cluster on its way to another shape. `MovedError` is one of them.
 _MOVING = (AskError, TryAgainError, ClusterDownError)
@@ -68,6 +69,9 @@ class Clustered:
             # Whoever asks next is to look the nodes up again.
             self._forget()
             raise
+
+    def listener(self) -> PubSub:
+        return self._known().client.pubsub(ignore_subscribe_messages=True)
 
     def close(self) -> None:
         self._forget()

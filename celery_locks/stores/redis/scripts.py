@@ -14,13 +14,16 @@ class Script(NamedTuple):
     sha: str
 
 
-def _read(verb: str) -> Script:
-    text = (files("celery_locks.stores.redis") / "scripts" / f"{verb}.lua").read_text("utf-8")
+def _read(*names: str) -> Script:
+    folder = files("celery_locks.stores.redis") / "scripts"
+    text = "".join((folder / f"{name}.lua").read_text("utf-8") for name in names)
     return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
-ACQUIRE = _read("acquire")
+ACQUIRE = _read("line", "acquire")
 RENEW = _read("renew")
-RELEASE = _read("release")
-FORCE_RELEASE = _read("force_release")
+RELEASE = _read("line", "release")
+FORCE_RELEASE = _read("line", "force_release")
+ATTEND = _read("line", "attend")
+LEAVE = _read("line", "leave")
 INSPECT = _read("inspect")

@@ -7,6 +7,7 @@ import os
 import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+import redis
 from redis.exceptions import (
     ConnectionError,  # noqa: A004 - redis-py's own
     NoScriptError,
@@ -17,7 +18,7 @@ from redis.exceptions import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    import redis
+    from redis.client import PubSub
 
     from celery_locks.stores.redis.scripts import Script
 
@@ -51,6 +52,9 @@ class Wire(Protocol):
 
     def names(self, pattern: str) -> Iterator[bytes | str]:
         """The names of keys that match a glob; one may come twice."""
+
+    def listener(self) -> PubSub:
+        """A connection of its own, to hear what is published."""
 
     def close(self) -> None:
         """Give back the connections."""
@@ -100,6 +104,9 @@ class Pooled:
             yield from names
             if int(cursor) == 0:
                 return
+
+    def listener(self) -> PubSub:
+        return redis.Redis(connection_pool=self._pool).pubsub(ignore_subscribe_messages=True)
 
     def close(self) -> None:
         self.hang_up()

@@ -1,16 +1,48 @@
--- KEYS: lock, fence   ARGV: owner, ttl ms, fence retention ms
--- The lock is kept as `fence:owner`; the fence as `fence:` and the owners that are done with the key, the latest first,
--- a NUL between them.
--- Answers the fence, or {holder, remaining ms} when another owner has the key, or {} when this owner is done with it.
+-- KEYS: lock, fence, line   ARGV: owner, ttl ms, fence retention ms, claim window ms, channel, ticket, stance
+-- The lock is kept as `fence:owner`, or as `~ticket` while it is kept for the first in its line; the fence as `fence:` and
+-- the owners that are done with the key, the latest first, a NUL between them.
+-- Answers the fence, or {holder, remaining ms, ticket, place, 1 if it is present} when the key is not to be had, or {} when
+-- this owner is done with it. Without a ticket nobody joins the line. The stance of one that joins: `wait`, present where it
+-- asks; `next`, present if it is the next, else away; `go`, away.
+local function lined_up(holder)
+  local mine, remaining = ARGV[6], redis.call('PTTL', KEYS[1])
+  if mine == '' then
+    return {holder, remaining}
+  end
+  local now = microseconds()
+  if not string.match(mine, '^%d+%-') then
+    mine = string.format('%016.0f-', now) .. mine
+  end
+  local since = string.match(mine, '^%d+')
+  local place = redis.call('ZCOUNT', KEYS[3], '-inf', '(' .. since) + 1
+  local present = ARGV[7] == 'wait' or (ARGV[7] == 'next' and place == 1)
+  if present then
+    redis.pcall('ZADD', KEYS[3], since, mine)
+  else
+    redis.pcall('ZADD', KEYS[3], string.format('%.0f', AWAY + now), mine)
+    place = place + redis.call('ZCOUNT', KEYS[3], string.format('%.0f', AWAY), '+inf') - 1
+  end
+  redis.call('PEXPIRE', KEYS[3], LONGEST)
+  return {holder, remaining, mine, place, present and 1 or 0}
+end
+
 local taken = redis.call('GET', KEYS[1])
-if taken then
+if taken and taken ~= '~' .. ARGV[6] then
   local fence, owner = string.match(taken, '^(%d+):(.*)$')
   if owner ~= ARGV[1] then
-    return {owner or taken, redis.call('PTTL', KEYS[1])}
+    return lined_up(owner or (string.sub(taken, 1, 1) == '~' and '' or taken))
   end
   -- The same owner again: its first answer was lost on the way.
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
   return tonumber(fence)
+end
+if not taken then
+  local ticket = first(KEYS[3], ARGV[4])
+  local known = string.match(ARGV[6], '^%d+%-')
+  if ticket and ticket ~= ARGV[6] and not (known and ARGV[6] < ticket) then
+    hand_over(KEYS[1], KEYS[3], ARGV[4], ARGV[5])
+    return lined_up('')
+  end
 end
 local last, done = string.match(redis.call('GET', KEYS[2]) or '0:', '^(%d+):(.*)$')
 if not last then
@@ -26,4 +58,12 @@ local written = string.format('%.0f:', fence)
 -- The fence first: were it refused after the lock, the lock would stay without its owner knowing.
 redis.call('SET', KEYS[2], written .. done, 'PX', ARGV[3])
 redis.call('SET', KEYS[1], written .. ARGV[1], 'PX', ARGV[2])
+if ARGV[6] ~= '' then
+  redis.call('ZREM', KEYS[3], ARGV[6])
+  local head = redis.call('ZRANGE', KEYS[3], 0, 0)[1]
+  if head and string.sub(head, -1) == 's' then
+    -- It may wait in a slot for its turn, which comes when this one ends.
+    redis.pcall('PUBLISH', ARGV[5], 'come ' .. head .. ' ' .. ARGV[4] .. ' ' .. KEYS[1])
+  end
+end
 return fence

@@ -1,4 +1,4 @@
--- KEYS: lock, fence   ARGV: fence retention ms
+-- KEYS: lock, fence, line   ARGV: fence retention ms, claim window ms, channel
 -- Answers 1 when the lock was taken. Its owner is not marked as done: a release of its own has to say that it had lost.
 local taken = redis.call('GET', KEYS[1])
 if not taken then
@@ -10,4 +10,5 @@ if fence then
   -- A lock that was renewed for longer than fences are kept has outlived its own.
   redis.pcall('SET', KEYS[2], fence, 'PX', ARGV[1], 'NX')
 end
+hand_over(KEYS[1], KEYS[3], ARGV[2], ARGV[3])
 return 1

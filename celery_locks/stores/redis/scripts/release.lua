@@ -1,4 +1,5 @@
--- KEYS: lock, fence   ARGV: owner, fence retention ms, 1 to refuse this owner from now on although it holds nothing
+-- KEYS: lock, fence, line
+-- ARGV: owner, fence retention ms, 1 to refuse this owner from now on although it holds nothing, claim window ms, channel
 -- Answers 1 when the lock is given back, now or by an earlier call of this owner, else 0.
 local function kept(name, otherwise)
   -- What is not a string is not ours, and no reason to fail.
@@ -25,5 +26,8 @@ if held and marked and marked.err then
   redis.call('PEXPIRE', KEYS[2], ARGV[2])
 elseif held then
   redis.call('DEL', KEYS[1])
+end
+if held then
+  hand_over(KEYS[1], KEYS[3], ARGV[4], ARGV[5])
 end
 return held and 1 or 0
