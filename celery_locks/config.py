@@ -20,7 +20,7 @@ Settings = Mapping[str, Any]
 _NO_DEFAULT = {"lock_store"}
 _KNOWN = {*NAMES, "lock_stores", "lock_prefix"}
 #: Settings that a later version knows: to pass over one of them would be to run jobs that should not run.
-_LATER = {"lock_fair", "lock_slots", "lock_shared", "lock_unique", "lock_at_least", "lock_tasks"}
+_LATER = {"lock_slots", "lock_shared", "lock_unique", "lock_at_least", "lock_tasks"}
 _REDIS_TRANSPORTS = {"redis", "rediss", "valkey", "valkeys", "sentinel", "redis+socket", "valkey+socket"}
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False, "none": None, "null": None}
 

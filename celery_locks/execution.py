@@ -8,12 +8,12 @@ from billiard.process import current_process
 from celery import signals as celery_signals
 from celery import states
 from celery.app.task import Context
-from celery.exceptions import Ignore, TaskRevokedError
+from celery.exceptions import Ignore, Retry, TaskRevokedError
 
 from celery_locks import events, requeue, signals
 from celery_locks.errors import LockTimeout, StoreUnavailable
 from celery_locks.interrupt import Interruption, kill
-from celery_locks.lease import Claim, Lease, carrying, new_owner
+from celery_locks.lease import Claim, Lease, Stance, Ticket, carrying, new_owner
 from celery_locks.policies import NOTHING, Contention, Requeue, Skip, after_outage, countdown, decide
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ class Execution:
         self._id: str | None = request.id if traced else None
         self._queued = traced and not request.is_eager
         owner = new_owner(f"{task.name}[{self._id}]" if self._id else task.name)
-        self._claim = Claim(plan.key(args, kwargs), owner, self._options.ttl, task.name, self._id)
+        key = plan.key(args, kwargs)
+        self._claim = Claim(key, owner, self._options.ttl, task.name, self._id, self._ticket(key, owner))
         self._interruption = Interruption()
 
     def run(self, body: Callable[[], Any]) -> Any:
@@ -69,6 +70,20 @@ class Execution:
             on_lost=self._on_lost(),
             strict=self._options.on_lost != "flag",
         )
+
+    def _ticket(self, key: str, owner: str) -> Ticket | None:
+        """A job that can go back to its queue waits in its slot only when it is the next, and else away from here."""
+        options = self._options
+        if not (options.fair and self._queued):
+            return None
+        place = requeue.place(self._request.headers or {}) if self._request else None
+        stance = Stance.WAITS_IF_NEXT if options.wait else Stance.GOES
+        if place and place[0] == key:
+            return Ticket(place[1], stance)
+        if options.on_contention in ("skip", "fail"):
+            return None
+        # Its last letter tells that it may wait in a slot for its turn.
+        return Ticket(owner[-16:] + ("s" if options.wait else "g"), stance)
 
     def _work(self, lease: Lease, body: Callable[[], Any]) -> Any:
         requests, seen = self._task.request_stack, self._carried(lease)
@@ -104,15 +119,22 @@ class Execution:
     def _refused(self, refusal: Refusal, body: Callable[[], Any]) -> Any:
         if isinstance(refusal, StoreUnavailable):
             return self._without_store(refusal, body)
-        return self._contended(self._contention(refusal))
+        try:
+            return self._contended(self._contention(refusal), refusal.ticket)
+        except Retry:
+            raise
+        except BaseException:
+            self._plan.guard.leave_line(self._claim.key, refusal.ticket)
+            raise
 
-    def _contended(self, contention: Contention) -> Any:
+    def _contended(self, contention: Contention, ticket: str | None) -> Any:
         options = self._options
         decision = decide(options.on_contention, contention, most=options.max_requeues, longest=options.max_wait)
         match decision:
             case Requeue(delay) if self._queued:
-                raise self._requeued(contention, options.countdown if delay is None else delay)
+                raise self._requeued(contention, options.countdown if delay is None else delay, ticket)
             case Skip(result, reason) if result is not NOTHING or self._id:
+                self._plan.guard.leave_line(contention.key, ticket)
                 return self._skipped(contention, result, reason)
         raise self._timeout(contention, getattr(decision, "reason", None))
 
@@ -126,13 +148,13 @@ class Execution:
             raise requeue.again(self._task, delay, outage, counted=False)
         raise outage
 
-    def _requeued(self, contention: Contention, asked: float | str) -> Exception:
+    def _requeued(self, contention: Contention, asked: float | str, ticket: str | None) -> Exception:
         if requeue.expired(self._task):
             return self._revoked(EXPIRED)
-        delay = countdown(asked, contention)
+        delay = countdown(asked, contention, in_line=ticket is not None)
         text = f"{contention}; tried again in {delay:.1f} s at the latest"
         reason = LockTimeout(text, contention.key, contention.holder)
-        exception = requeue.again(self._task, delay, reason, counted=True)
+        exception = requeue.again(self._task, delay, reason, counted=True, ticket=ticket)
         signals.requeued.send(self._event(events.Requeued, contention, delay, contention.requeues + 1))
         return exception
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from typing import TYPE_CHECKING, ParamSpec, TypeAlias, TypeVar
 
@@ -11,7 +12,9 @@ from celery_locks import events, signals
 from celery_locks.errors import LockConfigError, LockTimeout, StoreUnavailable
 from celery_locks.instrumentation import log
 from celery_locks.keeper import Keeper, lose
-from celery_locks.lease import Busy, Lease, State, carrying
+from celery_locks.lease import Busy, Lease, Stance, State, Ticket, carrying
+from celery_locks.stores.base import Lines, Waiting
+from celery_locks.waker import Waker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,6 +32,8 @@ P = ParamSpec("P")
 #: Why there is no lease: the key is taken, or the store cannot say.
 Refusal: TypeAlias = "Busy | StoreUnavailable"
 #: What a store or a face says itself. Whatever else ends a step has struck from outside.
+#: Whoever waits in line looks himself this often, should all wakes be lost.
+NAP = 5.0
 NO_INTERRUPT = (StoreUnavailable, LockConfigError, LockTimeout)
 
 
@@ -47,6 +52,7 @@ class Guard:
         self._clock = clock
         self._sleep = sleep or time.sleep
         self._keeper = keeper or Keeper(store, clock)
+        self.waker = Waker(store, clock) if isinstance(store, Lines) else None
 
     def run(  # noqa: PLR0913 - a call that says how, by name
         self,
@@ -94,6 +100,8 @@ class Guard:
     ) -> Lease | Busy:
         """Take the key, waiting at most `wait` seconds for it (None: for ever), and keep it with a beat."""
         started = self._clock()
+        if wait != 0.0 and claim.ticket is None:
+            claim = claim._replace(ticket=Ticket(claim.owner[-16:]))
         outcome = self._take(claim, started, wait)
         waited = self._clock() - started
         if isinstance(outcome, Busy):
@@ -146,6 +154,24 @@ class Guard:
             self._keeper.forget(claim)
             self._abandon(claim)
 
+    def leave_line(self, key: str, ticket: str | None) -> None:
+        """Take a ticket out of its key's line, as far as the store can be reached: else its turn passes unclaimed."""
+        if self.waker and ticket:
+            self.waker.forget(ticket)
+            self._leave([Waiting(key, ticket)])
+
+    def leave_lines(self) -> None:
+        """Take all who wait in this process out of line. Their tickets bring them back to their places."""
+        if self.waker:
+            self._leave(self.waker.all_forgotten())
+
+    def _leave(self, waiting: list[Waiting]) -> None:
+        try:
+            if waiting and isinstance(self.store, Lines):
+                self.store.leave(waiting)
+        except StoreUnavailable as error:
+            logger.warning("%d who waited may still be called: %s", len(waiting), error)
+
     def _entered(
         self, claim: Claim, wait: float, beat: float | None, on_lost: Callable[[Lease], None] | None
     ) -> Lease | Refusal:
@@ -164,7 +190,39 @@ class Guard:
             self._say_outage(claim, "acquire", error)
             raise StoreUnavailable(f"{claim.key!r} could not be locked: {error}", claim.key) from error
 
-    def _try_again(self, claim: Claim, outcome: Lease | Busy, deadline: float | None) -> Lease | Busy:
+    def _try_again(self, claim: Claim, outcome: Busy, deadline: float | None) -> Lease | Busy:
+        if self.waker and claim.ticket and outcome.ticket:
+            return self._in_line(self.waker, claim, outcome, deadline)
+        return self._look_again(claim, outcome, deadline)
+
+    def _in_line(self, waker: Waker, claim: Claim, outcome: Lease | Busy, deadline: float | None) -> Lease | Busy:
+        """Wait for our turn; one that waited in vain stays in line only if it goes back to a queue."""
+        ticket = claim.ticket or Ticket("")
+        while isinstance(outcome, Busy) and outcome.ticket and outcome.present:
+            ticket = ticket._replace(name=outcome.ticket)
+            left = NAP if deadline is None else min(NAP, deadline - self._clock())
+            if left <= 0:
+                if ticket.stance is Stance.WAITS:
+                    self.leave_line(claim.key, ticket.name)
+                    break
+                ticket = ticket._replace(stance=Stance.GOES)
+            else:
+                self._nap(waker, Waiting(claim.key, ticket.name), left)
+            outcome = self.store.acquire(claim._replace(ticket=ticket))
+        return outcome
+
+    def _nap(self, waker: Waker, waiting: Waiting, longest: float) -> None:
+        woken = threading.Event()
+        try:
+            waker.wait(waiting, woken.set)
+            woken.wait(longest)
+        except BaseException:
+            self.leave_line(*waiting)
+            raise
+        finally:
+            waker.forget(waiting.ticket)
+
+    def _look_again(self, claim: Claim, outcome: Lease | Busy, deadline: float | None) -> Lease | Busy:
         for pause in pauses():
             left = pause if deadline is None else deadline - self._clock()
             if isinstance(outcome, Lease) or left <= 0:

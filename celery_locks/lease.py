@@ -26,7 +26,7 @@ class Stance(str, enum.Enum):
 
 
 class Ticket(NamedTuple):
-    """A place in the line of a key. The store dates its name when it joins; with that name it comes back to its place."""
+    """A place in the line of a key. The store dates its name when it joins; with that it comes back to its place."""
 
     name: str
     stance: Stance = Stance.WAITS

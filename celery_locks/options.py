@@ -42,6 +42,7 @@ class Options:
     on_lost: OnLost = "raise"
     on_outage: OnOutage = "requeue"
     store: str | None = None
+    fair: bool = True
 
     @classmethod
     def made(cls, given: Mapping[str, Any], *, where: str) -> Options:
@@ -141,6 +142,7 @@ _CHECKS: dict[str, Callable[[str, Any, str], Any]] = {
     "on_lost": _one_of("raise", "kill", "flag"),
     "on_outage": _one_of("requeue", "fail", "run"),
     "store": _store,
+    "fair": _yes_or_no,
 }
 
 #: Option name to field.

@@ -94,14 +94,19 @@ def decide(policy: Policy, contention: Contention, *, most: int | None, longest:
     return decision
 
 
-def countdown(asked: float | str, contention: Contention, chance: Callable[[], float] = random.random) -> float:
-    """Seconds until a re-queued job tries again.
+def countdown(
+    asked: float | str, contention: Contention, *, in_line: bool = False, chance: Callable[[], float] = random.random
+) -> float:
+    """Seconds until a re-queued job tries again, should nobody call it before.
 
-    "auto" grows with the number of tries and the place in line, is no longer than the holder's lease can last, and
-    has a random part so that jobs that met do not meet again: between 1 and 30 s.
+    "auto" is near the longest for a job that is in line and will be called. Else it grows with the number of tries and
+    the place in line, is no longer than the holder's lease can last, and has a random part so that jobs that met do
+    not meet again: between 1 and 30 s.
     """
     if not isinstance(asked, str):
         return asked
+    if in_line:
+        return LATEST * (0.8 + 0.2 * chance())
     longest = 2 * SOONEST * (1 + max(contention.requeues, (contention.place or 1) - 1))
     if contention.remaining is not None:
         longest = min(longest, max(2 * SOONEST, contention.remaining))

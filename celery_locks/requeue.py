@@ -12,12 +12,17 @@ from celery.utils.time import maybe_iso8601, maybe_make_aware
 from kombu.serialization import registry  # type: ignore[attr-defined]  # its stubs lack it
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from celery_locks.errors import LockError
 
 logger = logging.getLogger("celery_locks.requeue")
 
 #: Headers that count what has happened to a job since it first met its key taken.
 REQUEUES, SINCE = "lock_requeues", "lock_since"
+#: Headers of a job that is in line: the key it waits for, and its ticket.
+KEY, TICKET = "lock_waits_for", "lock_ticket"
+_OURS = (REQUEUES, SINCE, KEY, TICKET)
 #: Headers a broker writes when it moves a message from queue to queue, as delayed delivery does. RabbitMQ takes one
 #: that comes back with them for a message that goes round in circles, and drops it.
 _OF_THE_BROKER = re.compile("x-death|x-(first|last)-death-(exchange|queue|reason)", re.IGNORECASE)
@@ -34,13 +39,19 @@ def waited(request: Any) -> float:
     return 0.0 if since is None else max(0.0, time.time() - float(since))
 
 
+def place(sent: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The key a job waits for and its ticket, from the headers it was sent with; None when it is in no line."""
+    key, ticket = sent.get(KEY), sent.get(TICKET)
+    return (key, ticket) if isinstance(key, str) and isinstance(ticket, str) else None
+
+
 def ignores_result(task: Any, request: Any) -> bool:
     """Whether this job's result is not to be stored: as it was sent, else as its task says."""
     sent = vars(request).get("ignore_result")
     return bool(task.ignore_result if sent is None else sent)
 
 
-def again(task: Any, delay: float, reason: LockError, *, counted: bool) -> Retry:
+def again(task: Any, delay: float, reason: LockError, *, counted: bool, ticket: str | None = None) -> Retry:
     """Publish the job once more, and give the exception that ends this try.
 
     It is published before the message at hand is acknowledged. If the broker refuses it, a job that acknowledges
@@ -51,7 +62,11 @@ def again(task: Any, delay: float, reason: LockError, *, counted: bool) -> Retry
     if alone is not None and not _only_to(task.app, alone):
         raise _would_multiply(reason)
     signature = task.signature_from_request(
-        request, countdown=delay, retries=request.retries, headers=_headers(request, counted=counted), **_kept(request)
+        request,
+        countdown=delay,
+        retries=request.retries,
+        headers=_headers(request, reason.key, ticket, counted=counted),
+        **_kept(request),
     )
     if alone:
         signature.options.pop("queue", None)
@@ -72,7 +87,7 @@ def again(task: Any, delay: float, reason: LockError, *, counted: bool) -> Retry
 
 def without_counters(headers: dict[str, Any] | None) -> dict[str, Any]:
     """The headers a job was sent with: what counts its waiting ends when it runs, and no retry takes it along."""
-    return {name: value for name, value in (headers or {}).items() if name not in (REQUEUES, SINCE)}
+    return {name: value for name, value in (headers or {}).items() if name not in _OURS}
 
 
 def expired(task: Any) -> bool:
@@ -124,8 +139,10 @@ def _would_multiply(reason: LockError) -> LockError:
     )
 
 
-def _headers(request: Any, *, counted: bool) -> dict[str, Any]:
+def _headers(request: Any, key: str | None, ticket: str | None, *, counted: bool) -> dict[str, Any]:
     headers = {name: value for name, value in (request.headers or {}).items() if not _OF_THE_BROKER.match(name)}
+    if ticket:
+        headers |= {KEY: key, TICKET: ticket}
     if counted:
         headers[REQUEUES] = requeues(request) + 1
         headers.setdefault(SINCE, time.time())

@@ -52,6 +52,7 @@ class LockedTask(_Task):
     lock_on_lost: ClassVar[OnLost] = Options.on_lost
     lock_on_outage: ClassVar[OnOutage] = Options.on_outage
     lock_store: ClassVar[str | None] = Options.store
+    lock_fair: ClassVar[bool] = Options.fair
 
     _declares_lock_options = True
     _plan: ClassVar[Plan | None] = None
@@ -60,6 +61,7 @@ class LockedTask(_Task):
     def on_bound(cls, app: Any) -> None:
         """Check the declaration: a mistake in it is found before there is a job."""
         super().on_bound(app)
+        app.steps["consumer"].add("celery_locks.worker:Line")
         cls._plan = None
         if not _is_celerys_own(cls):
             cls._plan = _planned(cls, app)

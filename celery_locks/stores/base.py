@@ -65,7 +65,7 @@ class Waiting(NamedTuple):
 
 
 class Wake(NamedTuple):
-    """What a store says to those who wait: it is this ticket's turn, or will be next; the key is kept for it so long."""
+    """What a store says to those who wait: it is this ticket's turn, or it is the next; so long the key is kept."""
 
     key: str
     ticket: str
@@ -83,8 +83,8 @@ class Look(NamedTuple):
 class Lines(abc.ABC):
     """A store that keeps a line for each key, and wakes whose turn it is.
 
-    A key that is given back is kept for the first in its line for a short time, the claim window; whoever does not claim
-    it by then is passed over. A wake may be lost, and may come twice.
+    A key that is given back is kept for the first in its line for a short time, the claim window; whoever does not
+    claim it by then is passed over. A wake may be lost, and may come twice.
     """
 
     @abc.abstractmethod

@@ -71,7 +71,8 @@ class Clustered:
             raise
 
     def listener(self) -> PubSub:
-        return self._known().client.pubsub(ignore_subscribe_messages=True)
+        pubsub: PubSub = self._known().client.pubsub(ignore_subscribe_messages=True)
+        return pubsub
 
     def close(self) -> None:
         self._forget()

@@ -106,7 +106,8 @@ class Pooled:
                 return
 
     def listener(self) -> PubSub:
-        return redis.Redis(connection_pool=self._pool).pubsub(ignore_subscribe_messages=True)
+        pubsub: PubSub = redis.Redis(connection_pool=self._pool).pubsub(ignore_subscribe_messages=True)
+        return pubsub
 
     def close(self) -> None:
         self.hang_up()

@@ -26,42 +26,48 @@ local function lined_up(holder)
   return {holder, remaining, mine, place, present and 1 or 0}
 end
 
-local taken = redis.call('GET', KEYS[1])
+local call, find, sub = redis.call, string.find, string.sub
+local taken = call('GET', KEYS[1])
 if taken and taken ~= '~' .. ARGV[6] then
   local fence, owner = string.match(taken, '^(%d+):(.*)$')
   if owner ~= ARGV[1] then
-    return lined_up(owner or (string.sub(taken, 1, 1) == '~' and '' or taken))
+    return lined_up(owner or (sub(taken, 1, 1) == '~' and '' or taken))
   end
   -- The same owner again: its first answer was lost on the way.
-  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+  call('PEXPIRE', KEYS[1], ARGV[2])
   return tonumber(fence)
 end
+local known = string.match(ARGV[6], '^%d+%-')
+local others = taken or known
 if not taken then
   local ticket = first(KEYS[3], ARGV[4])
-  local known = string.match(ARGV[6], '^%d+%-')
+  others = others or ticket
   if ticket and ticket ~= ARGV[6] and not (known and ARGV[6] < ticket) then
     hand_over(KEYS[1], KEYS[3], ARGV[4], ARGV[5])
     return lined_up('')
   end
 end
-local last, done = string.match(redis.call('GET', KEYS[2]) or '0:', '^(%d+):(.*)$')
-if not last then
+local last = call('GET', KEYS[2]) or '0:'
+local _, colon = find(last, '^%d+:')
+if not colon then
   return redis.error_reply('WRONGTYPE what is kept under ' .. KEYS[2] .. ' is no fence')
 end
-if string.find('\0' .. done .. '\0', '\0' .. ARGV[1] .. '\0', 1, true) then
+local done = sub(last, colon + 1)
+-- First whether it is anywhere, which it hardly ever is, and only then between two NULs: the list may be long.
+if find(done, ARGV[1], 1, true) and find('\0' .. done .. '\0', '\0' .. ARGV[1] .. '\0', 1, true) then
   -- This owner gave up or released before its request arrived.
   return {}
 end
-local now = redis.call('TIME')
-local fence = math.max(last + 1, now[1] * 1000000 + now[2])
+local now = call('TIME')
+local fence = math.max(sub(last, 1, colon - 1) + 1, now[1] * 1000000 + now[2])
 local written = string.format('%.0f:', fence)
 -- The fence first: were it refused after the lock, the lock would stay without its owner knowing.
-redis.call('SET', KEYS[2], written .. done, 'PX', ARGV[3])
-redis.call('SET', KEYS[1], written .. ARGV[1], 'PX', ARGV[2])
-if ARGV[6] ~= '' then
-  redis.call('ZREM', KEYS[3], ARGV[6])
-  local head = redis.call('ZRANGE', KEYS[3], 0, 0)[1]
-  if head and string.sub(head, -1) == 's' then
+call('SET', KEYS[2], written .. done, 'PX', ARGV[3])
+call('SET', KEYS[1], written .. ARGV[1], 'PX', ARGV[2])
+if others and ARGV[6] ~= '' then
+  call('ZREM', KEYS[3], ARGV[6])
+  local head = call('ZRANGE', KEYS[3], 0, 0)[1]
+  if head and sub(head, -1) == 's' then
     -- It may wait in a slot for its turn, which comes when this one ends.
     redis.pcall('PUBLISH', ARGV[5], 'come ' .. head .. ' ' .. ARGV[4] .. ' ' .. KEYS[1])
   end
