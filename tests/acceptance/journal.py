@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
+import math
 import os
 import time
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tests.judging import Stay, faults
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -107,20 +108,15 @@ class Journal:
             raise TimeoutError(f"{error}; there were {self.runs(key)}") from None
 
 
-def overlaps(runs: Sequence[Run], ended: Callable[[Run], float | None] = lambda run: run.end) -> list[tuple[Run, Run]]:
-    """The pairs of runs that were under way together. `ended` tells when one without an end was killed."""
-    ordered = sorted(runs, key=lambda run: run.start)
-    pairs = itertools.pairwise(ordered)
-    return [(one, two) for one, two in pairs if (end := ended(one)) is None or end > two.start]
-
-
 def judge(
     runs: Sequence[Run], jobs: Sequence[str] | None = None, ended: Callable[[Run], float | None] = lambda run: run.end
 ) -> None:
-    """No two runs of a key together, each fence higher than the last, and each of `jobs` ran exactly once."""
+    """No two runs of a key together, each fence higher than the last, and each of `jobs` ran exactly once.
+
+    `ended` tells when one without an end was killed.
+    """
     assert runs, "nothing ran"
-    assert not (found := overlaps(runs, ended)), f"held by two at once: {found}"
-    fences = [run.fence for run in sorted(runs, key=lambda run: run.start)]
-    assert fences == sorted(set(fences)), f"fences must grow: {fences}"
+    stays = [Stay(run.start, math.inf if (end := ended(run)) is None else end, run.fence, run.job) for run in runs]
+    assert faults(stays) == [], runs
     if jobs is not None:
         assert Counter(run.job for run in runs) == Counter(jobs)

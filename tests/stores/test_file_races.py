@@ -18,8 +18,8 @@ from celery_locks.lease import Verdict
 from celery_locks.stores.file import FileStore, from_url
 from celery_locks.stores.file.lockfile import LockFile
 from celery_locks.stores.file.sweeper import Sweeper
+from tests.judging import Stay, faults, record, recorded
 from tests.stores.contract import claim, patient, refused, take, verdict
-from tests.stores.judging import Stay, faults, record, recorded
 from tests.stores.processes import Crew, forking
 
 if TYPE_CHECKING:

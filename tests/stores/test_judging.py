@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.stores.judging import Stay, faults, record, recorded
+from tests.judging import Stay, faults, record, recorded
 
 if TYPE_CHECKING:
     from pathlib import Path

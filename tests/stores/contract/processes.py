@@ -10,8 +10,8 @@ import time
 from typing import TYPE_CHECKING, ClassVar
 
 from celery_locks.lease import Lease
+from tests.judging import Stay, faults, record, recorded
 from tests.stores.contract.asking import Opens, claim, patient, refused, take
-from tests.stores.judging import Stay, faults, record, recorded
 from tests.stores.processes import Crew, forking
 
 if TYPE_CHECKING:

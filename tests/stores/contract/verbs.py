@@ -12,8 +12,8 @@ import pytest
 
 from celery_locks.errors import LockConfigError
 from celery_locks.lease import Busy, Lease, Verdict
+from tests.judging import Stay, faults
 from tests.stores.contract.asking import ODD_KEYS, Opens, claim, patient, refused, take, verdict
-from tests.stores.judging import Stay, faults
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
