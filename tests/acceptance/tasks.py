@@ -225,7 +225,6 @@ def alone(key: str, job: str, seconds: float = 0.0) -> str:
 
 
 app.task(alone, base=LockedTask, name="unbound", lock_key="{key}")
-#: A task of whichever app there is.
 shared_task(alone, base=LockedTask, name="shared", lock_key="{key}")
 
 
