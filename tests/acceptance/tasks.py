@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from celery import Celery, shared_task, signals
+from celery import Celery, group, shared_task, signals
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 
 from celery_locks import Contention, Fail, LockedTask, Requeue, Skip, current_lease
@@ -108,6 +108,7 @@ declare("lost_flag", lock_ttl=1.0, lock_on_lost="flag")
 declare("lost_kill", lock_ttl=1.0, lock_on_lost="kill")
 declare("soft_limit", soft_time_limit=1, lock_ttl=60.0)
 declare("hard_limit", time_limit=1, lock_ttl=2.0)
+declare("minute", lock_ttl=60.0)
 declare("outage_fail", lock_on_outage="fail")
 declare("outage_run", lock_on_outage="run")
 
@@ -161,6 +162,12 @@ def replaces_itself(self: Any, key: str, job: str) -> None:
         raise self.replace(app.signature("work", (key, f"{job} replaced")))
 
 
+def replaced_by_group(self: Any, key: str, job: str) -> None:
+    """Leave the work to several jobs with the same key."""
+    with noted(self, key, job):
+        raise self.replace(group(app.signature("work", (key, f"{job}, part {number}")) for number in range(3)))
+
+
 def ignores(self: Any, key: str, job: str) -> None:
     """End without a result."""
     with noted(self, key, job):
@@ -203,6 +210,7 @@ declare("fails", fails, lock_ttl=60.0)
 declare("autoretry", fails, autoretry_for=(BrokenJobError,), default_retry_delay=1, max_retries=3)
 declare("retry", retries_itself, max_retries=3)
 declare("replace", replaces_itself)
+declare("replace_by_group", replaced_by_group)
 declare("ignore", ignores, lock_ttl=60.0)
 declare("reject", rejects, acks_late=True, lock_ttl=60.0)
 declare("parent", has_children)
@@ -211,16 +219,13 @@ declare("open_short_lease", stays_open, lock_ttl=1.0)
 declare("minds_its_limit", minds_its_limit, soft_time_limit=1, lock_ttl=60.0)
 
 
-@app.task(base=LockedTask, name="unbound", lock_key="{key}")
-def unbound(key: str, job: str, seconds: float = 0.0) -> str:
+def alone(key: str, job: str, seconds: float = 0.0) -> str:
     """A task that is not bound."""
     return work(app.current_task, key, job, seconds)
 
 
-@shared_task(base=LockedTask, name="shared", lock_key="{key}")
-def shared(key: str, job: str, seconds: float = 0.0) -> str:
-    """A task of whichever app there is."""
-    return work(app.current_task, key, job, seconds)
+app.task(alone, base=LockedTask, name="unbound", lock_key="{key}")
+shared_task(alone, base=LockedTask, name="shared", lock_key="{key}")
 
 
 class Base(LockedTask):

@@ -57,6 +57,8 @@ def boss(store: RedisServer) -> Iterator[Any]:
     with store.client() as client:
         client.ping()
         yield client
+        for trouble in TROUBLES.values():
+            client.execute_command(*trouble.ends)
 
 
 @pytest.mark.parametrize("trouble", TROUBLES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import itertools
 import sys
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,13 @@ HELD, TTL = {"wallet": "anna", "report": "ben"}, 600
 
 class _SoftTimeLimit(Exception):
     """What Celery raises in the middle of anything."""
+
+
+@pytest.fixture(autouse=True)
+def _collected() -> Iterator[None]:
+    """What was struck in the middle of its end is collected here, and not in the middle of another test."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture

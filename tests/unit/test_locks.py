@@ -599,6 +599,20 @@ def test_a_lock_acquired_elsewhere_is_taken_up(lock, room):
     assert room.holder() is None
 
 
+def test_a_restored_lease_is_counted_from_before_the_answer(lock, room, monkeypatch):
+    """An answer that took 2 s on its way was true 2 s ago: the restored lock claims no time it may not have."""
+    lock.acquire()
+    inspect = room.store.inspect
+
+    def slowly(key):
+        holding = inspect(key)
+        room.clock.advance(2.0)
+        return holding
+
+    monkeypatch.setattr(room.store, "inspect", slowly)
+    assert room.locks.restore("wallet:42", lock.owner).remaining == pytest.approx(8.0)
+
+
 def test_a_restored_lock_can_be_renewed(lock, room):
     """It is a lock like others."""
     lock.acquire()
