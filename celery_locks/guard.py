@@ -154,6 +154,16 @@ class Guard:
             self._keeper.forget(claim)
             self._abandon(claim)
 
+    def attend(self, key: str, ticket: str, call: Callable[[], None]) -> None:
+        """Be present for a ticket that waits in this process, and make the call when its turn comes."""
+        if self.waker:
+            self.waker.wait(Waiting(key, ticket), call)
+
+    def called(self, _key: str, ticket: str) -> None:
+        """Wait for it no more: it is on its way to take its key."""
+        if self.waker:
+            self.waker.forget(ticket)
+
     def leave_line(self, key: str, ticket: str | None) -> None:
         """Take a ticket out of its key's line, as far as the store can be reached: else its turn passes unclaimed."""
         if self.waker and ticket:

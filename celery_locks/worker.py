@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import weakref
 from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,7 +15,6 @@ from celery.worker.request import Request
 
 from celery_locks import requeue
 from celery_locks.errors import LockError
-from celery_locks.stores.base import Lines, Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +33,7 @@ class LockedRequest(Request):
 
 
 class Caller:
-    """Starts jobs of one worker before their countdown is over, in the thread that would have started them then."""
+    """Starts jobs of a worker before their countdown is over, in the thread that would have started them then."""
 
     def __init__(self, consumer: Any) -> None:
         self._consumer = consumer
@@ -40,95 +41,105 @@ class Caller:
         self._pipe: tuple[int, int] | None = None
         if consumer.hub is not None:
             self._pipe = os.pipe()
-            os.set_blocking(self._pipe[0], False)
+            for end in self._pipe:
+                os.set_blocking(end, False)
             consumer.hub.add_reader(self._pipe[0], self._start_all)
+        self._open = True
 
     def call(self, request: Any) -> None:
         """Start it soon. From any thread."""
         self._called.append(request)
+        if not self._open:
+            return
         if self._pipe is None:
             self._consumer.timer.call_after(0, self._start_all)
         else:
-            os.write(self._pipe[1], b"!")
+            # A full pipe has woken the loop already; a closed one wakes nobody any more.
+            with contextlib.suppress(BlockingIOError, OSError):
+                os.write(self._pipe[1], b"!")
 
     def close(self) -> None:
         """Start no more."""
+        self._open = False
         if self._pipe is not None:
             self._consumer.hub.remove_reader(self._pipe[0])
-            os.close(self._pipe[0])
-            os.close(self._pipe[1])
-            self._pipe = None
+            for end in self._pipe:
+                os.close(end)
 
     def _start_all(self) -> None:
         if self._pipe is not None:
-            os.read(self._pipe[0], 4096)
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._pipe[0], 4096)
         while self._called:
-            self._start(self._called.popleft())
-
-    def _start(self, request: Any) -> None:
-        entry = request.__dict__.pop("_eta_timer_entry", None)
-        if entry is None or entry.canceled:
-            # Its countdown was over first.
-            return
-        entry.cancel()
-        entry.fun(*entry.args, **entry.kwargs)
+            _start(self._called.popleft())
 
 
 class Line(bootsteps.StartStopStep):
-    """Keeps those jobs of the worker in line that wait, unacknowledged, for their countdown."""
+    """Keeps those jobs of a worker in line that wait, unacknowledged, for their countdown."""
 
     requires = ("celery.worker.consumer.connection:Connection",)
 
     def __init__(self, consumer: Any, **_: Any) -> None:
         self._caller: Caller | None = None
-        self._guards: dict[str, Guard] = {}
-        _remember_entries(consumer.timer)
+        self._guards: weakref.WeakSet[Guard] = weakref.WeakSet()
+        consumer.timer.call_at = partial(_call_at, consumer.timer.call_at)
 
     def start(self, consumer: Any) -> None:
         """Begin to attend to them."""
         self._caller = Caller(consumer)
-        signals.task_received.connect(self._received, weak=False)
-        signals.task_revoked.connect(self._revoked, weak=False)
+        signals.task_received.connect(self._received)
+        signals.task_revoked.connect(_revoked)
 
-    def stop(self, _consumer: Any) -> None:
-        """Their messages go back to the broker: nobody here can come when called."""
+    def stop(self, consumer: Any) -> None:  # noqa: ARG002 - Celery's signature
+        """Give up their places: their messages go back to the broker, and nobody here comes when called."""
         signals.task_received.disconnect(self._received)
-        signals.task_revoked.disconnect(self._revoked)
-        for guard in set(self._guards.values()):
+        signals.task_revoked.disconnect(_revoked)
+        for guard in self._guards:
             guard.leave_lines()
         if self._caller:
             self._caller.close()
 
     def _received(self, request: Any, **_: Any) -> None:
         place = requeue.place(request.request_dict)
-        if place and request.eta and self._caller:
-            self._wait(request, *place, self._caller.call)
-
-    def _wait(self, request: Any, key: str, ticket: str, call: Callable[[Any], None]) -> None:
-        try:
-            guard = request.task._plan.guard  # noqa: SLF001 - one's own task
-        except LockError as error:
-            logger.warning("%s[%s] comes by its countdown: %s", request.name, request.id, error)
-            return
-        if isinstance(guard.store, Lines):
-            self._guards[request.name] = guard
-            guard.waker.wait(Waiting(key, ticket), partial(call, request))
-
-    def _revoked(self, request: Any, **_: Any) -> None:
-        place = requeue.place(vars(request))
-        guard = self._guards.get(getattr(request, "task", ""))
-        if place and guard:
-            guard.leave_line(*place)
+        guard = _guard(request.task) if place and request.eta else None
+        if place and guard and self._caller:
+            self._guards.add(guard)
+            vars(request)["_lock_started"] = partial(guard.called, *place)
+            guard.attend(*place, partial(self._caller.call, request))
 
 
-def _remember_entries(timer: Any) -> None:
-    """Before version 5.7 Celery does not keep with a request what would start it."""
-    plain = timer.call_at
+def _guard(task: Any) -> Guard | None:
+    try:
+        guard: Guard = task._plan.guard  # noqa: SLF001 - a locked task's own
+    except (AttributeError, LockError) as error:
+        logger.warning("a job of %s comes by its countdown: %s", task.name, error)
+        return None
+    return guard
 
-    def call_at(eta: float, fun: Any, args: Any = (), *others: Any, **named: Any) -> Any:
-        entry = plain(eta, fun, args, *others, **named)
-        if args and isinstance(args[0], LockedRequest):
-            vars(args[0])["_eta_timer_entry"] = entry
-        return entry
 
-    timer.call_at = call_at
+def _revoked(sender: Any, request: Any, **_: Any) -> None:
+    place = requeue.place(vars(request))
+    guard = _guard(sender) if place else None
+    if place and guard:
+        guard.leave_line(*place)
+
+
+def _call_at(plain: Callable[..., Any], eta: float, fun: Any, args: Any = (), *rest: Any, **named: Any) -> Any:
+    """Before version 5.7 Celery does not keep with a request what will start it."""
+    started = vars(args[0]).get("_lock_started") if args and isinstance(args[0], LockedRequest) else None
+    if started is None:
+        return plain(eta, fun, args, *rest, **named)
+
+    def start(*given: Any) -> None:
+        started()
+        fun(*given)
+
+    entry = vars(args[0])["_eta_timer_entry"] = plain(eta, start, args, *rest, **named)
+    return entry
+
+
+def _start(request: Any) -> None:
+    entry = vars(request).pop("_eta_timer_entry", None)
+    if entry is not None and not entry.canceled:
+        entry.cancel()
+        entry.fun(*entry.args, **entry.kwargs)
