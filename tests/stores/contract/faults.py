@@ -14,8 +14,8 @@ import pytest
 
 from celery_locks.guard import Guard
 from celery_locks.lease import Claim, Lease, new_owner
+from tests.judging import Stay, disorder, faults, record, recorded
 from tests.stores.contract.asking import Opens, patient, refused
-from tests.stores.judging import Stay, disorder, faults, record, recorded
 from tests.stores.processes import Crew
 from tests.waiting import wait_until
 
