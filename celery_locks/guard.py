@@ -100,7 +100,7 @@ class Guard:
     ) -> Lease | Busy:
         """Take the key, waiting at most `wait` seconds for it (None: for ever), and keep it with a beat."""
         started = self._clock()
-        if wait != 0.0 and claim.ticket is None:
+        if self.waker and wait != 0.0 and claim.ticket is None:
             claim = claim._replace(ticket=Ticket(claim.owner[-16:]))
         outcome = self._take(claim, started, wait)
         waited = self._clock() - started

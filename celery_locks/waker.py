@@ -65,7 +65,7 @@ class Waker:
     def all_forgotten(self) -> list[Waiting]:
         """Forget all who wait here, and say who they were."""
         with self._mine():
-            waiting = [Waiting(key, ticket) for ticket, (key, _) in self._calls.items()]
+            waiting = self._everybody()
             self._calls.clear()
             self._keys.clear()
             return waiting
@@ -84,6 +84,9 @@ class Waker:
         self._new: list[Waiting] = []
         self._rounds = Rounds("waker", self._mutex, self._attend, self._due, self._clock)
         self._listener: threading.Thread | None = None
+
+    def _everybody(self) -> list[Waiting]:
+        return [Waiting(key, ticket) for ticket, (key, _) in self._calls.items()]
 
     def _forgotten(self, ticket: str) -> Callable[[], None] | None:
         key, call = self._calls.pop(ticket, ("", None))
@@ -132,9 +135,10 @@ class Waker:
     def _due_keys(self) -> list[str]:
         now, found = self._clock(), []
         while self._looks and self._looks[0][0] <= now:
-            look = heapq.heappop(self._looks)
-            if not self._is_stale(*look):
-                found.append(look[1])
+            look_at, key = heapq.heappop(self._looks)
+            if not self._is_stale(look_at, key):
+                self._keys[key].look_at = 0.0
+                found.append(key)
         return found
 
     def _seen(self, waiting: Waiting, look: Look) -> None:
@@ -163,10 +167,10 @@ class Waker:
     def _hear_all(self) -> None:
         listening = self._store.listen()
         try:
-            # What was said before is not heard any more: look.
+            # What was said before now was not heard, and the store may have forgotten who is present.
             with self._mutex:
-                for key in self._keys:
-                    self._look_in(key, 0.0)
+                self._new = self._everybody()
+                self._rounds.expect(0.0)
             while self._calls:
                 for wake in listening.heard(PATIENCE):
                     self._woken(wake)

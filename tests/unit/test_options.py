@@ -27,6 +27,7 @@ def test_the_defaults_are_the_documented_ones():
         "wait": 0.0,
         "on_contention": "requeue",
         "countdown": "auto",
+        "fair": True,
         "max_requeues": None,
         "max_wait": None,
         "on_lost": "raise",

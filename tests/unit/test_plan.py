@@ -320,9 +320,7 @@ def test_an_unknown_alias_is_found_when_the_task_is_declared():
     assert "lock_store 'fast' is neither a URL nor an alias in lock_stores" in refusal(lock_store="fast")
 
 
-@pytest.mark.parametrize(
-    "option", ["lock_tll", "lock_fair", "lock_slots", "lock_shared", "lock_unique", "lock_at_least"]
-)
+@pytest.mark.parametrize("option", ["lock_tll", "lock_slots", "lock_shared", "lock_unique", "lock_at_least"])
 def test_an_option_of_another_version_is_an_error(option):
     """An option that does nothing here must not be believed to do something."""
     assert f"unknown option {option}" in refusal(**{option: 1})
