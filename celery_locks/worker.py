@@ -104,7 +104,7 @@ class Line(bootsteps.StartStopStep):
         guard = _guard(request.task) if place and request.eta else None
         if place and guard and self._caller:
             self._guards.add(guard)
-            vars(request)["_lock_started"] = partial(guard.called, *place)
+            vars(request)["_lock_called"] = partial(guard.called, *place)
             guard.attend(*place, partial(self._caller.call, request))
 
 
@@ -124,22 +124,38 @@ def _revoked(sender: Any, request: Any, **_: Any) -> None:
         guard.leave_line(*place)
 
 
+class _Start:
+    """What starts a job that waits: its countdown or its turn, whichever comes first."""
+
+    def __init__(self, called: Callable[[], None], fun: Callable[..., None], args: tuple[Any, ...]) -> None:
+        self._once: Callable[[], None] | None = partial(fun, *args)
+        self._called = called
+        self.entry: Any = None
+
+    def __call__(self, *_: Any) -> None:
+        once, self._once = self._once, None
+        if once is not None:
+            self._called()
+            once()
+            # The timer keeps what it was given until the countdown is over. Green ones keep it a step further in.
+            getattr(self.entry, "entry", self.entry).args = ()
+
+
 def _call_at(plain: Callable[..., Any], eta: float, fun: Any, args: Any = (), *rest: Any, **named: Any) -> Any:
-    """Before version 5.7 Celery does not keep with a request what will start it."""
-    started = vars(args[0]).get("_lock_started") if args and isinstance(args[0], LockedRequest) else None
-    if started is None:
+    """Set a timer, and note with a request that is in line what starts it."""
+    called = vars(args[0]).get("_lock_called") if args and isinstance(args[0], LockedRequest) else None
+    if called is None:
         return plain(eta, fun, args, *rest, **named)
-
-    def start(*given: Any) -> None:
-        started()
-        fun(*given)
-
-    entry = vars(args[0])["_eta_timer_entry"] = plain(eta, start, args, *rest, **named)
-    return entry
+    start = vars(args[0])["_lock_start"] = _Start(called, fun, args)
+    start.entry = plain(eta, start, args, *rest, **named)
+    if vars(args[0]).get("_lock_early"):
+        start()
+    return start.entry
 
 
 def _start(request: Any) -> None:
-    entry = vars(request).pop("_eta_timer_entry", None)
-    if entry is not None and not entry.canceled:
-        entry.cancel()
-        entry.fun(*entry.args, **entry.kwargs)
+    # Where timers have a thread of their own, a turn may come before the timer is set.
+    vars(request)["_lock_early"] = True
+    start = vars(request).get("_lock_start")
+    if start is not None:
+        start()
