@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from celery_locks.stores import open_store
 from celery_locks.stores.redis import RedisStore, scripts
 from celery_locks.stores.redis.wire import Call
+from tests.stores.contract.asking import claim
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from tests.servers.redis import RedisServer
     from tests.servers.redis_groups import RedisCluster, SentinelGroup
 
-#: The two names of the key `wallet`.
-LOCK, FENCE = "lock:{wallet}", "lock:{wallet}:fence"
+#: The names of the key `wallet`.
+LOCK, FENCE, LINE = "lock:{wallet}", "lock:{wallet}:fence", "lock:{wallet}:line"
 #: Where a test waits for a timeout it need not be the default one.
 QUICK = "?socket_timeout=0.5&socket_connect_timeout=0.5"
 
@@ -41,7 +42,7 @@ def opened(url: str, prefix: str = "lock:") -> Iterator[RedisStore]:
 
 def give_up(store: RedisStore, owner: str) -> None:
     """Say what a client says that gives up its request for `wallet`."""
-    store._give_up(Call(scripts.RELEASE, [LOCK, FENCE], (owner, store._retention_ms, 1)))
+    store._give_up(Call(scripts.RELEASE, store._names("wallet"), store._release_with(claim("wallet", owner), 1)))
 
 
 def dump(server: RedisServer, name: str) -> bytes:

@@ -12,7 +12,7 @@ from celery_locks.errors import LockConfigError, StoreUnavailable
 from celery_locks.lease import Lease, Verdict
 from celery_locks.stores import open_store
 from tests.stores.contract.asking import claim, refused, take, verdict
-from tests.stores.redis_stores import QUICK, calls, cluster_url, opened, within_reason
+from tests.stores.redis_stores import FENCE, LOCK, QUICK, calls, cluster_url, opened, within_reason
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -35,11 +35,10 @@ def store(cluster: RedisCluster) -> Iterator[RedisStore]:
         yield store
 
 
-def test_both_names_of_a_key_are_on_one_node(store: RedisStore) -> None:
-    """Whatever braces a key has of its own, its lock and its fence have one slot."""
+def test_all_names_of_a_key_are_on_one_node(store: RedisStore) -> None:
+    """Whatever braces a key has of its own, its lock, its fence and its line have one slot."""
     for key in ("wallet", "a}b", "{a}b", "}{", "{}", "%7D", "a{b}c{d}"):
-        lock, fence = (name.encode() for name in store._names(key))
-        assert key_slot(lock) == key_slot(fence)
+        assert len({key_slot(name.encode()) for name in store._names(key)}) == 1
         take(store, key)
         assert store.release(claim(key))
 
@@ -93,8 +92,10 @@ def test_a_list_is_of_all_nodes(store: RedisStore) -> None:
 def test_a_lock_moves_with_its_slot(store: RedisStore, cluster: RedisCluster) -> None:
     """A slot that went to another node takes its locks along, while it goes and afterwards."""
     lease = take(store, "wallet")
-    with _moving(cluster, store._names("wallet")) as move:
+    with _moving(cluster, [LOCK, FENCE]) as move:
         assert verdict(store, lease) is Verdict.RENEWED
+        assert refused(store, "wallet", "ben").holder == "anna"
+        assert store.acquire(lease.claim).fence == lease.fence  # type: ignore[union-attr] # a repeated one
         move()
         assert verdict(store, lease) is Verdict.RENEWED
         assert refused(store, "wallet", "ben").holder == "anna"

@@ -85,7 +85,7 @@ def test_a_password_where_none_is_wanted_is_said(redis_server: RedisServer) -> N
 
 def test_the_rights_that_are_documented_are_those_that_are_asked_for() -> None:
     """The page and the message of an error name the same."""
-    assert " ".join(_documented()[6:]) == RIGHTS
+    assert " ".join(_documented()[7:]) == RIGHTS
 
 
 def test_the_documented_rights_are_enough(guarded: RedisServer) -> None:

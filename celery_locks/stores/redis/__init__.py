@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +24,7 @@ from celery_locks.stores.redis.connect import wire_for
 from celery_locks.stores.redis.listening import RedisListening
 from celery_locks.stores.redis.mending import outage
 from celery_locks.stores.redis.wire import Call
+from celery_locks.stores.redis.written import asks_with, busy, holding, parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -35,11 +35,13 @@ if TYPE_CHECKING:
 DAY = 86_400.0
 #: How long a key's last fence is remembered. Fences also follow the server's clock, so forgetting one is harmless.
 FENCE_RETENTION = 2 * DAY
-LONGEST_RETENTION = 3650 * DAY
 SHOWN_AT_ONCE = 500
 #: A released key is kept this long for the first in its line.
 CLAIM_WINDOW = 2.0
-_LOCK = re.compile(r"([0-9]+):(.*)", re.DOTALL)
+#: What a URL may set of these, and how much that is at most.
+_LONGEST = {"fence_retention": (3650 * DAY, "ten years"), "claim_window": (3600.0, "an hour")}
+#: How soon a line is looked at again whose key is free, or taken for ever.
+_AGAIN = 2.0
 _FAILURES = (RedisError, RedisClusterException, OSError, UnicodeError)
 
 
@@ -50,7 +52,7 @@ class RedisStore(Store, Inspects, Lines):
     a replica that had not heard of the lock may let a second holder in: the fence is what tells them apart.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - settings, by name
         self,
         wire: Wire,
         *,
@@ -72,8 +74,8 @@ class RedisStore(Store, Inspects, Lines):
 
     def acquire(self, claim: Claim) -> Lease | Busy:
         names = self._names(claim.key)
-        kept = (claim.owner, _ms(claim.ttl), self._retention_ms, self._window_ms, self._channel)
-        call = Call(scripts.ACQUIRE, names, (*kept, *(claim.ticket or ("", ""))))
+        asked = (claim.owner, _ms(claim.ttl), self._retention_ms, self._window_ms, self._channel)
+        call = Call(scripts.ACQUIRE, names, asked + asks_with(claim.ticket))
         farewell = Call(scripts.RELEASE, names, self._release_with(claim, 1))
         before = self.clock()
         try:
@@ -85,7 +87,7 @@ class RedisStore(Store, Inspects, Lines):
             raise
         if isinstance(answer, int):
             return Lease(claim, answer, before + claim.ttl, self.clock)
-        return _busy(answer)
+        return busy(answer)
 
     def renew(self, leases: Sequence[Lease]) -> list[Verdict]:
         calls = [Call(scripts.RENEW, [self._lock_name(lease.key)], (lease.owner, _ms(lease.ttl))) for lease in leases]
@@ -98,19 +100,19 @@ class RedisStore(Store, Inspects, Lines):
 
     def attend(self, waiting: Sequence[Waiting]) -> list[Look]:
         with self._speaking():
-            answers = self._wire.batch([self._waiting(scripts.ATTEND, each) for each in waiting])
-        return [Look(max(ms, 0) / 1000, bool(turn)) for ms, turn in answers]
+            answers = self._wire.batch([self._waiting(scripts.ATTEND, each, *parts(each.ticket)) for each in waiting])
+        return [Look(_AGAIN if ms < 0 else ms / 1000, bool(turn)) for ms, turn in answers]
 
     def leave(self, waiting: Sequence[Waiting]) -> None:
         with self._speaking():
-            self._wire.batch([self._waiting(scripts.LEAVE, each) for each in waiting])
+            self._wire.batch([self._waiting(scripts.LEAVE, each, parts(each.ticket)[0]) for each in waiting])
 
     def listen(self) -> Listening:
         with self._speaking():
             return RedisListening(self._wire.listener(), self._channel, self._key, self._failure)
 
     def inspect(self, key: str) -> Holding | None:
-        return _holding(key, self._run(Call(scripts.INSPECT, [self._lock_name(key)]))[0])
+        return holding(key, self._run(Call(scripts.INSPECT, [self._lock_name(key)]))[0])
 
     def list(self, pattern: str = "*") -> Iterator[Holding]:
         with self._speaking():
@@ -129,8 +131,8 @@ class RedisStore(Store, Inspects, Lines):
         # A key can be met twice in one scan.
         keys = {name: self._key(name) for name in dict.fromkeys(page)}
         answers = self._wire.batch([Call(scripts.INSPECT, [name]) for name in keys])
-        shown = (_holding(key, answer) for key, answer in zip(keys.values(), answers, strict=True))
-        return (holding for holding in shown if holding)
+        shown = (holding(key, answer) for key, answer in zip(keys.values(), answers, strict=True))
+        return (each for each in shown if each)
 
     def _give_up(self, farewell: Call) -> None:
         """Undo a request that may have arrived without an answer, and refuse it should it arrive late."""
@@ -157,11 +159,12 @@ class RedisStore(Store, Inspects, Lines):
         return outage(self._name, error)
 
     def _release_with(self, claim: Claim, done: int) -> tuple[Any, ...]:
-        return claim.owner, self._retention_ms, done, self._window_ms, self._channel
+        ticket = parts(claim.ticket.name)[0] if claim.ticket else ""
+        return claim.owner, self._retention_ms, done, self._window_ms, self._channel, ticket
 
-    def _waiting(self, script: scripts.Script, waiting: Waiting) -> Call:
+    def _waiting(self, script: scripts.Script, waiting: Waiting, *ticket: str) -> Call:
         name = self._lock_name(waiting.key)
-        return Call(script, [name, f"{name}:line"], (self._window_ms, self._channel, waiting.ticket))
+        return Call(script, [name, f"{name}:line"], (self._window_ms, self._channel, *ticket))
 
     def _names(self, key: str) -> tuple[str, str, str]:
         name = self._lock_name(key)
@@ -189,53 +192,21 @@ def _ms(seconds: float) -> int:
     return max(1, math.ceil(seconds * 1000))
 
 
-def _seconds(ms: int) -> float | None:
-    return ms / 1000 if ms >= 0 else None
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-
-
-def _busy(answer: Sequence[Any]) -> Busy:
-    if not answer:
-        return Busy()
-    holder, remaining, *line = answer
-    known = _text(holder) or None, _seconds(remaining)
-    if not line:
-        return Busy(*known)
-    ticket, place, present = line
-    return Busy(*known, place, _text(ticket), bool(present))
-
-
-def _holding(key: str, answer: Sequence[Any]) -> Holding | None:
-    if not answer:
-        return None
-    written, remaining = _text(answer[0]), _seconds(answer[1])
-    if written.startswith("~"):
-        # Kept for the first in its line, and held by nobody.
-        return None
-    if ours := _LOCK.match(written):
-        return Holding(key, ours[2], int(ours[1]), remaining)
-    return Holding(key, written, 0, remaining)
-
-
 def from_url(url: str, *, prefix: str = DEFAULT_PREFIX, **options: Any) -> RedisStore:
     """A store for redis://, rediss://, valkey://, unix://, redis+sentinel:// or redis+cluster://."""
     address = parse(url)
     if address.form == "cluster" and prefix.partition("{")[2].startswith("}"):
         raise LockConfigError(f"lock_prefix {prefix!r}: '{{}}' in it would put a lock and its fence on different nodes")
-    retention = _retention(address, address.query.pop("fence_retention", None))
-    return RedisStore(wire_for(address, options), name=address.shown, prefix=prefix, fence_retention=retention)
+    own: Any = {name: _asked(address, name, longest) for name, longest in _LONGEST.items() if name in address.query}
+    return RedisStore(wire_for(address, options), name=address.shown, prefix=prefix, **own)
 
 
-def _retention(address: Address, text: str | None) -> float:
+def _asked(address: Address, name: str, longest: tuple[float, str]) -> float:
+    text, (most, said) = address.query.pop(name), longest
     try:
-        seconds = FENCE_RETENTION if text is None else float(text)
+        seconds = float(text)
     except ValueError:
         seconds = 0.0
-    if not 0 < seconds <= LONGEST_RETENTION:
-        raise LockConfigError(
-            f"{address.shown!r}: fence_retention must be seconds above 0 and at most ten years, not {text!r}"
-        )
+    if not 0 < seconds <= most:
+        raise LockConfigError(f"{address.shown!r}: {name} must be seconds above 0 and at most {said}, not {text!r}")
     return seconds

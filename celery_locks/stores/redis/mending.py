@@ -9,7 +9,10 @@ from redis.exceptions import AuthenticationError, ResponseError
 from celery_locks.errors import StoreUnavailable
 
 #: What the locks' user needs; the page of the store says the same.
-RIGHTS = "+eval +evalsha +get +set +del +rename +pexpire +pttl +time +scan"
+RIGHTS = (
+    "+eval +evalsha +get +set +del +rename +pexpire +pttl +time +zadd +zrem +zrange +zscore +zcount"
+    " +zrangebyscore +zremrangebyscore +publish +subscribe +ping +scan"
+)
 
 #: A sign in the error's name or text, and what it asks for. The first that is found counts.
 _ADVICE = {
@@ -24,10 +27,11 @@ _ADVICE = {
     "invalid password": "the password is wrong: write redis://:password@host",
     "no password is set": "this server wants no password: leave it out of the URL",
     "without any password configured": "this server wants no password: leave it out of the URL",
+    "unauthenticated": "this server wants a password: write redis://:password@host",
     "NOAUTH": "this server wants a password: write redis://:password@host",
     "Authentication required": "this server wants a password: write redis://:password@host",
-    "NOPERM": f"this user may not do that: give it {RIGHTS} and the locks' keys (ACL SETUSER)",
-    "permissions": f"this user may not do that: give it {RIGHTS} and the locks' keys (ACL SETUSER)",
+    "NOPERM": f"this user may not do that: give it {RIGHTS}, the locks' keys and their channel (ACL SETUSER)",
+    "permissions": f"this user may not do that: give it {RIGHTS}, the locks' keys and their channel (ACL SETUSER)",
     "DB index is out of range": "this server has fewer databases: use a lower number in the URL",
     "out of range": "the ttl is longer than Redis can count: use a shorter one",
     "invalid expire time": "the ttl is longer than Redis can count: use a shorter one",

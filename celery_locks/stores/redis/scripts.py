@@ -20,7 +20,7 @@ def _read(*names: str) -> Script:
     return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
-ACQUIRE = _read("line", "acquire")
+ACQUIRE = _read("line", "join", "acquire")
 RENEW = _read("renew")
 RELEASE = _read("line", "release")
 FORCE_RELEASE = _read("line", "force_release")

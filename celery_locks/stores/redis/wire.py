@@ -106,7 +106,7 @@ class Pooled:
                 return
 
     def listener(self) -> PubSub:
-        pubsub: PubSub = redis.Redis(connection_pool=self._pool).pubsub(ignore_subscribe_messages=True)
+        pubsub: PubSub = redis.Redis(connection_pool=self._pool).pubsub()
         return pubsub
 
     def close(self) -> None:

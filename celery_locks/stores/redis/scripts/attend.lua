@@ -1,16 +1,19 @@
--- KEYS: for each a lock and its line   ARGV: for each the claim window in ms, the channel, a ticket that is present, or ''
+-- KEYS: for each a lock and its line
+-- ARGV: for each the claim window in ms, the channel, a ticket that is present, or '', and its date
 -- Answers for each {ms until it is worth another look, 1 if the key is kept for this ticket}.
 local answers = {}
 for i = 1, #KEYS / 2 do
-  local lock, line, ticket = KEYS[2 * i - 1], KEYS[2 * i], ARGV[3 * i]
-  local taken = redis.call('GET', lock)
-  local granted = taken == '~' .. ticket
-  if ticket ~= '' and not granted then
-    redis.call('ZADD', line, string.match(ticket, '^%d+'), ticket)
-    redis.call('PEXPIRE', line, LONGEST)
+  local lock, line, ticket, date = KEYS[2 * i - 1], KEYS[2 * i], ARGV[4 * i - 1], ARGV[4 * i]
+  -- A key that holds something else, an error here, must not cost the others their places.
+  local taken = redis.pcall('GET', lock)
+  local granted = ticket ~= '' and taken == '~' .. ticket
+  if date ~= '' and not granted then
+    redis.pcall('ZADD', line, date, ticket)
+    redis.pcall('PEXPIRE', line, LONGEST)
   end
   if not taken then
-    granted = hand_over(lock, line, ARGV[3 * i - 2], ARGV[3 * i - 1]) == ticket
+    local called = hand_over(lock, line, ARGV[4 * i - 3], ARGV[4 * i - 2], first(line))
+    granted = called ~= nil and called == ticket
   end
   answers[i] = {redis.call('PTTL', lock), granted and 1 or 0}
 end

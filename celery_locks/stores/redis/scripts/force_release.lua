@@ -1,7 +1,8 @@
 -- KEYS: lock, fence, line   ARGV: fence retention ms, claim window ms, channel
--- Answers 1 when the lock was taken. Its owner is not marked as done: a release of its own has to say that it had lost.
+-- Answers 1 when the lock was taken; one that is kept for the first in its line is not.
+-- Its owner is not marked as done: a release of its own has to say that it had lost.
 local taken = redis.call('GET', KEYS[1])
-if not taken then
+if not taken or string.sub(taken, 1, 1) == '~' then
   return 0
 end
 redis.call('DEL', KEYS[1])
@@ -10,5 +11,5 @@ if fence then
   -- A lock that was renewed for longer than fences are kept has outlived its own.
   redis.pcall('SET', KEYS[2], fence, 'PX', ARGV[1], 'NX')
 end
-hand_over(KEYS[1], KEYS[3], ARGV[2], ARGV[3])
+hand_over(KEYS[1], KEYS[3], ARGV[2], ARGV[3], first(KEYS[3]))
 return 1

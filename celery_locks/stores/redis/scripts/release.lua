@@ -1,5 +1,6 @@
 -- KEYS: lock, fence, line
--- ARGV: owner, fence retention ms, 1 to refuse this owner from now on although it holds nothing, claim window ms, channel
+-- ARGV: owner, fence retention ms, 1 to refuse this owner from now on although it holds nothing, claim window ms, channel,
+-- the ticket that it asked with, or ''
 -- Answers 1 when the lock is given back, now or by an earlier call of this owner, else 0.
 local find, sub = string.find, string.sub
 local function kept(name, otherwise)
@@ -13,6 +14,10 @@ end
 local fence, owner = kept(KEYS[1])
 local last, done = kept(KEYS[2], '0:')
 local held = owner == ARGV[1]
+if not held and ARGV[6] ~= '' then
+  -- It may have joined the line without its answer being heard.
+  left(KEYS[1], KEYS[3], ARGV[4], ARGV[5], ARGV[6])
+end
 if done and not held and find('\0' .. done .. '\0', '\0' .. ARGV[1] .. '\0', 1, true) then
   return 1
 end
@@ -33,6 +38,6 @@ elseif held then
   redis.call('DEL', KEYS[1])
 end
 if held then
-  hand_over(KEYS[1], KEYS[3], ARGV[4], ARGV[5])
+  hand_over(KEYS[1], KEYS[3], ARGV[4], ARGV[5], first(KEYS[3]))
 end
 return held and 1 or 0

@@ -1,0 +1,44 @@
+-- Goes before acquire, when a key is not to be had.
+local function is_done(done, owner)
+  -- First whether it is anywhere, which it hardly ever is, and only then between two NULs: the list may be long.
+  return string.find(done, owner, 1, true) and string.find('\0' .. done .. '\0', '\0' .. owner .. '\0', 1, true)
+end
+
+-- When this ticket first found the key taken, in microseconds; nil where there can be no line.
+local function since(line, ticket, dated, now)
+  local score = redis.pcall('ZSCORE', line, ticket)
+  if type(score) == 'table' then
+    return nil
+  end
+  -- One without a date that is in line already asks again because its first answer was lost on the way.
+  local known = tonumber(dated) or tonumber(score) or now
+  return known < 0 and now or known >= AWAY and known - AWAY or known
+end
+
+local function lined_up(holder)
+  local line, mine, stance = KEYS[3], ARGV[6], ARGV[7]
+  local busy, now = {holder, redis.call('PTTL', KEYS[1])}, microseconds()
+  local date = mine ~= '' and line and since(line, mine, ARGV[8], now)
+  if not date then
+    return busy
+  end
+  local last = redis.pcall('GET', KEYS[2])
+  if is_done(type(last) == 'string' and string.match(last, '^%d+:(.*)$') or '', ARGV[1]) then
+    -- This owner gave up before its request arrived, and must not stand in the way of others.
+    return {}
+  end
+  local dated, away = string.format('%016.0f', date), string.format('%.0f', AWAY)
+  local place = redis.call('ZCOUNT', line, '0', '(' .. dated) + 1
+  local present = stance == 'wait' or (stance == 'next' and place == 1)
+  if type(redis.pcall('ZADD', line, present and dated or string.format('%.0f', AWAY + now), mine)) == 'table' then
+    -- The server is full.
+    return busy
+  end
+  if not present then
+    -- Those that never came back. One that does after all still has its name.
+    redis.call('ZREMRANGEBYSCORE', line, away, string.format('(%.0f', AWAY + now - GONE))
+    place = place + redis.call('ZCOUNT', line, away, '+inf') - 1
+  end
+  redis.call('PEXPIRE', line, LONGEST)
+  return {holder, busy[2], dated .. '-' .. mine, place, present and 1 or 0}
+end

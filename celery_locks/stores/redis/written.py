@@ -1,0 +1,63 @@
+"""What the scripts are told and what they answer, as it is written in Redis."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from celery_locks.lease import Busy, Holding
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from celery_locks.lease import Ticket
+
+_LOCK = re.compile(r"([0-9]+):(.*)", re.DOTALL)
+#: A ticket and when it joined, in microseconds.
+_DATED = re.compile(r"([0-9]{16})-(.+)", re.DOTALL)
+
+
+def _seconds(ms: int) -> float | None:
+    return ms / 1000 if ms >= 0 else None
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def parts(ticket: str) -> tuple[str, str]:
+    """A ticket without its date, as the line keeps it, and the date, which it has from the line."""
+    dated = _DATED.fullmatch(ticket)
+    return (dated[2], dated[1]) if dated else (ticket, "")
+
+
+def asks_with(ticket: Ticket | None) -> tuple[str, str, str]:
+    """What an acquire says of its ticket."""
+    if ticket is None:
+        return "", "", ""
+    name, date = parts(ticket.name)
+    return name, ticket.stance.value, date
+
+
+def busy(answer: Sequence[Any]) -> Busy:
+    """The answer to an acquire that got no lease."""
+    if not answer:
+        return Busy()
+    holder, remaining, *line = answer
+    known = None if holder is None else _text(holder), _seconds(remaining)
+    if not line:
+        return Busy(*known)
+    ticket, place, present = line
+    return Busy(*known, place, _text(ticket), bool(present))
+
+
+def holding(key: str, answer: Sequence[Any]) -> Holding | None:
+    """A lock as it is shown; nothing for what is free, or only kept for the first in its line."""
+    if not answer:
+        return None
+    written, remaining = _text(answer[0]), _seconds(answer[1])
+    if written.startswith("~"):
+        return None
+    if ours := _LOCK.match(written):
+        return Holding(key, ours[2], int(ours[1]), remaining)
+    return Holding(key, written, 0, remaining)
