@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,6 +12,7 @@ from celery_locks.stores.redis import RedisStore
 from tests.stores.contract import (
     ExpiringContract,
     InspectContract,
+    LinesContract,
     LostAnswerContract,
     ProcessContract,
     StoreContract,
@@ -21,65 +22,84 @@ from tests.stores.redis_stores import cluster_url, sentinel_url
 if TYPE_CHECKING:
     from tests.servers.redis import RedisServer
     from tests.servers.redis_groups import RedisCluster, SentinelGroup
-    from tests.stores.contract import Opens
+    from tests.stores.contract import Opens, OpensWith
 
 
-class _Contract(StoreContract, ExpiringContract, InspectContract, LostAnswerContract, ProcessContract):
+class _Contract(StoreContract, ExpiringContract, InspectContract, LinesContract, LostAnswerContract, ProcessContract):
     store_type = RedisStore
     short = 0.1
     #: The crowd of 125 is for the first form: what differs in the others is the way to the server.
     contenders = 12
+    crowd_in_line = 12
+
+    @pytest.fixture
+    def url(self) -> str:
+        """Where the server is that this form leads to, which is empty."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def open_store(self, url: str) -> Opens:
+        return functools.partial(from_any_url, url)
+
+    @pytest.fixture
+    def open_with(self, url: str) -> OpensWith:
+        return functools.partial(_with_window, url)
+
+
+def _with_window(url: str, window: float) -> Any:
+    return from_any_url(f"{url}{'&' if '?' in url else '?'}claim_window={window}")
 
 
 class TestRedis(_Contract):
     """One server over TCP."""
 
     contenders = ProcessContract.contenders
+    crowd_in_line = LinesContract.crowd_in_line
 
     @pytest.fixture
-    def open_store(self, redis_url: str) -> Opens:
-        return functools.partial(from_any_url, redis_url)
+    def url(self, redis_url: str) -> str:
+        return redis_url
 
 
 class TestValkey(_Contract):
     """valkey:// at a Valkey."""
 
     @pytest.fixture
-    def open_store(self, valkey_url: str) -> Opens:
-        return functools.partial(from_any_url, valkey_url.replace("redis://", "valkey://"))
+    def url(self, valkey_url: str) -> str:
+        return valkey_url.replace("redis://", "valkey://")
 
 
 class TestUnixSocket(_Contract):
     """unix:// at a socket."""
 
     @pytest.fixture
-    def open_store(self, redis_server: RedisServer) -> Opens:
+    def url(self, redis_server: RedisServer) -> str:
         redis_server.flush()
-        return functools.partial(from_any_url, redis_server.unix_url)
+        return redis_server.unix_url
 
 
 class TestTls(_Contract):
     """rediss:// with a certificate of one's own."""
 
     @pytest.fixture
-    def open_store(self, redis_tls_server: RedisServer) -> Opens:
+    def url(self, redis_tls_server: RedisServer) -> str:
         redis_tls_server.flush()
-        return functools.partial(from_any_url, redis_tls_server.url)
+        return redis_tls_server.url
 
 
 class TestSentinel(_Contract):
     """redis+sentinel:// at a master with a replica."""
 
     @pytest.fixture
-    def open_store(self, sentinel_group: SentinelGroup) -> Opens:
+    def url(self, sentinel_group: SentinelGroup) -> str:
         sentinel_group.flush()
-        return functools.partial(from_any_url, sentinel_url(sentinel_group))
+        return sentinel_url(sentinel_group)
 
 
 class TestCluster(_Contract):
     """redis+cluster:// at three masters, where each process looks up the nodes for itself."""
 
     @pytest.fixture
-    def open_store(self, redis_cluster: RedisCluster) -> Opens:
+    def url(self, redis_cluster: RedisCluster) -> str:
         redis_cluster.flush()
-        return functools.partial(from_any_url, cluster_url(redis_cluster))
+        return cluster_url(redis_cluster)

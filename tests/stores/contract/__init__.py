@@ -16,9 +16,12 @@ from tests.stores.contract.connection import ConnectionContract
 from tests.stores.contract.expiring import ExpiringContract
 from tests.stores.contract.faults import FaultContract
 from tests.stores.contract.inspecting import InspectContract
+from tests.stores.contract.leaving import LeavingContract
+from tests.stores.contract.lines import LinesContract
 from tests.stores.contract.lost_answer import LostAnswerContract
 from tests.stores.contract.processes import ProcessContract
 from tests.stores.contract.verbs import StoreContract, StoreFixtures
+from tests.stores.contract.waiting import OpensWith
 
 __all__ = [
     "ODD_KEYS",
@@ -26,8 +29,11 @@ __all__ = [
     "ExpiringContract",
     "FaultContract",
     "InspectContract",
+    "LeavingContract",
+    "LinesContract",
     "LostAnswerContract",
     "Opens",
+    "OpensWith",
     "ProcessContract",
     "StoreContract",
     "StoreFixtures",

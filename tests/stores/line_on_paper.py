@@ -1,0 +1,84 @@
+"""A key and its line on paper: what every store with lines must agree with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+NAMES = ("ann", "bens", "cleo", "dora")
+
+
+@dataclass
+class Job:
+    """One that wants the key: a new owner for each try, one ticket for all."""
+
+    name: str
+    tries: int = 0
+    date: int | None = None
+    #: Where it is in line, on paper: not, called, present, or away (and how many left before it).
+    at: str = ""
+    left: int = 0
+    recent: bool = False
+
+    @property
+    def owner(self) -> str:
+        return f"{self.name}.{self.tries}"
+
+    @property
+    def ticket(self) -> str:
+        return f"{self.date:016}-{self.name}" if self.date else self.name
+
+
+class OnPaper:
+    """Who holds the key, for whom it is kept, and who waits. Time passes only when it is said."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.jobs = {name: Job(name) for name in NAMES}
+        self.holder: Job | None = None
+        self.kept: Job | None = None
+        self.fence = 0
+        self.steps = 0
+
+    def line(self) -> list[Job]:
+        """Those present by the time they first asked, then those who left a moment ago by the time they left."""
+        present = sorted((job for job in self.jobs.values() if job.at == "present"), key=lambda job: job.date or 0)
+        return present + self.away(recent=True)
+
+    def away(self, *, recent: bool = False) -> list[Job]:
+        away = [job for job in self.jobs.values() if job.at == "away" and (job.recent or not recent)]
+        return sorted(away, key=lambda job: job.left)
+
+    def pass_over(self, job: Job | None = None) -> None:
+        for other in self.jobs.values():
+            if other.at == "called" and other is not job:
+                other.at = ""
+
+    def call_next(self) -> None:
+        self.kept = None
+        self.pass_over()
+        if line := self.line():
+            self.kept = line[0]
+            self.kept.at = "called"
+
+    def may_take(self, job: Job) -> bool:
+        if self.holder or self.kept:
+            return job is self.kept
+        self.pass_over(job)
+        line = self.line()
+        if job.at == "called" or not line or line[0] is job:
+            return True
+        return job.date is not None and (line[0].at == "away" or job.date < (line[0].date or 0))
+
+    def gone(self, job: Job) -> None:
+        if job is self.holder:
+            self.holder = None
+            job.tries, job.date, job.at = job.tries + 1, None, ""
+            self.call_next()
+            return
+        job.at = ""
+        if job is self.kept:
+            self.call_next()
+
+    def moved_on(self) -> None:
+        if not (self.holder or self.kept):
+            self.call_next()
