@@ -1,4 +1,4 @@
-"""`python -m benchmarks [name ...] [--quick] [--json FILE]`: ratios from one run, with the targets beside them."""
+"""`python -m benchmarks [name ...] [--quick] [--json FILE] [--chart FILE]`: ratios from one run, and their targets."""
 
 from __future__ import annotations
 
@@ -7,9 +7,22 @@ import json
 import signal
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
-from benchmarks import importing, layers, machine, memory, renewing, throughput, uncontended
+from benchmarks import (
+    chart,
+    contention,
+    crowds,
+    importing,
+    layers,
+    lines,
+    machine,
+    memory,
+    renewing,
+    throughput,
+    uncontended,
+)
 from benchmarks.report import Part, summary
 from benchmarks.server import own_server
 
@@ -19,10 +32,16 @@ BENCHMARKS = {
     "import": importing.run,
     "memory": memory.run,
     "renew": renewing.run,
+    "hot-key": contention.run,
+    "short-jobs": crowds.one_key,
+    "many-keys": crowds.many_keys,
+    "line-length": lines.run,
     "profile": layers.run,
 }
 #: A breakdown for whoever tunes: it has no targets, and is run when it is named.
 WHEN_NAMED = {"profile"}
+#: One name for several.
+GROUPS = {"contention": ["hot-key", "short-jobs", "many-keys", "line-length"]}
 
 
 def main() -> None:
@@ -33,7 +52,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as directory, own_server(Path(directory)) as url:
         facts = machine.facts(url)
         print("\n".join(f"{name + ':':14}{fact}" for name, fact in facts.items()))
-        parts = [_run(name, url, quick=asked.quick) for name in asked.names or _usual()]
+        parts = [_run(name, url, asked) for name in asked.names]
     print(f"\n{summary(parts)}")
     if asked.quick:
         print("--quick takes too few rounds to judge by: it shows that everything runs")
@@ -44,21 +63,33 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="What the locks cost, as ratios.")
-    parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(BENCHMARKS)}; all but profile")
+    names = [*BENCHMARKS, *GROUPS]
+    parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(names)}; all but profile")
     parser.add_argument("--quick", action="store_true", help="a few rounds each, to see that everything runs")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    parser.add_argument("--chart", type=Path, metavar="FILE", help="draw what hot-key measures there, as PNG")
     asked = parser.parse_args()
-    if unknown := set(asked.names) - set(BENCHMARKS):
-        parser.error(f"unknown benchmark {', '.join(sorted(unknown))}: choose from {', '.join(BENCHMARKS)}")
+    if unknown := set(asked.names) - set(names):
+        parser.error(f"unknown benchmark {', '.join(sorted(unknown))}: choose from {', '.join(names)}")
+    asked.names = _spelled_out(asked.names) or [name for name in BENCHMARKS if name not in WHEN_NAMED]
+    if asked.chart and (wrong := _cannot_draw(asked.names)):
+        parser.error(wrong)
     return asked
 
 
-def _usual() -> list[str]:
-    return [name for name in BENCHMARKS if name not in WHEN_NAMED]
+def _spelled_out(names: list[str]) -> list[str]:
+    return list(dict.fromkeys(each for name in names for each in GROUPS.get(name, [name])))
 
 
-def _run(name: str, url: str, *, quick: bool) -> Part:
-    part = BENCHMARKS[name](url, quick=quick)
+def _cannot_draw(names: list[str]) -> str | None:
+    if "hot-key" not in names:
+        return "--chart draws what hot-key measures: name it, or contention"
+    return None if chart.can_draw() else chart.MISSING
+
+
+def _run(name: str, url: str, asked: argparse.Namespace) -> Part:
+    benchmark = partial(contention.run, picture=asked.chart) if name == "hot-key" else BENCHMARKS[name]
+    part = benchmark(url, quick=asked.quick)
     print(f"\n{part.text()}", flush=True)
     return part
 

@@ -80,11 +80,12 @@ def bare_with_our_scripts(client: redis.Redis) -> Subject:
     """A new owner each time, as in use: to one that has released before, our script gives nothing more."""
     take, give_back = client.script_load(scripts.ACQUIRE.text), client.script_load(scripts.RELEASE.text)
     owners = _owners()
+    names, line = ("lock:{bare}", "lock:{bare}:fence", "lock:{bare}:line"), (2000, "lock:wake")
 
     def both() -> None:
         owner = next(owners)
-        client.evalsha(take, 2, "lock:{bare}", "lock:{bare}:fence", owner, TTL * 1000, 172_800_000)
-        client.evalsha(give_back, 2, "lock:{bare}", "lock:{bare}:fence", owner, 172_800_000, 0)
+        client.evalsha(take, 3, *names, owner, TTL * 1000, 172_800_000, *line, "", "", "")
+        client.evalsha(give_back, 3, *names, owner, 172_800_000, 0, *line, "")
 
     return both
 

@@ -3,29 +3,87 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 170
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "benchmarks", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
+def run(*arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "benchmarks", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **(environment or {})},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
 
 
-def test_every_benchmark_runs(tmp_path: Path) -> None:
+def figures_of(report: Path) -> dict[str, dict[str, Any]]:
+    """Each benchmark's figures, by what they are of."""
+    parts = json.loads(report.read_text())["benchmarks"]
+    return {part["name"]: {figure["what"]: figure for figure in part["figures"]} for part in parts}
+
+
+ALONE = ["uncontended", "throughput", "import", "memory", "renew", "profile"]
+CONTENTION = ["hot-key", "short-jobs", "many-keys", "line-length"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "names"),
+    [pytest.param(ALONE, ALONE, id="one by one"), pytest.param(["contention"], CONTENTION, id="group")],
+)
+def test_every_benchmark_runs(tmp_path: Path, asked: list[str], names: list[str]) -> None:
     """All of them, in a few rounds: each gives figures, whatever they are the exit code is 0, and JSON has the same."""
-    names = ["uncontended", "throughput", "import", "memory", "renew", "profile"]
-    ended = run(*names, "--quick", "--json", str(tmp_path / "figures.json"))
+    ended = run(*asked, "--quick", "--json", str(tmp_path / "figures.json"))
     assert ended.returncode == 0, ended.stderr
-    report = json.loads((tmp_path / "figures.json").read_text())
-    figures = {part["name"]: part["figures"] for part in report["benchmarks"]}
+    figures = figures_of(tmp_path / "figures.json")
     assert list(figures) == names
     assert all(figures.values())
-    assert all(figure["what"] in ended.stdout for part in figures.values() for figure in part)
+    assert all(what in ended.stdout for part in figures.values() for what in part)
+
+
+def test_the_hot_key_tells_the_ways_apart(tmp_path: Path) -> None:
+    """In no way do jobs overlap; ours are held to their targets, the others to none; the chart is a picture."""
+    picture = tmp_path / "chart.png"
+    drawn = ["--chart", str(picture)] if find_spec("matplotlib") else []
+    ended = run("hot-key", "--quick", "--json", str(tmp_path / "figures.json"), *drawn)
+    assert ended.returncode == 0, ended.stderr
+    figures = figures_of(tmp_path / "figures.json")["hot-key"]
+    assert [each["value"] for what, each in figures.items() if what.endswith("overlap")] == [0, 0, 0, 0]
+    assert [each["target"] for what, each in figures.items() if what.endswith("busy")] == [">= 93", ">= 97", None, None]
+    assert figures["LockedTask: re-queues a job"]["value"], "no job found its key taken: this run proves nothing"
+    assert not drawn or picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_chart_without_matplotlib_is_refused(tmp_path: Path) -> None:
+    """Before anything is measured, with what is to be installed."""
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    (hidden / "sitecustomize.py").write_text("import sys; sys.modules['matplotlib'] = None")
+    ended = run("hot-key", "--chart", str(tmp_path / "chart.png"), environment={"PYTHONPATH": str(hidden)})
+    assert ended.returncode == 2
+    assert "pip install matplotlib" in ended.stderr
+    assert not (tmp_path / "chart.png").exists()
+
+
+def test_a_chart_needs_its_figures(tmp_path: Path) -> None:
+    """A chart of what is not measured is refused."""
+    ended = run("renew", "--chart", str(tmp_path / "chart.png"))
+    assert ended.returncode == 2
+    assert "--chart draws what hot-key measures" in ended.stderr
 
 
 def test_targets_stand_beside_their_figures(tmp_path: Path) -> None:
