@@ -48,9 +48,9 @@ class OnPaper:
         away = [job for job in self.jobs.values() if job.at == "away" and (job.recent or not recent)]
         return sorted(away, key=lambda job: job.left)
 
-    def pass_over(self, job: Job | None = None) -> None:
+    def pass_over(self) -> None:
         for other in self.jobs.values():
-            if other.at == "called" and other is not job:
+            if other.at == "called":
                 other.at = ""
 
     def call_next(self) -> None:
@@ -63,9 +63,9 @@ class OnPaper:
     def may_take(self, job: Job) -> bool:
         if self.holder or self.kept:
             return job is self.kept
-        self.pass_over(job)
+        self.pass_over()
         line = self.line()
-        if job.at == "called" or not line or line[0] is job:
+        if not line or line[0] is job:
             return True
         return job.date is not None and (line[0].at == "away" or job.date < (line[0].date or 0))
 

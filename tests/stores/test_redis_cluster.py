@@ -12,7 +12,8 @@ from celery_locks.errors import LockConfigError, StoreUnavailable
 from celery_locks.lease import Lease, Verdict
 from celery_locks.stores import open_store
 from tests.stores.contract.asking import claim, refused, take, verdict
-from tests.stores.redis_stores import FENCE, LOCK, QUICK, calls, cluster_url, opened, within_reason
+from tests.stores.contract.waiting import ask, come, hearing, join, joined
+from tests.stores.redis_stores import FENCE, LINE, LOCK, QUICK, calls, cluster_url, opened, within_reason
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -96,11 +97,27 @@ def test_a_lock_moves_with_its_slot(store: RedisStore, cluster: RedisCluster) ->
         assert verdict(store, lease) is Verdict.RENEWED
         assert refused(store, "wallet", "ben").holder == "anna"
         assert store.acquire(lease.claim).fence == lease.fence  # type: ignore[union-attr] # a repeated one
+        assert ask(store, "wallet", "waiter").ticket is None  # type: ignore[union-attr] # no line for so long
         move()
         assert verdict(store, lease) is Verdict.RENEWED
         assert refused(store, "wallet", "ben").holder == "anna"
         assert store.release(lease.claim)
         assert take(store, "wallet", "ben").fence > lease.fence
+
+
+def test_a_line_moves_with_its_slot(store: RedisStore, cluster: RedisCluster) -> None:
+    """Whoever stood in it is called on the other node."""
+    take(store, "wallet", "holder")
+    a, b = joined(store, "wallet", "a", "b")
+    with _moving(cluster, [LOCK, FENCE, LINE]) as move:
+        assert join(store, "wallet", "a", a).place == 1
+        move()
+        assert join(store, "wallet", "b", b).place == 2
+        with hearing(store) as wake:
+            assert store.release(claim("wallet", "holder"))
+            assert wake().ticket == a
+        assert store.release(come(store, "wallet", "a", a).claim)
+        assert store.release(come(store, "wallet", "b", b).claim)
 
 
 @contextlib.contextmanager

@@ -48,6 +48,12 @@ MALFORMED = {
     "a negative retention": ("redis://host?fence_retention=-5", "fence_retention must be seconds above 0"),
     "a retention for ever": ("redis://host?fence_retention=inf", "fence_retention must be seconds above 0"),
     "a retention that is no number": ("redis://host?fence_retention=nan", "fence_retention must be seconds above 0"),
+    "a window in words": (
+        "redis://:s3cr3t@host?claim_window=abc",
+        "claim_window must be seconds above 0 and at most an",
+    ),
+    "no window": ("redis://host?claim_window=0", "claim_window must be seconds above 0"),
+    "a window of a day": ("redis+cluster://host?claim_window=86400", "claim_window must be seconds above 0"),
     "no socket": ("unix://", "names no socket"),
     "a socket with two slashes": ("unix://var/run/redis.sock", "with three slashes"),
     "a socket's database by name": ("unix:///redis.sock?db=locks", "db=locks"),

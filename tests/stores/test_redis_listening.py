@@ -1,0 +1,119 @@
+"""A listener hears every wake from its beginning to its end, and says when it hears no more."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import pytest
+
+from celery_locks.errors import StoreUnavailable
+from celery_locks.stores.redis import listening
+from tests.stores.contract.asking import claim, take
+from tests.stores.contract.waiting import hearing, joined
+from tests.stores.redis_stores import QUICK, opened, within_reason
+from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from celery_locks.stores.redis import RedisStore
+    from tests.servers.proxy import Proxy
+    from tests.servers.redis import RedisServer
+
+
+@pytest.fixture
+def way(proxy: Callable[[str], Proxy], redis_url: str) -> Proxy:
+    """A proxy on the way to an empty Redis."""
+    return proxy(redis_url)
+
+
+@pytest.fixture
+def store(way: Proxy) -> Iterator[RedisStore]:
+    with opened(way.url + QUICK) as store:
+        yield store
+
+
+def _call(store: RedisStore) -> str:
+    """Have somebody called."""
+    take(store, "wallet", "holder")
+    (ticket,) = joined(store, "wallet", "a")
+    assert store.release(claim("wallet", "holder"))
+    return ticket
+
+
+def _hears(store: RedisStore, server: RedisServer) -> bool:
+    with hearing(store) as wake, opened(server.url) as other:
+        return _call(other) == wake().ticket
+
+
+def test_a_listener_that_is_cut_off_says_so(store: RedisStore, way: Proxy, redis_server: RedisServer) -> None:
+    """What is said from then on is not heard: that is an outage, and the next listener hears again."""
+    with contextlib.closing(store.listen()) as listener:
+        way.cut()
+        with pytest.raises(StoreUnavailable), within_reason():
+            wait_until(lambda: listener.heard(0.1), "the loss to be heard")
+    assert _hears(store, redis_server)
+
+
+def test_a_listener_of_a_killed_server_says_so(store: RedisStore, redis_server: RedisServer) -> None:
+    """So that those who wait come by themselves."""
+    with contextlib.closing(store.listen()) as listener:
+        redis_server.kill()
+        with pytest.raises(StoreUnavailable), within_reason():
+            wait_until(lambda: listener.heard(0.1), "the loss to be heard")
+        with pytest.raises(StoreUnavailable), within_reason():
+            store.listen()
+
+
+def test_a_way_that_is_silently_dead_is_noticed(store: RedisStore, way: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A firewall forgets an idle connection and tells nobody: no sign of life is an outage."""
+    monkeypatch.setattr(listening, "_SILENCE", 0.3)
+    with contextlib.closing(store.listen()) as listener:
+        way.hang()
+        with pytest.raises(StoreUnavailable, match="no sign of life"), within_reason():
+            wait_until(lambda: listener.heard(0.1), "the silence to be noticed")
+
+
+def test_a_server_that_says_nothing_is_alive(
+    store: RedisStore, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nobody is called for long, its sign of life is no wake, and the listener hears the next one."""
+    monkeypatch.setattr(listening, "_SILENCE", 0.05)
+    with contextlib.closing(store.listen()) as listener, opened(redis_server.url) as other:
+        assert [wake for _ in range(30) for wake in listener.heard(0.03)] == []
+        ticket = _call(other)
+        heard = wait_until(lambda: listener.heard(0.1), "the wake")
+        assert [wake.ticket for wake in heard] == [ticket]
+
+
+def test_a_server_that_hangs_has_no_listener(store: RedisStore, way: Proxy) -> None:
+    """Nobody is told that he hears before the server has said so."""
+    way.hang()
+    with pytest.raises(StoreUnavailable), within_reason():
+        store.listen()
+    way.let_go()
+
+
+def test_a_listener_gives_its_connection_back(store: RedisStore, redis_server: RedisServer) -> None:
+    """Whoever listens again and again has one connection at a time, and none in the end."""
+    for _ in range(20):
+        store.listen().close()
+    with redis_server.client() as client:
+        wait_until(lambda: client.pubsub_numsub("lock:wake") == [("lock:wake", 0)], "the last to be gone")
+        assert len(client.client_list()) < 5
+
+
+def test_each_hears_all_of_its_own_prefix(redis_url: str) -> None:
+    """Two processes hear the same wakes; a store with another prefix has its own."""
+    with (
+        opened(redis_url) as one,
+        opened(redis_url) as two,
+        opened(redis_url, prefix="other:") as other,
+        hearing(one) as first,
+        hearing(two) as second,
+        contextlib.closing(other.listen()) as third,
+    ):
+        ticket = _call(one)
+        assert first().ticket == second().ticket == ticket
+        assert third.heard(0.05) == []
