@@ -104,14 +104,14 @@ def test_a_full_redis_keeps_no_line_and_loses_nobody(small_server: RedisServer) 
 
 
 def test_a_full_redis_leaves_no_line_standing_still(small_server: RedisServer) -> None:
-    """Nobody can be called on a full server: whoever looks or asks then stands in nobody's way later."""
+    """Nobody gets a key on a full server, called or not; whoever looks or asks then is in nobody's way later."""
     with opened(f"{small_server.url}?claim_window={LONG}") as store:
         lease = take(store, "wallet", "holder", ttl=0.2)
         a, b = joined(store, "wallet", "a", "b")
         run_out(lease)
         with _full(small_server):
-            assert not called(store, "wallet", a)
-            assert look(store, "wallet").again >= 1
+            assert look(store, "wallet").again > 0
+            assert look(store, "wallet", a).again > 0
             assert isinstance(ask(store, "wallet", "late"), Busy)
             with pytest.raises(StoreUnavailable, match="raise maxmemory"):
                 ask(store, "wallet", "a", a)

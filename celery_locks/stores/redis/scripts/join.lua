@@ -12,7 +12,7 @@ local function since(line, ticket, dated, now)
   end
   -- One without a date that is in line already asks again because its first answer was lost on the way.
   local known = tonumber(dated) or tonumber(score) or now
-  return known < 0 and now or known >= AWAY and known - AWAY or known
+  return known >= AWAY and known - AWAY or known
 end
 
 local function lined_up(holder)

@@ -10,10 +10,10 @@ local function microseconds()
 end
 
 -- The ticket whose turn it is, its score, and how many were called before it and did not come. What is no line is empty.
-local function first(line, mine)
+local function first(line)
   local head = line and redis.pcall('ZRANGE', line, 0, 0, 'WITHSCORES') or {}
   local missed, score = 0, tonumber(head[2])
-  if score and score < 0 and head[1] ~= mine then
+  if score and score < 0 then
     redis.call('ZREM', line, head[1])
     missed = -score
     head = redis.call('ZRANGE', line, 0, 0, 'WITHSCORES')
