@@ -235,3 +235,13 @@ class LinesContract(LeavingContract):
         assert queue.release(come(queue, key, "a", a).claim)
         assert queue.release(come(queue, key, "b", b).claim)
         take(queue, key, "after all")
+
+    def test_one_that_arrives_has_the_whole_window(self, queue: Queue, key: str) -> None:
+        """Once it is attended to, it has as long to take the key as any that was called where it stood."""
+        take(queue, key, "holder")
+        ticket = away(queue, key, "a")
+        assert queue.release(claim(key, "holder"))
+        assert called(queue, key, ticket)
+        passed(self.in_flight)
+        refused(queue, key)
+        come(queue, key, "a", ticket)

@@ -15,6 +15,10 @@ for i = 1, #KEYS / 2 do
     local called = hand_over(lock, line, ARGV[4 * i - 3], ARGV[4 * i - 2], first(line))
     granted = called ~= nil and called == ticket
   end
+  if granted then
+    -- It is here now, and has the whole window to take the key, however little was left of the time it had to arrive.
+    redis.call('PEXPIRE', lock, ARGV[4 * i - 3])
+  end
   answers[i] = {redis.call('PTTL', lock), granted and 1 or 0}
 end
 return answers

@@ -34,8 +34,8 @@ local function hand_over(lock, line, window, channel, ticket, score, missed)
     return
   end
   local ms = score < AWAY and tonumber(window) or IN_FLIGHT / 1000
-  -- A worker that died leaves many who do not come, and those behind them would wait for each.
-  ms = math.ceil(math.max(ms / 2 ^ missed, math.min(ms, 50)))
+  -- A worker that died leaves many who do not come, and those behind them would wait for each. One may be merely slow.
+  ms = math.ceil(ms / 2 ^ math.min(math.max(missed - 1, 0), 3))
   -- On a full server nothing can be kept for anybody; each then comes by its countdown.
   if not redis.pcall('SET', lock, '~' .. ticket, 'PX', ms).err then
     redis.pcall('ZADD', line, -1 - missed, ticket)
