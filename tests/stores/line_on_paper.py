@@ -14,7 +14,7 @@ class Job:
     name: str
     tries: int = 0
     date: int | None = None
-    #: Where it is in line, on paper: not, called, present, or away (and how many left before it).
+    #: Where it is in line, on paper: not, called, present, or away, since it left.
     at: str = ""
     left: int = 0
     recent: bool = False
@@ -37,16 +37,15 @@ class OnPaper:
         self.holder: Job | None = None
         self.kept: Job | None = None
         self.fence = 0
-        self.steps = 0
 
     def line(self) -> list[Job]:
-        """Those present by the time they first asked, then those who left a moment ago by the time they left."""
-        present = sorted((job for job in self.jobs.values() if job.at == "present"), key=lambda job: job.date or 0)
-        return present + self.away(recent=True)
+        """Those present by the time they first asked, and before those who came later whoever left a moment ago."""
+        present = [(job.date or 0, 1, job) for job in self.jobs.values() if job.at == "present"]
+        coming = [(job.left, 0, job) for job in self.away(recent=True)]
+        return [job for _, _, job in sorted(present + coming, key=lambda each: each[:2])]
 
     def away(self, *, recent: bool = False) -> list[Job]:
-        away = [job for job in self.jobs.values() if job.at == "away" and (job.recent or not recent)]
-        return sorted(away, key=lambda job: job.left)
+        return [job for job in self.jobs.values() if job.at == "away" and (job.recent or not recent)]
 
     def pass_over(self) -> None:
         for other in self.jobs.values():
@@ -67,7 +66,7 @@ class OnPaper:
         line = self.line()
         if not line or line[0] is job:
             return True
-        return job.date is not None and (line[0].at == "away" or job.date < (line[0].date or 0))
+        return job.date is not None and job.date < (line[0].left if line[0].at == "away" else line[0].date or 0)
 
     def gone(self, job: Job) -> None:
         if job is self.holder:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from celery_locks.stores.redis import RedisStore
     from tests.servers.redis import RedisServer
 
-AWAY = 4e15
+AWAY = 4 * 10**15
 
 
 class Line(OnPaper, RuleBasedStateMachine):
@@ -67,8 +67,9 @@ class Line(OnPaper, RuleBasedStateMachine):
         ahead = sum(other.at == "present" and (other.date or 0) < job.date for other in self.jobs.values())
         assert busy.present == (stance is Stance.WAITS or (stance is Stance.WAITS_IF_NEXT and ahead == 0))
         job.at, job.recent = "present" if busy.present else "away", True
-        self.steps += 1
-        job.left = self.steps
+        if job.at == "away":
+            job.left = int(self.client.zscore(LINE, job.name)) - AWAY
+            assert job.left >= max([job.date, *(other.left for other in self.away() if other.recent)])
         assert busy.place == ahead + (1 if busy.present else len(self.away()))
 
     @precondition(lambda self: self.kept)

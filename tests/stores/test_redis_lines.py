@@ -9,7 +9,7 @@ import pytest
 from celery_locks.lease import Lease, Stance
 from celery_locks.stores.base import Waiting, Wake
 from tests.stores.contract.asking import claim, refused, take
-from tests.stores.contract.waiting import LONG, away, come, hearing, join, joined, look
+from tests.stores.contract.waiting import LONG, away, come, hearing, join, joined, look, passed
 from tests.stores.redis_stores import FENCE, LINE, LOCK, kept, opened
 from tests.waiting import wait_until
 
@@ -98,6 +98,25 @@ def test_one_that_has_left_is_waited_for_half_a_second_at_most(store: RedisStore
             redis_server.ask("ZINCRBY", LINE, AN_HOUR, "a")
             assert each.release(claim("wallet", "holder"))
             assert wake().window == 0.5
+
+
+def test_many_who_left_at_once_are_waited_for_together(store: RedisStore, redis_server: RedisServer) -> None:
+    """Each has what is left of its own half second: the key is not kept for that long for one after the other."""
+    take(store, "wallet", "holder")
+    for number in range(20):
+        away(store, "wallet", f"{number}")
+        redis_server.ask("ZINCRBY", LINE, -300_000, f"{number}")
+    (waiting,) = joined(store, "wallet", "here")
+    with hearing(store) as wake:
+        assert store.release(claim("wallet", "holder"))
+        heard = wake()
+        # On a machine that paused, all had left long ago.
+        if heard.ticket != waiting:
+            assert heard.window <= 0.2
+            passed(0.2)
+            look(store, "wallet")
+            heard = wake()
+        assert heard.ticket == waiting
 
 
 def test_whoever_may_wait_in_a_slot_comes_when_it_is_the_next(store: RedisStore) -> None:

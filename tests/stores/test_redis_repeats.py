@@ -121,7 +121,7 @@ def test_there_is_one_script_a_verb() -> None:
     verbs = [value for value in vars(scripts).values() if isinstance(value, scripts.Script)]
     assert len({script.sha for script in verbs}) == len(verbs) == 7
     files = list(Path(scripts.__file__).with_name("scripts").glob("*.lua"))
-    assert max(len(file.read_text().splitlines()) for file in files) <= 60
+    assert max(len(file.read_text().splitlines()) for file in files) <= 65
 
 
 def test_the_scripts_never_disagree_with_a_model(store: RedisStore, redis_server: RedisServer) -> None:

@@ -8,7 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, ClassVar
 
-from celery_locks.lease import Busy, Claim, Stance, Ticket
+from celery_locks.lease import Busy, Claim, Lease, Stance, Ticket
 from celery_locks.stores import Inspects
 from celery_locks.stores.base import Lines, Waiting
 from celery_locks.waker import Waker
@@ -20,6 +20,7 @@ from tests.stores.contract.waiting import (
     OpensWith,
     Queue,
     ask,
+    away,
     called,
     come,
     hearing,
@@ -126,6 +127,25 @@ class LeavingContract(LineFixtures):
         come(queue, key, "a", a)
         assert queue.force_release(key)
         come(queue, key, "b", b)
+
+    def test_one_that_left_and_does_not_come_is_passed_by(self, queue: Queue, key: str) -> None:
+        """Its place is kept for a moment only, however long the claim window is."""
+        take(queue, key, "holder")
+        away(queue, key, "a")
+        assert queue.release(claim(key, "holder"))
+        wait_until(lambda: isinstance(queue.acquire(claim(key, "plain")), Lease), "the one that left to be passed by")
+
+    def test_those_long_away_hold_nobody_up(self, queue: Queue, key: str) -> None:
+        """They come whenever they come: a fresh claim takes a free key at once, and who comes back gets it at once."""
+        take(queue, key, "holder")
+        tickets = {name: away(queue, key, name) for name in "abc"}
+        passed(self.in_flight)
+        assert queue.release(claim(key, "holder"))
+        take(queue, key, "plain")
+        assert queue.release(claim(key, "plain"))
+        come(queue, key, "fresh")
+        assert queue.release(Claim(key, "owner fresh", 30.0))
+        come(queue, key, "c", tickets["c"])
 
     def test_what_was_kept_ends(self, hasty: Queue, key: str) -> None:
         """When the only one in line does not come, the key is free for all."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import ClassVar
 
-from celery_locks.lease import Busy, Claim, Lease, Stance
+from celery_locks.lease import Busy, Claim, Stance
 from celery_locks.stores.base import Waiting, Wake
 from tests.stores.contract.asking import claim, refused, run_out, take
 from tests.stores.contract.leaving import LeavingContract
@@ -22,14 +21,10 @@ from tests.stores.contract.waiting import (
     look,
     passed,
 )
-from tests.waiting import wait_until
 
 
 class LinesContract(LeavingContract):
     """For stores that keep a line for each key. Whoever stands in it is called; nobody else may take the key then."""
-
-    #: A place is kept for so long for one that left.
-    in_flight: ClassVar[float] = 0.5
 
     def test_whoever_finds_a_key_taken_joins_its_line(self, queue: Queue, store: Queue, key: str) -> None:
         """Each learns its place, and gets a ticket that keeps it: who asks again has the same."""
@@ -182,24 +177,19 @@ class LinesContract(LeavingContract):
             assert isinstance(answer, Busy)
             come(store, key, "a", ticket)
 
-    def test_one_that_left_and_does_not_come_is_passed_by(self, queue: Queue, key: str) -> None:
-        """Its place is kept for a moment only, however long the claim window is."""
-        take(queue, key, "holder")
-        away(queue, key, "a")
-        assert queue.release(claim(key, "holder"))
-        wait_until(lambda: isinstance(queue.acquire(claim(key, "plain")), Lease), "the one that left to be passed by")
-
-    def test_those_long_away_hold_nobody_up(self, queue: Queue, key: str) -> None:
-        """They come whenever they come: a fresh claim takes a free key at once, and who comes back gets it at once."""
-        take(queue, key, "holder")
-        tickets = {name: away(queue, key, name) for name in "abc"}
-        passed(self.in_flight)
-        assert queue.release(claim(key, "holder"))
-        take(queue, key, "plain")
-        assert queue.release(claim(key, "plain"))
-        come(queue, key, "fresh")
-        assert queue.release(Claim(key, "owner fresh", 30.0))
-        come(queue, key, "c", tickets["c"])
+    def test_one_that_has_just_left_is_before_those_who_came_after_it(self, store: Queue, key: str) -> None:
+        """Jobs that came at once are served in their order, also when a later one is the first to be back."""
+        take(store, key, "holder")
+        began = time.monotonic()
+        first = away(store, key, "a")
+        (second,) = joined(store, key, "b")
+        assert store.release(claim(key, "holder"))
+        answers = [ask(store, key, "b", second), look(store, key, first).turn]
+        if time.monotonic() - began < self.in_flight:
+            assert isinstance(answers[0], Busy)
+            assert answers[1]
+            assert store.release(come(store, key, "a", first).claim)
+            come(store, key, "b", second)
 
     def test_whoever_arrives_is_before_those_who_came_later(self, queue: Queue, key: str) -> None:
         """One that went away stands where it stood once it is attended to, before all who first asked after it."""

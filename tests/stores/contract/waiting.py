@@ -37,6 +37,8 @@ class LineFixtures:
 
     #: A claim window to wait for.
     brief: ClassVar[float] = 0.2
+    #: A place is kept for so long for one that left.
+    in_flight: ClassVar[float] = 0.5
 
     @pytest.fixture
     def open_with(self) -> OpensWith:

@@ -19,11 +19,15 @@ local function first(line)
     head = redis.call('ZRANGE', line, 0, 0, 'WITHSCORES')
     score = tonumber(head[2])
   end
-  if score and score >= AWAY then
-    -- One that left a moment ago may be about to arrive. Whoever left before may stay away for long.
-    local recently = string.format('%.0f', AWAY + microseconds() - IN_FLIGHT)
-    head = redis.call('ZRANGEBYSCORE', line, recently, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
-    score = tonumber(head[2])
+  local oldest = score and AWAY + microseconds() - IN_FLIGHT
+  if score and (score >= AWAY or AWAY + score > oldest) then
+    -- One that left a moment ago, and came before all who are present, may be about to arrive.
+    local newest = score < AWAY and string.format('%.0f', AWAY + score) or '+inf'
+    oldest = string.format('%.0f', oldest)
+    local coming = redis.call('ZRANGEBYSCORE', line, oldest, newest, 'WITHSCORES', 'LIMIT', 0, 1)
+    if coming[1] or score >= AWAY then
+      head, score = coming, tonumber(coming[2])
+    end
   end
   return head[1], score, missed
 end
@@ -33,9 +37,13 @@ local function hand_over(lock, line, window, channel, ticket, score, missed)
   if not ticket then
     return
   end
-  local ms = score < AWAY and tonumber(window) or IN_FLIGHT / 1000
   -- A worker that died leaves many who do not come, and those behind them would wait for each. One may be merely slow.
-  ms = math.ceil(ms / 2 ^ math.min(math.max(missed - 1, 0), 3))
+  local ms = math.ceil(window / 2 ^ math.min(math.max(missed - 1, 0), 3))
+  if score >= AWAY then
+    -- However many left at once, the key stands idle for them together for no longer than for one.
+    local left = (score + IN_FLIGHT - AWAY - microseconds()) / 1000
+    ms = math.ceil(math.max(10, math.min(left, IN_FLIGHT / 1000)))
+  end
   -- On a full server nothing can be kept for anybody; each then comes by its countdown.
   if not redis.pcall('SET', lock, '~' .. ticket, 'PX', ms).err then
     redis.pcall('ZADD', line, -1 - missed, ticket)
