@@ -237,6 +237,8 @@ def lasting(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_schedule_disagrees_with_a_line_on_paper(redis_server: RedisServer) -> None:
     """One at a time, in order, nobody forgotten and nothing left, whatever is said, repeated, lost or late."""
     with redis_server.client() as client, opened(f"{redis_server.url}?claim_window=600") as store:
-        shrinking = [Phase.generate, Phase.shrink]
-        checked = settings(max_examples=300, stateful_step_count=30, deadline=None, phases=shrinking, database=None)
+        # To find the shortest schedule that fails add Phase.shrink, which may take minutes.
+        checked = settings(
+            max_examples=300, stateful_step_count=30, deadline=None, phases=[Phase.generate], database=None
+        )
         run_state_machine_as_test(lambda: Line(client, store), settings=checked)
