@@ -64,7 +64,7 @@ def run(url: str, *, quick: bool, picture: Path | None = None) -> Part:
 
 
 def _headed(name: str, runs: list[Run]) -> str:
-    return f"{name}: {seconds(runs):.1f} s, the key is busy {busy(runs):.0f} % of them"
+    return f"{name}: done in {seconds(runs):.1f} s, key busy {busy(runs):.0f} % of the time"
 
 
 def _figures(name: str, way: Way, rounds: list[list[Run]]) -> list[Figure]:

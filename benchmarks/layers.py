@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import socket
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import redis
@@ -62,6 +62,9 @@ class _SilentWire:
 
     def names(self, _pattern: str) -> Iterator[str]:
         return iter(())
+
+    def listener(self) -> Any:
+        raise NotImplementedError
 
     def close(self) -> None:
         """Nothing was opened."""

@@ -106,7 +106,7 @@ class _Counting:
     def present(self) -> int:
         """Who can start at once; one less than there are as long as any cannot."""
         last = self._locks.zrevrange(LINE, 0, 0, withscores=True)
-        return self._locks.zcard(LINE) - (not last or last[0][1] >= PRESENT)
+        return self._locks.zcard(LINE) - (not last or float(last[0][1]) >= PRESENT)
 
     def bytes(self) -> int:
         return self._locks.memory_usage(LINE, samples=0) or 0
