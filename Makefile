@@ -11,7 +11,7 @@ DEMO := .venv-demo
 IN_DEV := $(DEV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-unit test-oldest check lint types imports format demo bench lock build clean
+.PHONY: help test servers test-unit test-oldest check lint types imports format demo bench lock build clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ help: ## List the targets
 test: $(DEV)/.ready ## Run every test; real servers are started, and installed where that is possible
 	@$(IN_DEV)/python -m tests.servers.install
 	@$(IN_DEV)/python -m pytest $(ARGS)
+
+servers: $(DEV)/.ready ## Install the servers that the tests need, where that is possible
+	@$(IN_DEV)/python -m tests.servers.install
 
 test-unit: $(DEV)/.ready ## Run the unit tests: no server, a few seconds
 	@$(IN_DEV)/python -m pytest tests/unit $(ARGS)
