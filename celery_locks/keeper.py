@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 import time
+import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,18 @@ logger = logging.getLogger("celery_locks.keeper")
 TOGETHER = 0.2
 #: After a beat without an answer the next try comes this soon, as a part of the interval.
 AGAIN = 0.25
+
+
+_keepers: weakref.WeakSet[Keeper] = weakref.WeakSet()
+
+
+def _start_all_afresh() -> None:
+    # In the child's only thread, before anybody there can use one.
+    for keeper in list(_keepers):
+        keeper.start_afresh()
+
+
+os.register_at_fork(after_in_child=_start_all_afresh)
 
 
 @dataclass
@@ -78,11 +91,12 @@ class Keeper:
         self._store = store
         self._clock = clock
         self._watched: dict[str, _Watched] = {}
-        self._start_afresh()
+        self.start_afresh()
+        _keepers.add(self)
 
     def renew(self, lease: Lease, ttl: float) -> bool:
         """Renew a lease now, for `ttl` seconds from now on; False when the store says that it is gone."""
-        with self._mine():
+        with self._mutex:
             watched = self._watched.get(lease.owner)
         if watched is None:
             return self._renewed_for(lease, ttl)
@@ -98,7 +112,7 @@ class Keeper:
 
     def watch(self, lease: Lease, interval: float, on_lost: Callable[[Lease], None] | None = None) -> None:
         """Beat for a lease from now on; `on_lost` is called once, from a thread of the keeper, if it is lost."""
-        with self._mine():
+        with self._mutex:
             watched = _Watched(lease, lease.ttl / interval, on_lost, self._clock() + interval)
             self._watched[lease.owner] = watched
             self._expect(watched)
@@ -106,7 +120,7 @@ class Keeper:
     def forget(self, held: Lease | Claim) -> None:
         """Beat for it no more. A beat under way may still reach the store and is not reported."""
         if held.owner in self._watched:
-            with self._mine():
+            with self._mutex:
                 self._watched.pop(held.owner, None)
 
     def tick(self) -> None:
@@ -121,6 +135,13 @@ class Keeper:
             if not watched.lease.held():
                 self._report(watched, "its ttl ran out before it could be renewed")
 
+    def start_afresh(self) -> None:
+        """Know of nothing: a forked child has neither its parent's leases nor its threads, and a mutex in any state."""
+        self._mutex, self._beating = threading.Lock(), threading.Lock()
+        self._watched.clear()
+        self._beats = Rounds("keeper", self._mutex, self.tick, self._next_beat, self._clock)
+        self._ends = Rounds("watch", self._mutex, self.expire, self._next_end, self._clock)
+
     def _renewed_for(self, lease: Lease, ttl: float) -> bool:
         before, lease.ttl = lease.ttl, ttl
         try:
@@ -131,23 +152,10 @@ class Keeper:
             raise
 
     def _beat_in(self, watched: _Watched, soon: float) -> None:
-        with self._mine():
+        with self._mutex:
             watched.due = self._clock() + soon
             if self._watched.get(watched.lease.owner) is watched:
                 self._expect(watched)
-
-    def _mine(self) -> threading.Lock:
-        if self._pid != os.getpid():
-            self._start_afresh()
-        return self._mutex
-
-    def _start_afresh(self) -> None:
-        # A forked child has neither the parent's threads nor its leases, and a copy of its mutex in any state.
-        self._pid = os.getpid()
-        self._mutex, self._beating = threading.Lock(), threading.Lock()
-        self._watched.clear()
-        self._beats = Rounds("keeper", self._mutex, self.tick, self._next_beat, self._clock)
-        self._ends = Rounds("watch", self._mutex, self.expire, self._next_end, self._clock)
 
     def _expect(self, watched: _Watched) -> None:
         self._beats.expect(watched.due)

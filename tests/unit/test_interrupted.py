@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 KEY = "wallet:42"
-pytestmark = pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 looks for signals in more places")
 #: Before these have begun nothing has been given back, as before any other call: Python offers no cover there.
 NOT_YET_BEGUN = ("Lock.__exit__", "Lock.release", "Lock.lease", "surely")
 OURS = ("celery_locks", "threading.py")

@@ -537,3 +537,19 @@ def test_a_lease_of_a_thousand_years_does_not_end_the_keeper():
     keeper.watch(store.acquire(Claim("short", "short", 5.0)), 0.01)
     with changed:
         assert changed.wait_for(lambda: "short" in seen, 5.0)
+
+
+def test_two_threads_of_a_forked_child_may_begin_at_once(room: Room, hold):
+    """Neither wipes out what the other has begun: the keeper starts afresh in the fork, before there are threads."""
+    hold("the parents")
+
+    def child():
+        leases = [room.store.acquire(room.claim(f"key {number}")) for number in range(8)]
+        threads = [threading.Thread(target=room.keeper.watch, args=(lease, 10.0)) for lease in leases]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert set(map(id, room.watched())) == set(map(id, leases))
+
+    assert in_child(child) == 0
