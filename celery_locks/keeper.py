@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from celery_locks import events, signals
 from celery_locks.errors import StoreUnavailable
-from celery_locks.lease import Verdict
+from celery_locks.lease import State, Verdict
 from celery_locks.rounds import Rounds
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ logger = logging.getLogger("celery_locks.keeper")
 TOGETHER = 0.2
 #: After a beat without an answer the next try comes this soon, as a part of the interval.
 AGAIN = 0.25
+_UNANSWERED = "the part of the store that has it did not answer"
 
 
 _keepers: weakref.WeakSet[Keeper] = weakref.WeakSet()
@@ -61,8 +62,10 @@ def renewed(store: Store, leases: Sequence[Lease], clock: Callable[[], float]) -
     for lease, verdict in zip(leases, store.renew(leases), strict=True):
         if verdict is Verdict.RENEWED:
             lease.extend(None if lease.deadline is None else before + lease.ttl)
-        else:
+        elif verdict is Verdict.LOST:
             lost.append(lease)
+        else:
+            lease.doubt()
     return lost
 
 
@@ -126,7 +129,7 @@ class Keeper:
     def tick(self) -> None:
         """Renew what is due, and report what is lost."""
         self.expire()
-        if due := self._due():
+        for due in self._due():
             self._beat(due)
 
     def expire(self) -> None:
@@ -146,10 +149,16 @@ class Keeper:
         before, lease.ttl = lease.ttl, ttl
         try:
             lease.shorten(self._clock() + ttl)
-            return not renewed(self._store, [lease], self._clock)
+            return self._renewed_alone(lease)
         except BaseException:
             lease.ttl = before
             raise
+
+    def _renewed_alone(self, lease: Lease) -> bool:
+        lost = renewed(self._store, [lease], self._clock)
+        if lease.state is State.UNKNOWN:
+            raise StoreUnavailable(_UNANSWERED)
+        return not lost
 
     def _beat_in(self, watched: _Watched, soon: float) -> None:
         with self._mutex:
@@ -173,12 +182,17 @@ class Keeper:
         with self._mutex:
             return list(self._watched.values())
 
-    def _due(self) -> list[_Watched]:
+    def _due(self) -> list[list[_Watched]]:
+        """What to renew together. Those that had no answer come last: the others are not to wait for theirs."""
         now = self._clock()
         watched = self._all()
         if not any(each.due <= now for each in watched):
             return []
-        return [each for each in watched if each.due - TOGETHER * each.interval <= now]
+        parts: tuple[list[_Watched], list[_Watched]] = ([], [])
+        for each in watched:
+            if each.due - TOGETHER * each.interval <= now:
+                parts[each.lease.state is State.UNKNOWN].append(each)
+        return [part for part in parts if part]
 
     def _beat(self, due: list[_Watched]) -> None:
         before = self._clock()
@@ -192,6 +206,8 @@ class Keeper:
             watched.due = before + watched.interval
             if watched.lease in lost:
                 self._report(watched, "the store says that it expired or was taken away")
+        if silent := [watched for watched in due if watched.lease.state is State.UNKNOWN]:
+            self._doubt(silent, StoreUnavailable(_UNANSWERED))
 
     def _doubt(self, due: list[_Watched], error: Exception) -> None:
         """Not knowing is not losing: keep trying until a lease's time is over."""

@@ -454,6 +454,7 @@ def test_a_lease_renewed_for_less_wakes_a_sleeping_keeper():
     keeper.renew(lease, 0.3)
     with changed:
         assert changed.wait_for(lambda: "long" in seen, 5.0)
+    keeper.forget(lease)
 
 
 class SlowStore(MemoryStore):

@@ -23,7 +23,7 @@ from celery_locks.stores.redis import scripts
 from celery_locks.stores.redis.address import Address, parse
 from celery_locks.stores.redis.connect import wire_for
 from celery_locks.stores.redis.mending import outage
-from celery_locks.stores.redis.wire import Call
+from celery_locks.stores.redis.wire import Call, good
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -83,7 +83,10 @@ class RedisStore(Store, Inspects):
         calls = [Call(scripts.RENEW, [self._lock_name(lease.key)], (lease.owner, _ms(lease.ttl))) for lease in leases]
         with self._speaking():
             answers = self._wire.batch(calls)
-        return [Verdict.RENEWED if answer == 1 else Verdict.LOST for answer in answers]
+            if all(isinstance(answer, Exception) for answer in answers):
+                # None at all is an outage.
+                answers = [good(answer) for answer in answers]
+        return [_verdict(answer) for answer in answers]
 
     def release(self, claim: Claim) -> bool:
         arguments = (claim.owner, self._retention_ms, 0)
@@ -108,7 +111,7 @@ class RedisStore(Store, Inspects):
         # A key can be met twice in one scan.
         keys = {name: self._key(name) for name in dict.fromkeys(page)}
         answers = self._wire.batch([Call(scripts.INSPECT, [name]) for name in keys])
-        shown = (_holding(key, answer) for key, answer in zip(keys.values(), answers, strict=True))
+        shown = (_holding(key, good(answer)) for key, answer in zip(keys.values(), answers, strict=True))
         return (holding for holding in shown if holding)
 
     def _give_up(self, farewell: Call) -> None:
@@ -167,6 +170,12 @@ def _seconds(ms: int) -> float | None:
 
 def _text(value: bytes | str) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def _verdict(answer: Any) -> Verdict:
+    if isinstance(answer, Exception):
+        return Verdict.UNKNOWN
+    return Verdict.RENEWED if answer == 1 else Verdict.LOST
 
 
 def _holding(key: str, answer: Sequence[Any]) -> Holding | None:
