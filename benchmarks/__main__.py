@@ -9,16 +9,34 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import importing, layers, machine, memory, renewing, throughput, uncontended
+from benchmarks import (
+    etcd,
+    importing,
+    layers,
+    machine,
+    memory,
+    redlock,
+    renewing,
+    sessions,
+    sql,
+    throughput,
+    uncontended,
+    zookeeper,
+)
 from benchmarks.report import Part, summary
 from benchmarks.server import own_server
 
 BENCHMARKS = {
     "uncontended": uncontended.run,
+    "sessions": sessions.run,
     "throughput": throughput.run,
     "import": importing.run,
     "memory": memory.run,
     "renew": renewing.run,
+    "etcd": etcd.run,
+    "zookeeper": zookeeper.run,
+    "redlock": redlock.run,
+    "sql": sql.run,
     "profile": layers.run,
 }
 #: A breakdown for whoever tunes: it has no targets, and is run when it is named.

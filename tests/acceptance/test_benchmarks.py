@@ -7,8 +7,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.servers.programs import ETCD, JAVA, MARIADB, POSTGRES, REDIS, ZOOKEEPER
+
 ROOT = Path(__file__).parents[2]
-PATIENCE = 170
+PATIENCE = 400
+#: The stores with a benchmark of their own, and what it needs: without that it says so.
+STORES = {
+    "etcd": (ETCD,),
+    "zookeeper": (ZOOKEEPER, JAVA),
+    "redlock": (REDIS,),
+    "sql": (POSTGRES, MARIADB),
+    "sessions": (POSTGRES, MARIADB),
+}
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -18,13 +28,13 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_every_benchmark_runs(tmp_path: Path) -> None:
     """All of them, in a few rounds: each gives figures, whatever they are the exit code is 0, and JSON has the same."""
-    names = ["uncontended", "throughput", "import", "memory", "renew", "profile"]
+    names = ["uncontended", "throughput", "import", "memory", "renew", *STORES, "profile"]
     ended = run(*names, "--quick", "--json", str(tmp_path / "figures.json"))
     assert ended.returncode == 0, ended.stderr
     report = json.loads((tmp_path / "figures.json").read_text())
     figures = {part["name"]: part["figures"] for part in report["benchmarks"]}
     assert list(figures) == names
-    assert all(figures.values())
+    assert all(figures[name] for name in names if all(program.find() for program in STORES.get(name, ())))
     assert all(figure["what"] in ended.stdout for part in figures.values() for figure in part)
 
 
@@ -41,4 +51,4 @@ def test_an_unknown_benchmark_is_an_error() -> None:
     """A slip in a name is refused, with the names there are."""
     ended = run("trhoughput")
     assert ended.returncode == 2
-    assert "unknown benchmark trhoughput: choose from uncontended, throughput" in ended.stderr
+    assert "unknown benchmark trhoughput: choose from uncontended, " in ended.stderr

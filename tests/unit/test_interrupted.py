@@ -33,8 +33,9 @@ class Failure(Exception):
 class Interrupter:
     """Raises at the n-th place where CPython looks for signals: where a function begins, and after a call into C."""
 
-    def __init__(self) -> None:
+    def __init__(self, ours: tuple[str, ...] = OURS) -> None:
         self.where: str | None = None
+        self._ours = ours
         self._left = 0
 
     def run(self, step: int, work: Callable[[], object]) -> None:
@@ -48,7 +49,7 @@ class Interrupter:
             sys.setprofile(None)
 
     def _look(self, frame: Any, event: str, _argument: object) -> None:
-        if event not in ("call", "c_return") or not any(name in frame.f_code.co_filename for name in OURS):
+        if event not in ("call", "c_return") or not any(name in frame.f_code.co_filename for name in self._ours):
             return
         self._left -= 1
         if self._left == 0:
