@@ -156,7 +156,7 @@ class Keeper:
 
     def _renewed_alone(self, lease: Lease) -> bool:
         lost = renewed(self._store, [lease], self._clock)
-        if lease.state is State.UNKNOWN:
+        if not lost and lease.state is State.UNKNOWN:
             raise StoreUnavailable(_UNANSWERED)
         return not lost
 

@@ -43,9 +43,10 @@ class _Map(NamedTuple):
 class Slots:
     """Which node has which keys, as one of the nodes said, and the connections to each.
 
-    We ask the nodes ourselves: redis-py's client asks any of them, and twice, so that one that hangs fails the whole
-    look-up. It is asked for anew when a key was not where it should be, and before a node that was silent is asked
-    again, for it may have been replaced. Those that were silent are asked last. A look-up that fails changes nothing.
+    They are looked up at the first use, when a key was not where it should be, and before a node that was silent is
+    asked again, for it may have been replaced. We do it ourselves: redis-py's client asks whichever node it likes, so
+    that one that hangs makes look-ups fail. Here those that were silent are asked last, a look-up costs no more than one
+    timeout, and one that fails changes nothing.
     """
 
     def __init__(self, seeds: Sequence[Place], pool_at: Callable[[str, int], redis.ConnectionPool]) -> None:
