@@ -103,6 +103,7 @@ def redlock_nodes() -> Iterator[RedlockNodes]:
     yield from _running_for_the_session(RedlockNodes())
 
 
+@pytest.fixture(scope="session")
 def spared_cluster() -> Iterator[RedisCluster]:
     """Three masters with a replica of the first. The others go on when one is away."""
     require(REDIS)
@@ -144,6 +145,7 @@ def etcd_url(etcd_server: EtcdServer) -> str:
     return etcd_server.url
 
 
+@pytest.fixture(scope="session")
 def zookeeper_server() -> Iterator[ZooKeeperServer]:
     """One ZooKeeper."""
     require(ZOOKEEPER, JAVA)
@@ -157,6 +159,7 @@ def zookeeper_ensemble() -> Iterator[ZooKeeperEnsemble]:
     yield from _running_for_the_session(ZooKeeperEnsemble())
 
 
+@pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """One Postgres."""
     require(POSTGRES, INITDB)
@@ -210,6 +213,7 @@ def zookeeper_ensemble_url(zookeeper_ensemble: ZooKeeperEnsemble) -> str:
     return f"{zookeeper_ensemble.url}/tests/{uuid.uuid4().hex}?session_timeout=3"
 
 
+@pytest.fixture
 def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
     """A database of its own, as postgresql://..."""
     with postgres_server.database() as url:
