@@ -1,17 +1,15 @@
-"""What becomes of a lock that lives in a session when a request is late, or its answer, or an interrupt strikes."""
+"""What becomes of a lock that lives in a session when a request is late, or its answer is."""
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
 
 from celery_locks.errors import StoreUnavailable
-from celery_locks.guard import Guard
 from celery_locks.lease import Lease, Verdict
 from tests.stores.contract import claim, patient, refused, take, verdict
-from tests.stores.session_stores import QUICK, SoftTimeLimit, opened, room_of, struck_after
+from tests.stores.session_stores import QUICK, opened
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -145,89 +143,3 @@ def test_an_answer_that_never_comes_costs_the_session(
     assert verdict(store, held) is Verdict.LOST
     assert refused(store, "wallet", "cleo").holder == "ben"
     patient(store, "held", "cleo", timeout=5)
-
-
-def test_an_interrupt_takes_nothing_from_others(
-    store: SessionStore, way: Proxy, other: SessionStore, held: Lease
-) -> None:
-    """A soft time limit while an answer is awaited ends neither the connection nor what else lives in it."""
-    way.delay(0.2, "answers")
-    with pytest.raises(SoftTimeLimit), struck_after(0.05):
-        store.acquire(claim("wallet", "anna"))
-    way.delay(0)
-    # As the guard does. The thread that keeps the session may have been first.
-    store.release(claim("wallet", "anna"))
-    take(other, "wallet", "ben")
-    assert held.held()
-    assert verdict(store, held) is Verdict.RENEWED
-    assert refused(store, "wallet", "cleo").holder == "ben"
-
-
-def test_what_an_interrupted_acquire_took_is_given_back_by_itself(
-    store: SessionStore, way: Proxy, other: SessionStore, held: Lease
-) -> None:
-    """Also when nobody asks for it: the thread that keeps the session does."""
-    way.delay(0.2, "answers")
-    with pytest.raises(SoftTimeLimit), struck_after(0.05):
-        store.acquire(claim("wallet", "anna"))
-    way.delay(0)
-    patient(other, "wallet", "ben", timeout=5)
-    assert held.held()
-
-
-def test_an_interrupted_release_releases(store: SessionStore, way: Proxy, other: SessionStore, held: Lease) -> None:
-    """Repeated, as the guard does, it says that it was done."""
-    way.delay(0.2, "answers")
-    with pytest.raises(SoftTimeLimit), struck_after(0.05):
-        store.release(held.claim)
-    way.delay(0)
-    assert store.release(held.claim)
-    take(other, "held", "ben")
-
-
-def test_an_interrupted_renewal_loses_nothing(store: SessionStore, way: Proxy, held: Lease) -> None:
-    """The next one hears its own answer."""
-    way.delay(0.2, "answers")
-    with pytest.raises(SoftTimeLimit), struck_after(0.05):
-        store.renew([held])
-    way.delay(0)
-    assert verdict(store, held) is Verdict.RENEWED
-
-
-def test_a_job_that_is_interrupted_inside_a_second_lock_keeps_the_first(
-    store: SessionStore, way: Proxy, other: SessionStore
-) -> None:
-    """It may clean up under the lock it has, and gives back both."""
-    guard = Guard(store)
-
-    def job(first: Lease) -> bool:
-        way.delay(0.2, "answers")
-        with pytest.raises(SoftTimeLimit), struck_after(0.05):
-            guard.run(claim("second", "inner"), lambda _: None, lambda _: None)
-        way.delay(0)
-        return first.held() and refused(other, "first").holder == "outer"
-
-    assert guard.run(claim("first", "outer"), job, lambda _: False)
-    patient(other, "first", "ben", timeout=5)
-    patient(other, "second", "ben", timeout=5)
-
-
-# Python where it starts a thread, and PyMySQL where it drops an answer, complain of what struck them, and go on.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("seconds", [number / 10_000 for number in range(1, 40, 3)])
-def test_an_interrupt_at_any_moment_leaves_nothing_behind(
-    database: Database, other: SessionStore, seconds: float
-) -> None:
-    """Wherever it strikes in many acquires and releases, the key is free when the guard is through with it."""
-    with opened(database.url + QUICK) as store:
-        guard, rounds = Guard(store), 0
-        take(store, "connected")
-        while rounds < 200:
-            with contextlib.suppress(SoftTimeLimit), struck_after(seconds):
-                # The clean-up of a client library may swallow one.
-                for _ in range(50):
-                    rounds += 1
-                    guard.run(claim("wallet", f"owner {rounds}"), lambda _: None, lambda _: None, strict=False)
-        patient(other, "wallet", "ben", timeout=5)
-        assert set(room_of(store).held) <= {store._name("connected")}
-        take(store, "another", "cleo")

@@ -156,16 +156,16 @@ class SessionStore(Store, Inspects):
         room.held[held.name] = held
         try:
             answer = session.take(held)
+            if isinstance(answer, Busy):
+                room.drop(held)
+                return answer
+            held.note(answer)
+            return SessionLease(claim, held.fence, session, self.clock)
         except Broken:
             raise
         except BaseException:
             room.doom(held)
             raise
-        if isinstance(answer, Busy):
-            room.drop(held)
-            return answer
-        held.note(answer)
-        return SessionLease(claim, held.fence, session, self.clock)
 
     def _renew(self, room: Room, leases: Sequence[Lease]) -> builtins.list[Verdict]:
         asked = [self._holds(room, lease) for lease in leases]
@@ -202,18 +202,27 @@ class SessionStore(Store, Inspects):
         if held is None or not _is_of(held, claim) or not room.has_session():
             return room.is_done(claim, name)
         try:
-            session = room.settled()
-            # Else it was given back just now, as one that nobody wanted.
-            ours = room.held.get(name) is not held or session.give_back(held)
+            ours = self._given_back(room, held)
+            if ours:
+                room.finish(claim, name)
+            room.drop(held)
         except BaseException:
             # It is freed when the server hears of us again, or by the end of the connection.
             room.doom(held)
             room.finish(claim, name)
             raise
-        if ours:
-            room.finish(claim, name)
-        room.drop(held)
         return ours
+
+    def _given_back(self, room: Room, held: Held) -> bool:
+        session = room.settled()
+        if room.held.get(held.name) is not held:
+            # Just now, as one that nobody wanted.
+            return True
+        if held.fence:
+            return session.give_back(held)
+        # Its owner was interrupted before it heard of its lock.
+        session.undo(held)
+        return True
 
 
 def _is_of(held: Held, claim: Claim) -> bool:
