@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from celery_locks.errors import StoreUnavailable
-from celery_locks.lease import Busy, Lease, Verdict
+from celery_locks.lease import Busy, Verdict
 from tests.stores.contract.asking import claim, refused, take, verdict
 from tests.stores.sql_stores import QUICK, SERVERS, give_up, opened
 from tests.waiting import wait_until
@@ -247,9 +247,3 @@ def test_an_interrupt_between_request_and_answer_is_no_mix_up(store: SqlStore, w
     for number in range(10):
         assert take(store, f"key {number}", "ben").claim.owner == "ben"
         assert refused(store, f"key {number}", "cleo").holder == "ben"
-
-
-def test_a_lease_that_was_never_given_is_not_renewed(store: SqlStore) -> None:
-    """A renewal names the key's holder: whoever gave up holds nothing."""
-    give_up(store, "anna")
-    assert verdict(store, Lease(claim("wallet", "anna"), 1, None)) is Verdict.LOST

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 import threading
 import time
 from typing import TYPE_CHECKING
 
-import psutil
 import pytest
 
 from celery_locks import Locks
@@ -21,7 +19,6 @@ from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from celery_locks.stores.sql import SqlStore
     from tests.servers.proxy import Proxy
@@ -34,11 +31,6 @@ def store(server: Served) -> Iterator[SqlStore]:
     with opened(server.url + QUICK) as store:
         take(store, "first")
         yield store
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "locks.db"
 
 
 @SERVERS
@@ -228,72 +220,3 @@ def test_prepared_statements_can_be_left_out(server: Served) -> None:
             assert store.release(claim("wallet", f"owner {number}"))
         (connection,) = store._database._wire._idle
         assert connection.execute("SELECT count(*) FROM pg_prepared_statements").fetchone() == (0,)
-
-
-def test_a_locked_file_is_an_outage(file: Path) -> None:
-    """Another program that writes for too long is no holder: the error says what to do."""
-    with opened(f"sqlite:///{file}{QUICK}") as store:
-        take(store, "first")
-        with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as intruder:
-            intruder.execute("BEGIN IMMEDIATE")
-            with pytest.raises(StoreUnavailable, match="a file of their own"):
-                store.acquire(claim("wallet"))
-            intruder.execute("ROLLBACK")
-        take(store, "wallet")
-
-
-def test_a_file_that_cannot_be_made_is_an_outage(tmp_path: Path) -> None:
-    """Its folder is missing: the error says so."""
-    with opened(f"sqlite:///{tmp_path}/none/locks.db") as store:
-        with pytest.raises(StoreUnavailable, match="make its folder"):
-            store.acquire(claim("wallet"))
-        (tmp_path / "none").mkdir()
-        take(store, "wallet")
-
-
-def test_a_file_that_is_no_database_is_an_outage(file: Path) -> None:
-    """Something else lies there, and is left alone."""
-    file.write_text("a diary, " * 500)
-    with opened(f"sqlite:///{file}") as store, pytest.raises(StoreUnavailable, match="something else"):
-        store.acquire(claim("wallet"))
-    assert file.read_text() == "a diary, " * 500
-
-
-def test_no_connection_to_a_file_is_open_at_a_fork(file: Path) -> None:
-    """SQLite's memory of its own locks must not be inherited: a child finds none, and the parent opens again."""
-    with opened(f"sqlite:///{file}") as store:
-        lease = take(store, "wallet")
-        with Crew() as crew:
-            crew.start(_finds_no, file)
-            crew.done(10)
-        assert verdict(store, lease) is Verdict.RENEWED
-
-
-def _finds_no(file: Path) -> None:
-    files = psutil.Process().open_files()
-    assert not [each.path for each in files if each.path.startswith(str(file))]
-
-
-def test_a_fork_waits_for_a_statement_under_way(file: Path) -> None:
-    """Children forked while other threads write each work with the file, and nobody holds what another has."""
-    with opened(f"sqlite:///{file}") as store:
-        over = threading.Event()
-
-        def write() -> None:
-            number = 0
-            while not over.is_set():
-                number += 1
-                take(store, f"busy {number}")
-
-        writer = threading.Thread(target=write)
-        writer.start()
-        try:
-            with Crew() as crew:
-                for number in range(8):
-                    crew.start(take, store, f"key {number}", f"child {number}")
-                crew.done()
-        finally:
-            over.set()
-            writer.join(30)
-        for number in range(8):
-            assert refused(store, f"key {number}").holder == f"child {number}"
