@@ -45,8 +45,8 @@ class Slots:
 
     They are looked up at the first use, when a key was not where it should be, and before a node that was silent is
     asked again, for it may have been replaced. We do it ourselves: redis-py's client asks whichever node it likes, so
-    that one that hangs makes look-ups fail. Here those that were silent are asked last, a look-up costs one timeout at
-    most, and one that fails changes nothing.
+    that one that hangs makes look-ups fail. Here those that were silent are asked last, a second look-up costs at most
+    one timeout, and one that fails changes nothing.
     """
 
     def __init__(self, seeds: Sequence[Place], pool_at: Callable[[str, int], redis.ConnectionPool]) -> None:
