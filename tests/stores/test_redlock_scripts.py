@@ -11,7 +11,10 @@ import pytest
 from tests.stores.redlock_stores import FENCE, LOCK
 
 if TYPE_CHECKING:
-    from tests.servers.redis import RedisServer
+    from collections.abc import Iterator
+
+    import redis
+
     from tests.servers.redlock import RedlockNodes
 
 TTL, RETENTION = 30_000, 100_000
@@ -19,29 +22,31 @@ VERBS = ("acquire", "settle", "undo", "renew", "release")
 
 
 @pytest.fixture
-def node(redlock_nodes: RedlockNodes) -> RedisServer:
+def node(redlock_nodes: RedlockNodes) -> Iterator[redis.Redis]:
+    """A client of one empty node."""
     redlock_nodes.flush()
-    return redlock_nodes.nodes[0]
+    with redlock_nodes.nodes[0].client(socket_timeout=10) as client:
+        yield client
 
 
-def _run(node: RedisServer, verb: str, *words: str | int, names: tuple[str, ...] = (LOCK, FENCE)) -> Any:
+def _run(node: redis.Redis, verb: str, *words: str | int, names: tuple[str, ...] = (LOCK, FENCE)) -> Any:
     text = (files("celery_locks.stores.redlock") / "scripts" / f"{verb}.lua").read_text("utf-8")
-    return node.ask("EVAL", text, len(names), *names, *words)
+    return node.execute_command("EVAL", text, len(names), *names, *words)
 
 
-def _acquire(node: RedisServer, owner: str, attempt: int) -> Any:
+def _acquire(node: redis.Redis, owner: str, attempt: int) -> Any:
     return _run(node, "acquire", owner, TTL, RETENTION, attempt)
 
 
-def _undo(node: RedisServer, owner: str, attempt: int) -> Any:
+def _undo(node: redis.Redis, owner: str, attempt: int) -> Any:
     return _run(node, "undo", owner, attempt, names=(LOCK,))
 
 
-def _release(node: RedisServer, owner: str) -> Any:
+def _release(node: redis.Redis, owner: str) -> Any:
     return _run(node, "release", owner, RETENTION)
 
 
-def test_an_undoing_is_of_its_attempt_and_earlier_ones(node: RedisServer) -> None:
+def test_an_undoing_is_of_its_attempt_and_earlier_ones(node: redis.Redis) -> None:
     """What a later attempt of the owner was given stays, also where an earlier one had been given it first."""
     assert _acquire(node, "anna", 100) == 100
     assert _acquire(node, "anna", 200) == 100
@@ -54,7 +59,7 @@ def test_an_undoing_is_of_its_attempt_and_earlier_ones(node: RedisServer) -> Non
     assert _acquire(node, "anna", 300) == 300
 
 
-def test_a_fence_is_the_attempt_or_one_more_than_the_last(node: RedisServer) -> None:
+def test_a_fence_is_the_attempt_or_one_more_than_the_last(node: redis.Redis) -> None:
     """Nodes that are told the same number answer the same, and a number that is behind counts on."""
     fences = []
     for attempt in (100, 50, 50, 2**52):
@@ -64,7 +69,7 @@ def test_a_fence_is_the_attempt_or_one_more_than_the_last(node: RedisServer) -> 
     assert _acquire(node, "last", 1) == 2**52 + 1
 
 
-def test_an_owner_that_released_stays_out(node: RedisServer) -> None:
+def test_an_owner_that_released_stays_out(node: redis.Redis) -> None:
     """Whether it held the lock or not, nothing that arrives later gives it one, and others are let in."""
     _acquire(node, "anna", 1)
     assert _release(node, "ben") == 0
@@ -76,7 +81,7 @@ def test_an_owner_that_released_stays_out(node: RedisServer) -> None:
     assert _acquire(node, "cleo", 2) > 1
 
 
-def test_settling_writes_the_fence_where_the_owner_has_the_lock(node: RedisServer) -> None:
+def test_settling_writes_the_fence_where_the_owner_has_the_lock(node: redis.Redis) -> None:
     """And nowhere else, unless it is to be given anew; what the node has counted never goes down."""
     assert _run(node, "settle", RETENTION, "", "anna", TTL, 500) == [0]
     _acquire(node, "anna", 100)
@@ -89,27 +94,27 @@ def test_settling_writes_the_fence_where_the_owner_has_the_lock(node: RedisServe
     assert _acquire(node, "ben", 1) == 501
 
 
-def test_settling_anew_takes_a_free_lock_and_no_other(node: RedisServer) -> None:
+def test_settling_anew_takes_a_free_lock_and_no_other(node: redis.Redis) -> None:
     """Of many locks each has its own answer, and one that holds something else spoils none."""
     names = tuple(f"lock:{{{key}}}{end}" for key in "abcd" for end in ("", ":fence"))
-    node.ask("SET", names[2], "1:ben\0001", "PX", TTL)
-    node.ask("LPUSH", names[4], "foreign")
-    node.ask("LPUSH", names[7], "foreign")
+    node.execute_command("SET", names[2], "1:ben\0001", "PX", TTL)
+    node.execute_command("LPUSH", names[4], "foreign")
+    node.execute_command("LPUSH", names[7], "foreign")
     words = [word for fence in (11, 12, 13, 14) for word in ("anna", TTL, fence)]
     assert _run(node, "settle", RETENTION, 5, *words, names=names) == [1, 0, 0, 0]
-    assert node.ask("GET", names[0]) == "11:anna\0005"
-    assert node.ask("GET", names[1]) == "11:"
-    assert node.ask("EXISTS", names[6]) == 0
+    assert node.execute_command("GET", names[0]) == "11:anna\0005"
+    assert node.execute_command("GET", names[1]) == "11:"
+    assert node.execute_command("EXISTS", names[6]) == 0
 
 
-def test_what_is_no_lock_is_nobodys(node: RedisServer) -> None:
+def test_what_is_no_lock_is_nobodys(node: redis.Redis) -> None:
     """A name that holds something else is an error to acquire, and nothing to the other verbs."""
-    node.ask("SET", LOCK, "something else")
+    node.execute_command("SET", LOCK, "something else")
     assert _acquire(node, "anna", 1) == ["something else", -1]
     assert _undo(node, "anna", 1) == 0
     assert _run(node, "renew", "anna", TTL, names=(LOCK,)) == [0]
     assert _release(node, "anna") == 0
-    assert node.ask("GET", LOCK) == "something else"
+    assert node.execute_command("GET", LOCK) == "something else"
 
 
 def test_there_is_one_script_a_verb() -> None:
@@ -119,14 +124,14 @@ def test_there_is_one_script_a_verb() -> None:
         assert len(text.splitlines()) <= 40, verb
 
 
-def test_the_scripts_never_disagree_with_a_model(node: RedisServer) -> None:
+def test_the_scripts_never_disagree_with_a_model(node: redis.Redis) -> None:
     """Any sequence of requests by three owners answers as a lock on paper does."""
     for seed in range(15):
-        node.flush()
+        node.flushall()
         _play(node, random.Random(seed))
 
 
-def _play(node: RedisServer, dice: random.Random) -> None:
+def _play(node: redis.Redis, dice: random.Random) -> None:
     holder, attempt, fence, done, released = None, 0, 0, set(), set()
     for step in range(1, 31):
         owner = dice.choice("abc") + str(step // 10)
