@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from tests.stores.contract import Opens
     from tests.stores.session_stores import Database
 
+#: 125 processes that connect at once to a busy machine take their time.
+PATIENT = "?timeout=20&connect_timeout=20"
+
 
 class TestAdvisory(StoreContract, ConnectionContract, InspectContract, LostAnswerContract, ProcessContract):
     """One Postgres over TCP."""
@@ -37,7 +40,7 @@ class TestAdvisory(StoreContract, ConnectionContract, InspectContract, LostAnswe
 
     @pytest.fixture
     def open_store(self, advisory_database: Database) -> Opens:
-        return functools.partial(from_any_url, advisory_database.url)
+        return functools.partial(from_any_url, advisory_database.url + PATIENT)
 
 
 @pytest.fixture(scope="module")

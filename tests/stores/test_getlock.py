@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from tests.stores.contract import Opens
     from tests.stores.session_stores import Database
 
+#: 125 processes that connect at once to a busy machine take their time.
+PATIENT = "?timeout=20&connect_timeout=20"
+
 
 class TestGetLock(StoreContract, ConnectionContract, InspectContract, LostAnswerContract, ProcessContract):
     """One MariaDB over TCP."""
@@ -34,7 +37,7 @@ class TestGetLock(StoreContract, ConnectionContract, InspectContract, LostAnswer
 
     @pytest.fixture
     def open_store(self, getlock_database: Database) -> Opens:
-        return functools.partial(from_any_url, f"{getlock_database.url}?ssl_disabled=true")
+        return functools.partial(from_any_url, f"{getlock_database.url}{PATIENT}&ssl_disabled=true")
 
 
 class TestGetLockFaults(FaultContract, StoreFixtures):
