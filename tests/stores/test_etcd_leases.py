@@ -262,5 +262,5 @@ def test_the_names_of_two_locks_are_never_one(store: EtcdStore) -> None:
 def test_a_stray_surrogate_is_a_mistake(store: EtcdStore) -> None:
     """A key or owner that is no text is told as what it is."""
     for key, owner in (("\udcff", "anna"), ("wallet", "\udcff")):
-        with pytest.raises(Exception, match="stray surrogate|written as UTF-8"):
+        with pytest.raises(Exception, match=r"stray surrogate|written as UTF-8"):
             store.acquire(claim(key, owner))
