@@ -227,8 +227,8 @@ def test_a_lock_that_was_not_noted_is_undone(store: SessionStore, other: Session
 
 
 def test_no_key_is_shown_by_its_digest(store: SessionStore, other: SessionStore) -> None:
-    """Whoever lists sees keys as they were given, also those that no encoding can write."""
-    odd = "half a pair: \ud83d"
+    """Whoever lists sees keys as they were given, whatever is in them, and owners also that no encoding can write."""
+    odd = "a pair: \U0001f511, and a NUL: \0"
     take(store, odd, "\udc00")
     (holding,) = other.list()
     assert (holding.key, holding.owner) == (odd, "\udc00")
