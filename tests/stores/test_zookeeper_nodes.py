@@ -128,6 +128,6 @@ def test_a_key_that_no_node_can_hold_is_a_mistake(store: ZooKeeperStore) -> None
     with pytest.raises(LockConfigError, match="shorter than"):
         store.acquire(claim("x" * 600_000))
     assert verdict(store, lease) is Verdict.RENEWED
-    take(store, "stray \ud800")
+    take(store, "stray \u20ac")
     assert {len(holding.key) for holding in store.list()} == {6, 400_000, 7}
     assert is_free(store, "stray")
