@@ -82,6 +82,10 @@ def test_a_session_that_changes_later_is_noticed(postgres_server: PostgresServer
     wait_until(advisory_database.is_quiet, "the locks to end", 5)
 
 
+#: What a process ends with that died while it held a key.
+DIED_HOLDING = 9
+
+
 def test_a_holder_behind_a_pool_that_dies_frees_its_key(
     postgres_server: PostgresServer, advisory_database: Database
 ) -> None:
@@ -90,7 +94,9 @@ def test_a_holder_behind_a_pool_that_dies_frees_its_key(
         url = through(pool, advisory_database)
         with opened(url) as other:
             take(other, "connected")
-            crew.start(_take_and_die, url).join(30)
+            holder = crew.start(_take_and_die, url)
+            holder.join(30)
+            assert holder.exitcode == DIED_HOLDING, "it never held the key: this run proves nothing"
             patient(other, "wallet", "ben", timeout=5)
 
 
@@ -99,7 +105,7 @@ def _take_and_die(url: str) -> None:
 
     with opened(url) as store:
         take(store, "wallet")
-        os._exit(9)
+        os._exit(DIED_HOLDING)
 
 
 def test_a_pool_that_is_restarted_ends_all_locks(postgres_server: PostgresServer, advisory_database: Database) -> None:
