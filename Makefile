@@ -11,7 +11,7 @@ DEMO := .venv-demo
 IN_DEV := $(DEV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-unit test-oldest check lint types imports format demo bench lock build clean
+.PHONY: help test servers test-unit test-oldest check lint types imports format demo bench lock build clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,12 +20,15 @@ test: $(DEV)/.ready ## Run every test; real servers are started, and installed w
 	@$(IN_DEV)/python -m tests.servers.install
 	@$(IN_DEV)/python -m pytest $(ARGS)
 
+servers: $(DEV)/.ready ## Install the servers that the tests need, where that is possible
+	@$(IN_DEV)/python -m tests.servers.install
+
 test-unit: $(DEV)/.ready ## Run the unit tests: no server, a few seconds
 	@$(IN_DEV)/python -m pytest tests/unit $(ARGS)
 
-test-oldest: $(OLDEST)/.ready ## Run the unit, store and acceptance tests against the oldest supported Celery and redis-py
+test-oldest: $(OLDEST)/.ready ## Run what depends on them against the oldest supported Celery and redis-py
 	@$(OLDEST)/bin/python -m tests.servers.install
-	@$(OLDEST)/bin/python -m pytest tests/unit tests/stores tests/acceptance $(ARGS)
+	@$(OLDEST)/bin/python -m pytest tests/unit tests/stores/test_redis*.py tests/stores/test_redlock*.py tests/acceptance $(ARGS)
 
 check: lint types imports ## Run lint, types and imports
 

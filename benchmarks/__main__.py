@@ -14,20 +14,26 @@ from benchmarks import (
     chart,
     contention,
     crowds,
+    etcd,
     importing,
     layers,
     lines,
     machine,
     memory,
+    redlock,
     renewing,
+    sessions,
+    sql,
     throughput,
     uncontended,
+    zookeeper,
 )
 from benchmarks.report import Part, summary
 from benchmarks.server import own_server
 
 BENCHMARKS = {
     "uncontended": uncontended.run,
+    "sessions": sessions.run,
     "throughput": throughput.run,
     "import": importing.run,
     "memory": memory.run,
@@ -36,6 +42,10 @@ BENCHMARKS = {
     "short-jobs": crowds.one_key,
     "many-keys": crowds.many_keys,
     "line-length": lines.run,
+    "etcd": etcd.run,
+    "zookeeper": zookeeper.run,
+    "redlock": redlock.run,
+    "sql": sql.run,
     "profile": layers.run,
 }
 #: A breakdown for whoever tunes: it has no targets, and is run when it is named.

@@ -24,7 +24,7 @@ SETTINGS = ("--bind", "127.0.0.1", "--save", "", "--appendonly", "no")
 @contextmanager
 def own_server(directory: Path) -> Iterator[str]:
     """A server that keeps nothing on disk, and its URL without a database; stopped at the end."""
-    port = _free_port()
+    port = free_port()
     command = [_program(), "--port", str(port), "--dir", str(directory), *SETTINGS]
     with (directory / "server.log").open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 - our own command
@@ -45,7 +45,8 @@ def _program() -> str:
     return str(binary.get_binary_path())
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A free loopback port below the ephemeral range."""
     for port in random.sample(range(20_000, 32_000), 100):
         with suppress(OSError), socket.socket() as probe:
             probe.bind(("127.0.0.1", port))

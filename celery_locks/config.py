@@ -11,16 +11,13 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from celery_locks.errors import LockConfigError
-from celery_locks.options import NAMES
+from celery_locks.options import KNOWN, LATER, NAMES, unknown
 from celery_locks.stores import DEFAULT_PREFIX, hidden
 
 Settings = Mapping[str, Any]
 
 #: Options that are a task's own and have no default setting.
 _NO_DEFAULT = {"lock_store"}
-_KNOWN = {*NAMES, "lock_stores", "lock_prefix"}
-#: Settings that a later version knows: to pass over one of them would be to run jobs that should not run.
-_LATER = {"lock_slots", "lock_shared", "lock_unique", "lock_at_least", "lock_tasks"}
 _REDIS_TRANSPORTS = {"redis", "rediss", "valkey", "valkeys", "sentinel", "redis+socket", "valkey+socket"}
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False, "none": None, "null": None}
 
@@ -51,11 +48,9 @@ def _check_names(conf: Settings) -> None:
     given |= {name for name in os.environ if name.startswith("CELERY_LOCK_")}
     for name in sorted(given):
         plain = name.removeprefix("CELERY_").lower()
-        if plain in _LATER:
-            raise LockConfigError(f"the setting {name} is not supported in this version: remove it")
-        close = difflib.get_close_matches(plain, _KNOWN, n=1, cutoff=0.8)
-        if plain not in _KNOWN and close:
-            raise LockConfigError(f"unknown setting {name}: did you mean {close[0]}?")
+        # A name that is like none of ours may be somebody else's.
+        if plain in LATER or (plain not in KNOWN and difflib.get_close_matches(plain, KNOWN, n=1, cutoff=0.8)):
+            raise LockConfigError(unknown("setting", name))
 
 
 def store_settings(conf: Settings, alias: str | None = None) -> StoreSettings:
@@ -86,9 +81,14 @@ def _from_broker(conf: Settings, prefix: str) -> StoreSettings | None:
         (_url(conf, "result_backend"), conf.get("result_backend_transport_options"), conf.get("redis_backend_use_ssl")),
     ):
         if isinstance(url, str) and url.partition("://")[0].lower() in _REDIS_TRANSPORTS:
-            options = dict(tls) if isinstance(tls, Mapping) else {}
+            options = {**(tls if isinstance(tls, Mapping) else {}), **_sentinels_own(transport or {})}
             return StoreSettings(_with_tls(_as_store_url(url, transport or {}), tls), prefix, options)
     return None
+
+
+def _sentinels_own(transport: Mapping[str, Any]) -> dict[str, Any]:
+    """What the sentinels themselves ask for, beside what the master does."""
+    return {f"sentinel_{name}": value for name, value in (transport.get("sentinel_kwargs") or {}).items()}
 
 
 def _with_tls(url: str, tls: object) -> str:

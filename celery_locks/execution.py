@@ -36,6 +36,13 @@ def in_pool_process() -> bool:
     return bool(getattr(current_process(), "_daemonic", False))
 
 
+def _clean(request: Any) -> None:
+    """Take what counts a job's waiting out of its request, for good: what a job is given is what was sent."""
+    request.headers = requeue.without_counters(request.headers) or None
+    for name in (requeue.REQUEUES, requeue.SINCE):
+        vars(request).pop(name, None)
+
+
 class Skipped(Ignore):
     """Ends a job that its policy does not want to run."""
 
@@ -86,7 +93,22 @@ class Execution:
         return Ticket(owner[-16:] + ("s" if options.wait else "g"), stance)
 
     def _work(self, lease: Lease, body: Callable[[], Any]) -> Any:
-        requests, seen = self._task.request_stack, self._carried(lease)
+        if self._request is None:
+            return self._by_hand(lease, body)
+        request = self._request
+        sent = request.properties
+        _clean(request)
+        request.properties = {**(sent or {}), LEASE: lease}
+        try:
+            with self._interruption:
+                return body()
+        finally:
+            request.properties = sent
+
+    def _by_hand(self, lease: Lease, body: Callable[[], Any]) -> Any:
+        request = self._task.request
+        requests, seen = self._task.request_stack, Context({**vars(request), "_children": request.children})
+        seen.properties = {**(request.properties or {}), LEASE: lease}
         try:
             requests.push(seen)
             with self._interruption:
@@ -94,19 +116,6 @@ class Execution:
         finally:
             if requests.top is seen:
                 requests.pop()
-
-    def _carried(self, lease: Lease) -> Context:
-        """The request as the job's body sees it.
-
-        What Celery does not know it takes for a header, and a retry would send that on: so the lease is kept among
-        the properties, which stay here.
-        """
-        request = self._task.request
-        # The list of what a job sends is made when it is first asked for: both requests are to have the same one.
-        seen = Context({**requeue.without_counters(vars(request)), "_children": request.children})
-        seen.headers = requeue.without_counters(request.headers) or None
-        seen.properties = {**(request.properties or {}), LEASE: lease}
-        return seen
 
     def _on_lost(self) -> Callable[[Lease], None] | None:
         match self._options.on_lost:

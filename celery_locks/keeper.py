@@ -6,12 +6,13 @@ import logging
 import os
 import threading
 import time
+import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from celery_locks import events, signals
 from celery_locks.errors import StoreUnavailable
-from celery_locks.lease import Verdict
+from celery_locks.lease import State, Verdict
 from celery_locks.rounds import Rounds
 
 if TYPE_CHECKING:
@@ -26,6 +27,19 @@ logger = logging.getLogger("celery_locks.keeper")
 TOGETHER = 0.2
 #: After a beat without an answer the next try comes this soon, as a part of the interval.
 AGAIN = 0.25
+_UNANSWERED = "the part of the store that has it did not answer"
+
+
+_keepers: weakref.WeakSet[Keeper] = weakref.WeakSet()
+
+
+def _start_all_afresh() -> None:
+    # In the child's only thread, before anybody there can use one.
+    for keeper in list(_keepers):
+        keeper.start_afresh()
+
+
+os.register_at_fork(after_in_child=_start_all_afresh)
 
 
 @dataclass
@@ -48,8 +62,10 @@ def renewed(store: Store, leases: Sequence[Lease], clock: Callable[[], float]) -
     for lease, verdict in zip(leases, store.renew(leases), strict=True):
         if verdict is Verdict.RENEWED:
             lease.extend(None if lease.deadline is None else before + lease.ttl)
-        else:
+        elif verdict is Verdict.LOST:
             lost.append(lease)
+        else:
+            lease.doubt()
     return lost
 
 
@@ -78,11 +94,12 @@ class Keeper:
         self._store = store
         self._clock = clock
         self._watched: dict[str, _Watched] = {}
-        self._start_afresh()
+        self.start_afresh()
+        _keepers.add(self)
 
     def renew(self, lease: Lease, ttl: float) -> bool:
         """Renew a lease now, for `ttl` seconds from now on; False when the store says that it is gone."""
-        with self._mine():
+        with self._mutex:
             watched = self._watched.get(lease.owner)
         if watched is None:
             return self._renewed_for(lease, ttl)
@@ -98,7 +115,7 @@ class Keeper:
 
     def watch(self, lease: Lease, interval: float, on_lost: Callable[[Lease], None] | None = None) -> None:
         """Beat for a lease from now on; `on_lost` is called once, from a thread of the keeper, if it is lost."""
-        with self._mine():
+        with self._mutex:
             watched = _Watched(lease, lease.ttl / interval, on_lost, self._clock() + interval)
             self._watched[lease.owner] = watched
             self._expect(watched)
@@ -106,13 +123,13 @@ class Keeper:
     def forget(self, held: Lease | Claim) -> None:
         """Beat for it no more. A beat under way may still reach the store and is not reported."""
         if held.owner in self._watched:
-            with self._mine():
+            with self._mutex:
                 self._watched.pop(held.owner, None)
 
     def tick(self) -> None:
         """Renew what is due, and report what is lost."""
         self.expire()
-        if due := self._due():
+        for due in self._due():
             self._beat(due)
 
     def expire(self) -> None:
@@ -121,33 +138,33 @@ class Keeper:
             if not watched.lease.held():
                 self._report(watched, "its ttl ran out before it could be renewed")
 
-    def _renewed_for(self, lease: Lease, ttl: float) -> bool:
-        before, lease.ttl = lease.ttl, ttl
-        try:
-            lease.shorten(self._clock() + ttl)
-            return not renewed(self._store, [lease], self._clock)
-        except BaseException:
-            lease.ttl = before
-            raise
-
-    def _beat_in(self, watched: _Watched, soon: float) -> None:
-        with self._mine():
-            watched.due = self._clock() + soon
-            if self._watched.get(watched.lease.owner) is watched:
-                self._expect(watched)
-
-    def _mine(self) -> threading.Lock:
-        if self._pid != os.getpid():
-            self._start_afresh()
-        return self._mutex
-
-    def _start_afresh(self) -> None:
-        # A forked child has neither the parent's threads nor its leases, and a copy of its mutex in any state.
-        self._pid = os.getpid()
+    def start_afresh(self) -> None:
+        """Know of nothing: a forked child has neither its parent's leases nor its threads, and a mutex in any state."""
         self._mutex, self._beating = threading.Lock(), threading.Lock()
         self._watched.clear()
         self._beats = Rounds("keeper", self._mutex, self.tick, self._next_beat, self._clock)
         self._ends = Rounds("watch", self._mutex, self.expire, self._next_end, self._clock)
+
+    def _renewed_for(self, lease: Lease, ttl: float) -> bool:
+        before, lease.ttl = lease.ttl, ttl
+        try:
+            lease.shorten(self._clock() + ttl)
+            return self._renewed_alone(lease)
+        except BaseException:
+            lease.ttl = before
+            raise
+
+    def _renewed_alone(self, lease: Lease) -> bool:
+        lost = renewed(self._store, [lease], self._clock)
+        if not lost and lease.state is State.UNKNOWN:
+            raise StoreUnavailable(_UNANSWERED)
+        return not lost
+
+    def _beat_in(self, watched: _Watched, soon: float) -> None:
+        with self._mutex:
+            watched.due = self._clock() + soon
+            if self._watched.get(watched.lease.owner) is watched:
+                self._expect(watched)
 
     def _expect(self, watched: _Watched) -> None:
         self._beats.expect(watched.due)
@@ -165,12 +182,17 @@ class Keeper:
         with self._mutex:
             return list(self._watched.values())
 
-    def _due(self) -> list[_Watched]:
+    def _due(self) -> list[list[_Watched]]:
+        """What to renew together. Those that had no answer come last: the others are not to wait for theirs."""
         now = self._clock()
         watched = self._all()
         if not any(each.due <= now for each in watched):
             return []
-        return [each for each in watched if each.due - TOGETHER * each.interval <= now]
+        parts: tuple[list[_Watched], list[_Watched]] = ([], [])
+        for each in watched:
+            if each.due - TOGETHER * each.interval <= now:
+                parts[each.lease.state is State.UNKNOWN].append(each)
+        return [part for part in parts if part]
 
     def _beat(self, due: list[_Watched]) -> None:
         before = self._clock()
@@ -184,6 +206,8 @@ class Keeper:
             watched.due = before + watched.interval
             if watched.lease in lost:
                 self._report(watched, "the store says that it expired or was taken away")
+        if silent := [watched for watched in due if watched.lease.state is State.UNKNOWN]:
+            self._doubt(silent, StoreUnavailable(_UNANSWERED))
 
     def _doubt(self, due: list[_Watched], error: Exception) -> None:
         """Not knowing is not losing: keep trying until a lease's time is over."""

@@ -72,7 +72,11 @@ class KeyMaker:
 
     def __call__(self, args: tuple[Any, ...] | list[Any], kwargs: Mapping[str, Any]) -> str:
         """The key of the job with these arguments."""
-        key: object = self._make(self._arguments.bind(args, kwargs))
+        try:
+            bound = self._arguments.bind(args, kwargs)
+        except TypeError as error:
+            raise TypeError(f"{self._task}(): {error}") from None
+        key: object = self._make(bound)
         if not isinstance(key, str) or not key:
             raise LockConfigError(f"{self._where}: lock_key gave {key!r}; a key is a text of at least one character")
         return key

@@ -47,10 +47,11 @@ class Claim(NamedTuple):
 
 
 class Verdict(enum.Enum):
-    """What a store says of a lease that was to be renewed."""
+    """What a store says of a lease that was to be renewed. UNKNOWN: the part that has it did not answer."""
 
     RENEWED = "renewed"
     LOST = "lost"
+    UNKNOWN = "unknown"
 
 
 class State(enum.Enum):

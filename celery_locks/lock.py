@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from celery_locks import duration, options
 from celery_locks.errors import LockConfigError, LockError, LockNotOwned, LockTimeout
 from celery_locks.guard import surely
-from celery_locks.lease import Busy, Claim, Lease, new_owner
+from celery_locks.lease import Busy, Claim, Lease, State, new_owner
 from celery_locks.stores import Inspects
 from celery_locks.stores.base import require_name
 
@@ -47,7 +47,9 @@ class Lock:
     def release(self) -> None:
         """Give the key back. Raises `LockNotOwned`, and changes nothing, when it is not ours."""
         lease = self.lease
-        if lease is None:
+        if lease is None or lease.state is State.RELEASED:
+            # By another thread, in the second case.
+            self._mine.lease = None
             raise not_owned(self.key, None, "released")
         if not surely(self._guard.leave, lease):
             self._drop(lease)

@@ -38,7 +38,12 @@ class Locks:
     """The locks of one store."""
 
     def __init__(self, store: str | Store, *, prefix: str = DEFAULT_PREFIX, **settings: Any) -> None:
-        self.store = store if isinstance(store, Store) else open_store(store, prefix=prefix, options=settings)
+        if not isinstance(prefix, str):
+            raise LockConfigError(f"prefix must be a text, not {prefix!r}")
+        if isinstance(store, Store):
+            self.store = _as_it_is(store, prefix, settings)
+        else:
+            self.store = open_store(store, prefix=prefix, options=settings)
         self.guard = Guard(self.store)
 
     @classmethod
@@ -130,3 +135,10 @@ class Locks:
     def close(self) -> None:
         """Give back the store's connections. Leases are not released."""
         self.store.close()
+
+
+def _as_it_is(store: Store, prefix: str, settings: dict[str, Any]) -> Store:
+    if settings or prefix not in (DEFAULT_PREFIX, store.prefix):
+        given = ", ".join([f"prefix={prefix!r}"] * (prefix != DEFAULT_PREFIX) + sorted(settings))
+        raise LockConfigError(f"Locks was given a store that is made already, and {given}: give that to the store")
+    return store

@@ -49,7 +49,7 @@ class Options:
         """Options from their `lock_` names. The error names `where` they were given and how to mend them."""
         for name in given:
             if name not in NAMES:
-                raise LockConfigError(f"{where}: unknown option {name}: {_suggestion(name)}")
+                raise LockConfigError(f"{where}: {unknown('option', name)}")
         checked = {NAMES[name]: _CHECKS[NAMES[name]](name, value, where) for name, value in given.items()}
         options = cls(**checked)
         options.beat_every(where)
@@ -97,6 +97,8 @@ def _countdown(name: str, value: object, where: str) -> Countdown:
 
 
 def _policy(name: str, value: Any, where: str) -> Policy:
+    if isinstance(value, Requeue) and value.delay is not None:
+        seconds(f"{name}=Requeue(delay)", value.delay, where)
     if (isinstance(value, str) and value in NAMED) or isinstance(value, (Requeue, Skip, Fail)):
         return value  # type: ignore[return-value]  # a known name is one of the literals
     if callable(value) and not isinstance(value, type):
@@ -125,9 +127,12 @@ def _store(name: str, value: object, where: str) -> str | None:
     raise LockConfigError(f"{where}: {name} must be an alias in lock_stores or a URL, not {hidden(value)}")
 
 
-def _suggestion(name: str) -> str:
-    close = difflib.get_close_matches(name, NAMES, n=1)
-    return f"did you mean {close[0]}?" if close else f"known are {', '.join(NAMES)}"
+def unknown(kind: str, name: str) -> str:
+    """What to say of an option or setting that is none, or none yet."""
+    if name.removeprefix("CELERY_").lower() in LATER:
+        return f"the {kind} {name} is not supported in this version: remove it"
+    close = difflib.get_close_matches(name.removeprefix("CELERY_").lower(), KNOWN, n=1)
+    return f"unknown {kind} {name}: " + (f"did you mean {close[0]}?" if close else f"known are {', '.join(NAMES)}")
 
 
 _CHECKS: dict[str, Callable[[str, Any, str], Any]] = {
@@ -147,3 +152,7 @@ _CHECKS: dict[str, Callable[[str, Any, str], Any]] = {
 
 #: Option name to field.
 NAMES = {f"lock_{field.name}": field.name for field in dataclasses.fields(Options)}
+#: What may be set for a whole app.
+KNOWN = {*NAMES, "lock_stores", "lock_prefix"}
+#: What a later version knows: to pass over one of them would be to run jobs that should not run.
+LATER = {"lock_slots", "lock_shared", "lock_unique", "lock_at_least", "lock_tasks"}

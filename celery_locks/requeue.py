@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from celery.exceptions import Reject, Retry
 from celery.utils.time import maybe_iso8601, maybe_make_aware
+from kombu.exceptions import OperationalError
 from kombu.serialization import registry  # type: ignore[attr-defined]  # its stubs lack it
 
 if TYPE_CHECKING:
@@ -161,11 +162,19 @@ def _kept(request: Any) -> dict[str, Any]:
 
 
 def _refused(task: Any, reason: LockError, error: Exception) -> Exception:
-    if task.acks_late:
+    if task.acks_late and _may_pass(task.app, error):
+        logger.warning("%s[%s] is rejected back to its queue, for %r", task.name, task.request.id, error)
         return Reject(error, requeue=True)
     return type(reason)(
         f"{reason}. The job could not be put back on its queue ({error!r}) and does not run: send it again, and set"
-        " acks_late so that the broker keeps such a job",
+        " acks_late so that the broker keeps such a job while it cannot be reached",
         reason.key,
         reason.holder,
     )
+
+
+def _may_pass(app: Any, error: Exception) -> bool:
+    """Whether it is the broker that fails, now. A message that cannot be made would come back without an end."""
+    transport = app.connection_for_write()
+    of_the_broker = (*transport.recoverable_connection_errors, *transport.recoverable_channel_errors)
+    return isinstance(error, (OperationalError, OSError, *of_the_broker))

@@ -43,6 +43,8 @@ class Store(abc.ABC):
         """Give each lease its full ttl again, in one round trip, and say which were no longer ours.
 
         A lease that expired is never renewed, also when nobody took its key since. Deadlines are the caller's to note.
+        A store of several nodes may say `UNKNOWN` for the leases of one that did not answer, so that those of the
+        others are not in doubt; when no node answered it raises as every verb does.
         """
 
     @abc.abstractmethod

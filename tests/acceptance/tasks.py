@@ -58,12 +58,20 @@ class BrokenJobError(Exception):
     """What a job raises that fails."""
 
 
+_requeues: dict[str, int] = {}
+
+
+@signals.task_prerun.connect
+def note_requeues(task: Any, task_id: str, **_: Any) -> None:
+    """Keep how often a job was re-queued: its body does not see that."""
+    _requeues[task_id] = (task.request.headers or {}).get("lock_requeues", 0)
+
+
 def facts(task: Any) -> dict[str, Any]:
     """What a body sees of its own job."""
     request = task.request
     seen = {name: each for name, each in vars(request).items() if not name.startswith("lock_")}
-    came = vars(task.request_stack.stack[0])  # the message itself, below what the body is shown
-    return {"id": request.id, "requeues": came.get("lock_requeues", 0), "seen": seen}
+    return {"id": request.id, "requeues": _requeues.get(request.id, 0), "seen": seen}
 
 
 @contextlib.contextmanager

@@ -15,8 +15,18 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+from tests.servers.programs import ETCD, JAVA, MARIADB, POSTGRES, REDIS, ZOOKEEPER
+
 ROOT = Path(__file__).parents[2]
-PATIENCE = 170
+PATIENCE = 400
+#: The stores with a benchmark of their own, and what it needs: without that it says so.
+STORES = {
+    "etcd": (ETCD,),
+    "zookeeper": (ZOOKEEPER, JAVA),
+    "redlock": (REDIS,),
+    "sql": (POSTGRES, MARIADB),
+    "sessions": (POSTGRES, MARIADB),
+}
 
 
 def run(*arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -37,7 +47,7 @@ def figures_of(report: Path) -> dict[str, dict[str, Any]]:
     return {part["name"]: {figure["what"]: figure for figure in part["figures"]} for part in parts}
 
 
-ALONE = ["uncontended", "throughput", "import", "memory", "renew", "profile"]
+ALONE = ["uncontended", "throughput", "import", "memory", "renew", *STORES, "profile"]
 CONTENTION = ["hot-key", "short-jobs", "many-keys", "line-length"]
 
 
@@ -51,7 +61,7 @@ def test_every_benchmark_runs(tmp_path: Path, asked: list[str], names: list[str]
     assert ended.returncode == 0, ended.stderr
     figures = figures_of(tmp_path / "figures.json")
     assert list(figures) == names
-    assert all(figures.values())
+    assert all(figures[name] for name in names if all(program.find() for program in STORES.get(name, ())))
     assert all(what in ended.stdout for part in figures.values() for what in part)
 
 
@@ -99,4 +109,4 @@ def test_an_unknown_benchmark_is_an_error() -> None:
     """A slip in a name is refused, with the names there are."""
     ended = run("trhoughput")
     assert ended.returncode == 2
-    assert "unknown benchmark trhoughput: choose from uncontended, throughput" in ended.stderr
+    assert "unknown benchmark trhoughput: choose from uncontended, " in ended.stderr

@@ -8,6 +8,7 @@ from kombu import Exchange, Queue
 
 from tests.acceptance.journal import judge
 from tests.acceptance.office import PATIENCE, Office, only_rabbitmq
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,11 +33,11 @@ QUEUE = Queue(NAME, Exchange(NAME, type="topic"), NAME, queue_arguments={"x-queu
 @only_rabbitmq
 def test_a_job_waits_in_the_broker(desk: Office, hire: Callable[..., Worker]) -> None:
     """A job that meets its key taken three times on a quorum queue runs when it is free, and runs once."""
-    hire("worker", CONF, queues=[NAME]).start()
+    worker = hire("worker", CONF, queues=[NAME])
+    worker.start()
     with desk.taken():
         job = desk.send("acks_late", "patient", options={"queue": QUEUE})
-        desk.wait_for_messages("patient", 3)
-        desk.wait_until_waiting(job)
+        wait_until(lambda: worker.log().count(" retry: Retry in") == 3, "three re-queues", PATIENCE)
     assert job.get(timeout=PATIENCE) == "patient"
     judge(desk.journal.runs(desk.key), ["patient"])
     _, *again = desk.wait_for_messages("patient", 4)

@@ -4,16 +4,35 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import uuid
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import pytest
 
+from tests.servers.etcd import EtcdCluster, EtcdServer
+from tests.servers.mariadb import MariaServer
 from tests.servers.missing import in_ci, require, table
-from tests.servers.programs import EPMD, OPENSSL, RABBITMQ, REDIS, VALKEY
+from tests.servers.postgres import PostgresServer
+from tests.servers.programs import (
+    EPMD,
+    ETCD,
+    INITDB,
+    JAVA,
+    MARIADB,
+    MARIADB_INSTALL,
+    OPENSSL,
+    POSTGRES,
+    RABBITMQ,
+    REDIS,
+    VALKEY,
+    ZOOKEEPER,
+)
 from tests.servers.proxy import Proxy
 from tests.servers.rabbitmq import RabbitServer
 from tests.servers.redis import RedisServer
 from tests.servers.redis_groups import RedisCluster, SentinelGroup
+from tests.servers.redlock import RedlockNodes
+from tests.servers.zookeeper import ZooKeeperEnsemble, ZooKeeperServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -78,10 +97,80 @@ def redis_cluster() -> Iterator[RedisCluster]:
 
 
 @pytest.fixture(scope="session")
+def redlock_nodes() -> Iterator[RedlockNodes]:
+    """Five Redis that know nothing of each other."""
+    require(REDIS)
+    yield from _running_for_the_session(RedlockNodes())
+
+
+@pytest.fixture(scope="session")
+def spared_cluster() -> Iterator[RedisCluster]:
+    """Three masters with a replica of the first. The others go on when one is away."""
+    require(REDIS)
+    yield from _running_for_the_session(RedisCluster(spares=1, cluster_require_full_coverage="no"))
+
+
+@pytest.fixture(scope="session")
 def rabbitmq_server() -> Iterator[RabbitServer]:
     """One RabbitMQ."""
     require(RABBITMQ, EPMD)
     yield from _running_for_the_session(RabbitServer())
+
+
+@pytest.fixture(scope="session")
+def etcd_server() -> Iterator[EtcdServer]:
+    """One etcd."""
+    require(ETCD)
+    yield from _running_for_the_session(EtcdServer())
+
+
+@pytest.fixture(scope="session")
+def etcd_tls_server() -> Iterator[EtcdServer]:
+    """One etcd that speaks TLS only, with a certificate of its own."""
+    require(ETCD, OPENSSL)
+    yield from _running_for_the_session(EtcdServer(tls=True))
+
+
+@pytest.fixture(scope="session")
+def etcd_cluster() -> Iterator[EtcdCluster]:
+    """Three etcds that elect a leader."""
+    require(ETCD)
+    yield from _running_for_the_session(EtcdCluster())
+
+
+@pytest.fixture
+def etcd_url(etcd_server: EtcdServer) -> str:
+    """An empty etcd."""
+    etcd_server.flush()
+    return etcd_server.url
+
+
+@pytest.fixture(scope="session")
+def zookeeper_server() -> Iterator[ZooKeeperServer]:
+    """One ZooKeeper."""
+    require(ZOOKEEPER, JAVA)
+    yield from _running_for_the_session(ZooKeeperServer())
+
+
+@pytest.fixture(scope="session")
+def zookeeper_ensemble() -> Iterator[ZooKeeperEnsemble]:
+    """Three ZooKeepers, one of which leads."""
+    require(ZOOKEEPER, JAVA)
+    yield from _running_for_the_session(ZooKeeperEnsemble())
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """One Postgres."""
+    require(POSTGRES, INITDB)
+    yield from _running_for_the_session(PostgresServer())
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[MariaServer]:
+    """One MariaDB."""
+    require(MARIADB, MARIADB_INSTALL)
+    yield from _running_for_the_session(MariaServer())
 
 
 @pytest.fixture
@@ -99,9 +188,42 @@ def valkey_url(valkey_server: RedisServer) -> str:
 
 
 @pytest.fixture
+def redlock_url(redlock_nodes: RedlockNodes) -> str:
+    """Five empty Redis."""
+    redlock_nodes.flush()
+    return redlock_nodes.url
+
+
+@pytest.fixture
 def rabbitmq_url(rabbitmq_server: RabbitServer) -> Iterator[str]:
     """A virtual host of its own."""
     with rabbitmq_server.vhost() as url:
+        yield url
+
+
+@pytest.fixture
+def zookeeper_url(zookeeper_server: ZooKeeperServer) -> str:
+    """A chroot of its own, and sessions that do not last long."""
+    return f"{zookeeper_server.url}/tests/{uuid.uuid4().hex}?session_timeout=3"
+
+
+@pytest.fixture
+def zookeeper_ensemble_url(zookeeper_ensemble: ZooKeeperEnsemble) -> str:
+    """The same in an ensemble."""
+    return f"{zookeeper_ensemble.url}/tests/{uuid.uuid4().hex}?session_timeout=3"
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """A database of its own, as postgresql://..."""
+    with postgres_server.database() as url:
+        yield url
+
+
+@pytest.fixture
+def mariadb_url(mariadb_server: MariaServer) -> Iterator[str]:
+    """A database of its own, as mysql://..."""
+    with mariadb_server.database() as url:
         yield url
 
 

@@ -65,4 +65,28 @@ RABBITMQ = Program(
 )
 EPMD = Program("epmd", apt="erlang-base", brew="erlang")
 
-ALL = (REDIS, VALKEY, OPENSSL, RABBITMQ, EPMD)
+# Debian keeps each version in a folder of its own.
+POSTGRES = Program("postgres", apt="postgresql", brew="postgresql", home="/usr/lib/postgresql/*/bin/postgres")
+INITDB = Program("initdb", apt="postgresql", brew="postgresql", home="/usr/lib/postgresql/*/bin/initdb")
+PGBOUNCER = Program("pgbouncer", apt="pgbouncer", brew="pgbouncer")
+MARIADB = Program("mariadbd", apt="mariadb-server", brew="mariadb")
+MARIADB_INSTALL = Program("mariadb-install-db", apt="mariadb-server", brew="mariadb")
+ETCD = Program("etcd", apt="etcd-server", brew="etcd")
+JAVA = Program("java", apt="default-jre-headless", brew="openjdk")
+ZOOKEEPER = Program("zookeeper.jar", apt="libzookeeper-java", brew="zookeeper", home="/usr/share/java/zookeeper.jar")
+
+ALL = (
+    REDIS,
+    VALKEY,
+    OPENSSL,
+    RABBITMQ,
+    EPMD,
+    POSTGRES,
+    INITDB,
+    PGBOUNCER,
+    MARIADB,
+    MARIADB_INSTALL,
+    ETCD,
+    JAVA,
+    ZOOKEEPER,
+)

@@ -37,7 +37,7 @@ authorityKeyIdentifier = keyid:always
 """
 
 
-def _self_signed(directory: Path) -> tuple[Path, Path]:
+def self_signed(directory: Path) -> tuple[Path, Path]:
     """A new certificate for this machine, and its key."""
     wanted, certificate, key = (directory / name for name in ("request.cnf", "cert.pem", "key.pem"))
     wanted.write_text(_CERTIFICATE)
@@ -79,7 +79,7 @@ class RedisServer(PrivateServer):
     def _port_config(self) -> dict[str, str]:
         if not self.tls:
             return {"port": str(self.port)}
-        self.certificate, key = _self_signed(self.directory)
+        self.certificate, key = self_signed(self.directory)
         files = {"tls-cert-file": self.certificate, "tls-key-file": key, "tls-ca-cert-file": self.certificate}
         ports = {"port": "0", "tls-port": str(self.port), "tls-auth-clients": "no"}
         return ports | {name: str(path) for name, path in files.items()}

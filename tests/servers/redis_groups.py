@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import redis
 
@@ -141,39 +141,75 @@ class SentinelGroup(_Group):
 
 
 class RedisCluster(_Group):
-    """Three masters that share the 16,384 slots."""
+    """Masters that share the 16,384 slots. A spare is a replica of one of them, and takes over only when told to."""
 
     SLOTS = 16_384
+    MASTERS = 3
 
-    def __init__(self) -> None:
+    def __init__(self, spares: int = 0, **config: str) -> None:
         # The bus listens on port + 10,000: this keeps it below the ephemeral range too.
-        ports = [free_port(20_000, 22_000, beside=10_000) for _ in range(3)]
-        self.nodes = [RedisServer(port=port, cluster_enabled="yes", cluster_node_timeout="1000") for port in ports]
+        ports = [free_port(20_000, 22_000, beside=10_000) for _ in range(self.MASTERS + spares)]
+        settings: dict[str, Any] = {
+            "cluster_enabled": "yes",
+            "cluster_node_timeout": "1000",
+            "cluster_replica_no_failover": "yes",
+            **config,
+        }
+        self.nodes = [RedisServer(port=port, **settings) for port in ports]
 
     def start(self) -> None:
-        """Start all, share the slots out, and introduce them to each other."""
+        """Start all, share the slots out, introduce them to each other, and give the spares their masters."""
         for node in self.nodes:
             node.start()
         self._share_slots()
         for other in self.nodes[1:]:
             self.nodes[0].ask("CLUSTER", "MEET", HOST, other.port)
         self.wait_until_whole()
+        for master, spare in zip(self.nodes, self.nodes[self.MASTERS :], strict=False):
+            spare.ask("CLUSTER", "REPLICATE", master.ask("CLUSTER", "MYID"))
+        self.wait_until_whole()
 
     def _share_slots(self) -> None:
-        for number, node in enumerate(self.nodes):
+        for number, node in enumerate(self.nodes[: self.MASTERS]):
             node.ask("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
-            first, end = (self.SLOTS * edge // len(self.nodes) for edge in (number, number + 1))
+            first, end = (self.SLOTS * edge // self.MASTERS for edge in (number, number + 1))
             node.ask("CLUSTER", "ADDSLOTS", *range(first, end))
 
     def wait_until_whole(self) -> None:
-        """Wait until every node calls the cluster whole."""
-        wait_until(lambda: all(map(self._is_content, self.nodes)), "the cluster to be whole", timeout=30)
+        """Wait until every node calls the cluster whole, all see the same masters, and each spare is in sync."""
+        wait_until(self._is_whole, "the cluster to be whole", timeout=30)
+
+    def _is_whole(self) -> bool:
+        return all(node.answers() and self._is_content(node) for node in self.nodes) and self._is_of_one_view(
+            self.nodes
+        )
 
     def _is_content(self, node: RedisServer) -> bool:
         answer = node.ask("CLUSTER", "INFO")
         state = answer if isinstance(answer, dict) else dict(line.split(":") for line in answer.split())
         known = (state["cluster_state"], state["cluster_known_nodes"], state["cluster_slots_ok"])
         return known == ("ok", str(len(self.nodes)), str(self.SLOTS))
+
+    def _is_of_one_view(self, nodes: Sequence[RedisServer]) -> bool:
+        return len({_masters_seen(node) for node in nodes}) == 1
+
+    @property
+    def masters(self) -> list[RedisServer]:
+        """Who has slots, as the last node sees it, in the order of the slots."""
+        by_port = {node.port: node for node in self.nodes}
+        return [by_port[port] for _, port in sorted(_masters_seen(self.nodes[-1]))]
+
+    def spare_of(self, master: RedisServer) -> RedisServer:
+        """The replica of a master that runs."""
+        port = next(port for _, port, _ in master.ask("ROLE")[2])
+        return next(node for node in self.nodes if node.port == int(port))
+
+    def take_over(self, spare: RedisServer) -> None:
+        """Make a spare the master whatever became of its own, and wait until those that are left have heard of it."""
+        former = spare.ask("ROLE")[2]
+        spare.ask("CLUSTER", "FAILOVER", "TAKEOVER")
+        others = [node for node in self.nodes if node.port != int(former)]
+        wait_until(lambda: all(_has_slots(spare, node) for node in others), f"the others to know {spare}", timeout=30)
 
     @property
     def url(self) -> str:
@@ -187,5 +223,14 @@ class RedisCluster(_Group):
 
     def flush(self) -> None:
         """Forget every key."""
-        for node in self.nodes:
+        for node in self.masters:
             node.flush()
+
+
+def _masters_seen(node: RedisServer) -> frozenset[tuple[int, int]]:
+    """The first slot of each range, and the port of who has it."""
+    return frozenset((first, master[1]) for first, _, master, *_ in node.ask("CLUSTER", "SLOTS"))
+
+
+def _has_slots(master: RedisServer, seen_by: RedisServer) -> bool:
+    return master.port in {port for _, port in _masters_seen(seen_by)}

@@ -7,9 +7,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.stores.matrix import table
+from tests.stores.session_stores import (
+    _advisory_database,
+    _getlock_database,
+    advisory_database,
+    database,
+    getlock_database,
+)
+from tests.stores.sql_stores import Served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+__all__ = ["_advisory_database", "_getlock_database", "advisory_database", "database", "getlock_database"]
 
 _tests: dict[str, tuple[type, str]] = {}
 
@@ -35,3 +45,9 @@ def _outcomes(reporter: pytest.TerminalReporter) -> Iterator[tuple[str, str]]:
         for report in reporter.stats.get(outcome, []):
             if report.nodeid in _tests:
                 yield report.nodeid, outcome
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest) -> Served:
+    """The server of Postgres or MariaDB that a test names, and a database in it that is its own."""
+    return Served(request.getfixturevalue(f"{request.param}_server"), request.getfixturevalue(f"{request.param}_url"))

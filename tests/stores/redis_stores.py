@@ -6,6 +6,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
+from celery_locks.lease import Claim, Lease
 from celery_locks.stores import open_store
 from celery_locks.stores.redis import RedisStore, scripts
 from celery_locks.stores.redis.wire import Call
@@ -68,6 +69,20 @@ def sentinel_url(group: SentinelGroup) -> str:
 
 def cluster_url(cluster: RedisCluster) -> str:
     return f"redis+cluster://{_hosts(cluster.addresses)}"
+
+
+def one_key_a_master(store: RedisStore, cluster: RedisCluster) -> list[str]:
+    """A key that lives at each."""
+    masters, found = cluster.masters, dict[int, str]()
+    for number in range(100):
+        acquired = store.acquire(Claim(f"probe {number}", "anna", 30.0))
+        assert isinstance(acquired, Lease)
+        place = next(place for place, master in enumerate(masters) if master.ask("DBSIZE"))
+        found.setdefault(place, acquired.key)
+        cluster.flush()
+        if len(found) == len(masters):
+            break
+    return [found[place] for place in range(len(masters))]
 
 
 def _hosts(addresses: list[tuple[str, int]]) -> str:

@@ -13,7 +13,17 @@ from celery_locks.lease import Lease, Verdict
 from celery_locks.stores import open_store
 from tests.stores.contract.asking import claim, refused, take, verdict
 from tests.stores.contract.waiting import ask, come, hearing, join, joined
-from tests.stores.redis_stores import FENCE, LINE, LOCK, QUICK, calls, cluster_url, opened, within_reason
+from tests.stores.redis_stores import (
+    FENCE,
+    LINE,
+    LOCK,
+    QUICK,
+    calls,
+    cluster_url,
+    one_key_a_master,
+    opened,
+    within_reason,
+)
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -149,24 +159,14 @@ def _move(cluster: RedisCluster, slot: int, source: RedisServer, target: RedisSe
 def test_a_hung_node_costs_its_keys_a_bounded_time_and_others_nothing(cluster: RedisCluster) -> None:
     """The keys of a frozen node are an outage, those of the others are as free as ever, also in a new client."""
     with opened(cluster_url(cluster) + QUICK) as store:
-        keys = _one_key_a_node(store, cluster)
-        cluster.nodes[0].pause()
+        keys = one_key_a_master(store, cluster)
+        cluster.masters[0].pause()
         with pytest.raises(StoreUnavailable), within_reason():
             store.acquire(claim(keys[0]))
         take(store, keys[1])
         take(store, keys[2])
-        cluster.nodes[0].resume()
+        cluster.heal()
         assert _settled(store, keys[0])
-
-
-def _one_key_a_node(store: RedisStore, cluster: RedisCluster) -> list[str]:
-    found: dict[int, str] = {}
-    for number in range(100):
-        take(store, f"probe {number}")
-        place = next(place for place, node in enumerate(cluster.nodes) if node.ask("DBSIZE"))
-        found.setdefault(place, f"probe {number}")
-        cluster.flush()
-    return [found[place] for place in range(len(cluster.nodes))]
 
 
 def _settled(store: RedisStore, key: str) -> bool:

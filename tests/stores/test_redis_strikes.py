@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 SPEAKERS = (
     "stores/redis/wire.py",
     "stores/redis/cluster.py",
+    "stores/redis/slots.py",
     "redis/connection.py",
     "redis/_parsers/base.py",
     "redis/_parsers/resp2.py",

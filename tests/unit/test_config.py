@@ -299,6 +299,13 @@ def test_a_sentinel_broker_is_the_store():
     assert url == "redis+sentinel://me:pw@one:26379,two:26380,three/mymaster/2"
 
 
+def test_the_sentinels_own_login_goes_along():
+    """The transport options say how the sentinels themselves are spoken to."""
+    transport = {"master_name": "m", "sentinel_kwargs": {"username": "me", "password": "pw"}}
+    made = store_settings(app(broker_url="sentinel://one:26379", broker_transport_options=transport).conf)
+    assert made.options == {"sentinel_username": "me", "sentinel_password": "pw"}
+
+
 def test_a_sentinel_broker_without_database_uses_the_first():
     """As Celery does."""
     url = store_url(broker_url="sentinel://one:26379", broker_transport_options={"master_name": "m"})

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 KEY = "wallet:42"
-pytestmark = pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 looks for signals in more places")
 #: Before these have begun nothing has been given back, as before any other call: Python offers no cover there.
 NOT_YET_BEGUN = ("Lock.__exit__", "Lock.release", "Lock.lease", "surely")
 OURS = ("celery_locks", "threading.py")
@@ -34,8 +33,9 @@ class Failure(Exception):
 class Interrupter:
     """Raises at the n-th place where CPython looks for signals: where a function begins, and after a call into C."""
 
-    def __init__(self) -> None:
+    def __init__(self, ours: tuple[str, ...] = OURS) -> None:
         self.where: str | None = None
+        self._ours = ours
         self._left = 0
 
     def run(self, step: int, work: Callable[[], object]) -> None:
@@ -49,7 +49,7 @@ class Interrupter:
             sys.setprofile(None)
 
     def _look(self, frame: Any, event: str, _argument: object) -> None:
-        if event not in ("call", "c_return") or not any(name in frame.f_code.co_filename for name in OURS):
+        if event not in ("call", "c_return") or not any(name in frame.f_code.co_filename for name in self._ours):
             return
         self._left -= 1
         if self._left == 0:

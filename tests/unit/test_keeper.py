@@ -11,7 +11,7 @@ import pytest
 from celery_locks import LockLost, StoreUnavailable, events, rounds, signals
 from celery_locks.guard import Guard
 from celery_locks.keeper import Keeper
-from celery_locks.lease import Claim, Lease, State
+from celery_locks.lease import Claim, Lease, State, Verdict
 from celery_locks.stores.memory import MemoryStore
 from tests.unit.fakes import Room, heard, in_child
 from tests.waiting import wait_until
@@ -279,6 +279,78 @@ def test_an_outage_is_said_for_every_lease(room: Room, hold):
     assert [(event.key, event.during) for event in said] == [("a", "renew"), ("b", "renew")]
 
 
+@pytest.fixture
+def unsure(room: Room):
+    """Make the store unable to say anything of some keys; give the set of them."""
+    keys, renew = set(), room.store.memory.renew
+
+    def said(leases):
+        verdicts = zip(leases, renew(leases), strict=True)
+        return [Verdict.UNKNOWN if lease.key in keys else verdict for lease, verdict in verdicts]
+
+    room.store.memory.renew = said
+    return keys
+
+
+def test_a_store_may_be_unsure_of_some(room: Room, hold, unsure):
+    """A lease it cannot tell of is in doubt and tried again soon; those renewed in the same call are held."""
+    doubted, kept = hold("a"), hold("b")
+    unsure.add("a")
+    room.clock.advance(10.0)
+    with heard(signals.outage) as said:
+        room.keeper.tick()
+    assert (doubted.state, kept.state) == (State.UNKNOWN, State.HELD)
+    assert [(event.key, event.during) for event in said] == [("a", "renew")]
+    unsure.clear()
+    room.clock.advance(2.5)
+    room.keeper.tick()
+    assert room.store.called("renew") == [[doubted, kept], [doubted]]
+    assert doubted.state is State.HELD
+
+
+def test_a_store_that_stays_unsure_of_one_loses_that_one(room: Room, hold, unsure):
+    """When its time is over, and no other."""
+    lost, kept = hold("a"), hold("b")
+    unsure.add("a")
+    pass_time(room, 100.0)
+    assert lost.reason == "its ttl ran out before it could be renewed"
+    assert kept.state is State.HELD
+
+
+def test_leases_in_doubt_are_renewed_after_the_others(room: Room, hold, unsure):
+    """Whoever is slow to say nothing of one lease does not keep the others waiting."""
+    first, second = hold("a"), hold("b")
+    unsure.add("a")
+    room.clock.advance(10.0)
+    room.keeper.tick()
+    room.clock.advance(10.0)
+    room.keeper.tick()
+    assert room.store.called("renew") == [[first, second], [second], [first]]
+
+
+def test_a_renewal_by_hand_of_which_nothing_is_known_is_an_outage(room: Room, hold, unsure):
+    """It neither succeeded nor failed, and the lease has its own ttl again."""
+    lease = hold("a")
+    unsure.add("a")
+    with pytest.raises(StoreUnavailable, match="did not answer"):
+        room.keeper.renew(lease, 60.0)
+    assert (lease.state, lease.ttl) == (State.UNKNOWN, 30.0)
+    unsure.clear()
+    assert room.keeper.renew(lease, 60.0)
+    assert lease.state is State.HELD
+
+
+def test_a_renewal_by_hand_of_a_lease_in_doubt_may_find_it_lost(room: Room, hold, unsure):
+    """Then the store has said so, and it is in doubt no more."""
+    lease = hold("a")
+    unsure.add("a")
+    room.clock.advance(10.0)
+    room.keeper.tick()
+    unsure.clear()
+    room.steal("a")
+    assert not room.keeper.renew(lease, 60.0)
+
+
 @pytest.mark.parametrize("error", [StoreUnavailable("down"), RuntimeError("a bug"), OSError(5, "io")], ids=repr)
 def test_an_error_in_a_beat_does_not_end_the_beating(room: Room, hold, error):
     """Whatever the store raises, the next beat comes."""
@@ -454,6 +526,7 @@ def test_a_lease_renewed_for_less_wakes_a_sleeping_keeper():
     keeper.renew(lease, 0.3)
     with changed:
         assert changed.wait_for(lambda: "long" in seen, 5.0)
+    keeper.forget(lease)
 
 
 class SlowStore(MemoryStore):
@@ -537,3 +610,19 @@ def test_a_lease_of_a_thousand_years_does_not_end_the_keeper():
     keeper.watch(store.acquire(Claim("short", "short", 5.0)), 0.01)
     with changed:
         assert changed.wait_for(lambda: "short" in seen, 5.0)
+
+
+def test_two_threads_of_a_forked_child_may_begin_at_once(room: Room, hold):
+    """Neither wipes out what the other has begun: the keeper starts afresh in the fork, before there are threads."""
+    hold("the parents")
+
+    def child():
+        leases = [room.store.acquire(room.claim(f"key {number}")) for number in range(8)]
+        threads = [threading.Thread(target=room.keeper.watch, args=(lease, 10.0)) for lease in leases]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert set(map(id, room.watched())) == set(map(id, leases))
+
+    assert in_child(child) == 0

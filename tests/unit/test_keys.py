@@ -118,7 +118,7 @@ def test_a_wrapped_function_is_known_by_the_one_it_wraps():
 
 def test_a_missing_argument_is_the_calls_own_error():
     """A job sent without its argument fails as the call would."""
-    with pytest.raises(TypeError, match="missing a required argument: 'user_id'"):
+    with pytest.raises(TypeError, match=r"bank.withdraw\(\): missing a required argument: 'user_id'"):
         maker("wallet:{user_id}")((), {})
 
 

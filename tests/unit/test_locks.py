@@ -777,3 +777,26 @@ def test_a_release_inside_a_with_is_allowed(lock, room):
     with lock:
         lock.release()
     assert room.holder() is None
+
+
+def test_a_lock_that_another_thread_released_is_not_ours_any_more(lock):
+    """A second release is an error whoever did the first, and the lock shows no owner."""
+    lock.acquire()
+    in_thread(lock.release)
+    with pytest.raises(LockNotOwned):
+        lock.release()
+    assert (lock.owner, lock.fence) == (None, None)
+
+
+@pytest.mark.parametrize("given", [{"prefix": "bank:"}, {"claim_window": 1}])
+def test_a_store_that_is_made_already_takes_no_settings(given):
+    """What would be passed over in silence is refused."""
+    with pytest.raises(LockConfigError, match="made already"):
+        Locks(MemoryStore(), **given)
+
+
+@pytest.mark.parametrize("prefix", [None, 5, b"x"])
+def test_a_prefix_is_a_text(prefix):
+    """Anything else would fail at the first key."""
+    with pytest.raises(LockConfigError, match="prefix must be a text"):
+        Locks("memory://", prefix=prefix)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import sys
 
 import pytest
 
@@ -41,11 +42,24 @@ def test_a_store_of_others_that_lacks_its_client_says_so(offered):
         open_store("dict://bank")
 
 
-@pytest.mark.parametrize("url", ["redlock://a,b,c", "etcd://a", "zookeeper://a", "postgresql+advisory://a/b"])
-def test_a_store_of_a_later_version_is_called_that(url):
-    """It is no slip of the pen: no other store is suggested."""
-    with pytest.raises(LockConfigError, match="is not supported in this version"):
+@pytest.mark.parametrize(
+    ("url", "home", "client", "extra"),
+    [
+        ("zookeeper://a", "zookeeper", "kazoo", "zookeeper"),
+        ("postgresql+advisory://a/b", "advisory", "psycopg", "postgresql"),
+        ("mysql+getlock://a/b", "getlock", "pymysql", "mysql"),
+        ("sql+sqlite:///a", "sql", "sqlalchemy", "sql"),
+    ],
+)
+def test_a_missing_client_is_an_error_that_names_the_extra(url, home, client, extra, monkeypatch):
+    """One line says what to install."""
+    for name in list(sys.modules):
+        if name.partition(".")[0] == client or name.startswith(f"celery_locks.stores.{home}"):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, client, None)
+    with pytest.raises(LockConfigError) as caught:
         open_store(url)
+    assert caught.value.message.endswith(f"which is not installed: pip install 'celery-locks[{extra}]'")
 
 
 def test_a_slip_of_the_pen_is_mended():

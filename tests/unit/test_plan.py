@@ -320,10 +320,20 @@ def test_an_unknown_alias_is_found_when_the_task_is_declared():
     assert "lock_store 'fast' is neither a URL nor an alias in lock_stores" in refusal(lock_store="fast")
 
 
-@pytest.mark.parametrize("option", ["lock_tll", "lock_slots", "lock_shared", "lock_unique", "lock_at_least"])
+def test_an_unknown_option_is_an_error():
+    """A slip of the pen is found, with what may have been meant."""
+    assert "unknown option lock_tll: did you mean lock_ttl?" in refusal(lock_tll=1)
+
+
+@pytest.mark.parametrize("option", ["lock_slots", "lock_shared", "lock_unique", "lock_at_least"])
 def test_an_option_of_another_version_is_an_error(option):
     """An option that does nothing here must not be believed to do something."""
-    assert f"unknown option {option}" in refusal(**{option: 1})
+    assert f"the option {option} is not supported in this version" in refusal(**{option: 1})
+
+
+def test_a_requeue_without_a_sensible_delay_is_an_error():
+    """Found when the task is declared, not when its first job meets a taken key."""
+    assert "on_contention=Requeue(delay) must be a number of seconds" in refusal(lock_on_contention=Requeue(-5))
 
 
 def test_a_refused_task_never_runs_unlocked(room):

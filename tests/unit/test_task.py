@@ -13,6 +13,7 @@ from celery_locks import (
     Contention,
     Fail,
     LockConfigError,
+    LockedTask,
     LockError,
     LockLost,
     LockTimeout,
@@ -401,6 +402,41 @@ def test_a_job_sees_its_own_request(room):
         return self.request.id, self.request.args, self.request.retries, self.request.is_eager
 
     assert job(room, withdraw, bind=True).apply((42,), task_id="7").get() == ("7", (42,), 0, True)
+
+
+def test_what_a_body_sets_on_its_request_counts(room):
+    """To stop its chain or its links, for its handlers, or for itself: it is the request and no copy of it."""
+    seen = []
+
+    class Handled(LockedTask):
+        abstract = True
+
+        def on_success(self, *_):
+            seen.append((self.request.mark, self.request.callbacks, self.request.chain))
+
+    def withdraw(self, user_id):
+        self.request.mark = 5
+        self.request.callbacks = self.request.chain = None
+
+    task = job(room, withdraw, bind=True, base=Handled)
+    task.apply((42,), link=task.si(43), chain=[task.si(44)])
+    assert seen == [(5, None, None)]
+
+
+def test_a_lease_is_on_the_request_only_while_the_body_runs(room):
+    """The handlers of a job that is over have the properties that were sent."""
+    seen = []
+
+    class Handled(LockedTask):
+        abstract = True
+
+        def after_return(self, *_):
+            seen.append(self.request.properties)
+
+    def withdraw(user_id): ...
+
+    job(room, withdraw, base=Handled).apply((42,))
+    assert [execution.LEASE in (each or {}) for each in seen] == [False]
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from celery_locks.stores.redis.address import Address, parse
 from celery_locks.stores.redis.connect import wire_for
 from celery_locks.stores.redis.listening import RedisListening
 from celery_locks.stores.redis.mending import outage
-from celery_locks.stores.redis.wire import Call
+from celery_locks.stores.redis.wire import Call, good
 from celery_locks.stores.redis.written import asks_with, busy, holding, parts
 
 if TYPE_CHECKING:
@@ -93,14 +93,18 @@ class RedisStore(Store, Inspects, Lines):
         calls = [Call(scripts.RENEW, [self._lock_name(lease.key)], (lease.owner, _ms(lease.ttl))) for lease in leases]
         with self._speaking():
             answers = self._wire.batch(calls)
-        return [Verdict.RENEWED if answer == 1 else Verdict.LOST for answer in answers]
+            if all(isinstance(answer, Exception) for answer in answers):
+                # None at all is an outage.
+                answers = [good(answer) for answer in answers]
+        return [_verdict(answer) for answer in answers]
 
     def release(self, claim: Claim) -> bool:
         return bool(self._run(Call(scripts.RELEASE, self._names(claim.key), self._release_with(claim, 0))))
 
     def attend(self, waiting: Sequence[Waiting]) -> list[Look]:
         with self._speaking():
-            answers = self._wire.batch([self._waiting(scripts.ATTEND, each, *parts(each.ticket)) for each in waiting])
+            calls = [self._waiting(scripts.ATTEND, each, *parts(each.ticket)) for each in waiting]
+            answers = [good(answer) for answer in self._wire.batch(calls)]
         return [Look(_AGAIN if ms < 0 else ms / 1000, bool(turn)) for ms, turn in answers]
 
     def leave(self, waiting: Sequence[Waiting]) -> None:
@@ -131,7 +135,7 @@ class RedisStore(Store, Inspects, Lines):
         # A key can be met twice in one scan.
         keys = {name: self._key(name) for name in dict.fromkeys(page)}
         answers = self._wire.batch([Call(scripts.INSPECT, [name]) for name in keys])
-        shown = (holding(key, answer) for key, answer in zip(keys.values(), answers, strict=True))
+        shown = (holding(key, good(answer)) for key, answer in zip(keys.values(), answers, strict=True))
         return (each for each in shown if each)
 
     def _give_up(self, farewell: Call) -> None:
@@ -190,6 +194,12 @@ def _escaped(key: str) -> str:
 def _ms(seconds: float) -> int:
     # Rounded up: the server's lease must not end before ours.
     return max(1, math.ceil(seconds * 1000))
+
+
+def _verdict(answer: Any) -> Verdict:
+    if isinstance(answer, Exception):
+        return Verdict.UNKNOWN
+    return Verdict.RENEWED if answer == 1 else Verdict.LOST
 
 
 def from_url(url: str, *, prefix: str = DEFAULT_PREFIX, **options: Any) -> RedisStore:

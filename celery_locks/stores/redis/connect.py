@@ -16,6 +16,7 @@ from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from celery_locks.errors import LockConfigError
 from celery_locks.stores.redis.cluster import Clustered
+from celery_locks.stores.redis.slots import Slots
 from celery_locks.stores.redis.wire import Pooled, Wire
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 _SETTINGS = {"socket_timeout": 2.0, "socket_connect_timeout": 2.0, "protocol": 2, "max_connections": 2**31}
 _TIMES = ("socket_timeout", "socket_connect_timeout")
 _BEFORE_6 = int(redis.__version__.split(".")[0]) < 6  # noqa: PLR2004 - said by its name
+#: Older ones tell a moved key from other errors only with the parser of their cluster client.
+_PARSER = {"parser_class": redis.cluster.ClusterParser} if hasattr(redis.cluster, "ClusterParser") else {}
 _FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 
 
@@ -118,14 +121,19 @@ def _sentinel(address: Address, settings: dict[str, Any]) -> Wire:
 def _cluster(address: Address, settings: dict[str, Any]) -> Wire:
     if address.database(address.path) != 0 or settings.pop("db", 0) != 0:
         raise LockConfigError(f"{address.shown!r}: a Redis Cluster has only database 0; end the URL after the hosts")
+    hosts = address.hosts or [("localhost", 6379)]
     tls = {"ssl": True} if _tls(address, settings) else {}
-    _pool(redis.SSLConnection if tls else redis.Connection, settings)
+    pool_at = functools.partial(_node, redis.SSLConnection if tls else redis.Connection, {**settings})
     # A cluster client that tries again by itself waits for a hung node as often as it tries.
     retry = settings.pop("retry")
     once = {"cluster_error_retry_attempts": 0} if _BEFORE_6 else {"retry": retry}
-    nodes = [ClusterNode(host, port) for host, port in address.hosts or [("localhost", 6379)]]
+    nodes = [ClusterNode(host, port) for host, port in hosts]
     connect: Any = RedisCluster
-    return Clustered(functools.partial(connect, startup_nodes=nodes, **once, **settings, **tls))
+    return Clustered(Slots(hosts, pool_at), functools.partial(connect, startup_nodes=nodes, **once, **settings, **tls))
+
+
+def _node(connection: Any, settings: dict[str, Any], host: str, port: int) -> redis.ConnectionPool:
+    return _pool(connection, {**_PARSER, **settings, "host": host, "port": port})
 
 
 def _tls(address: Address, settings: dict[str, Any]) -> bool:

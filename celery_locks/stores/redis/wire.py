@@ -48,7 +48,10 @@ class Wire(Protocol):
         """The answer. When it does not come in time the farewell is said, whose own answer is not awaited."""
 
     def batch(self, calls: Sequence[Call]) -> list[Any]:
-        """One answer a call, in as few round trips as can be. All are of one script, that takes many keys."""
+        """One answer a call, in as few round trips as can be. All are of one script, that takes many keys.
+
+        Of a cluster that answered in part, the answer to a call that had none is the error. The others are as good.
+        """
 
     def names(self, pattern: str) -> Iterator[bytes | str]:
         """The names of keys that match a glob; one may come twice."""
@@ -100,7 +103,7 @@ class Pooled:
     def names(self, pattern: str) -> Iterator[bytes | str]:
         cursor: Any = 0
         while True:
-            cursor, names = self._repeated("SCAN", cursor, "MATCH", pattern, "COUNT", AT_ONCE)
+            cursor, names = self.repeated("SCAN", cursor, "MATCH", pattern, "COUNT", AT_ONCE)
             yield from names
             if int(cursor) == 0:
                 return
@@ -131,6 +134,14 @@ class Pooled:
         self._idle.append(connection)
         return answer
 
+    def repeated(self, *words: Any) -> Any:
+        """One request, and once more when its connection was broken."""
+        try:
+            return self.ask(words)
+        except ConnectionError:
+            self.hang_up()
+            return self.ask(words)
+
     def say(self, requests: Sequence[tuple[Any, ...]]) -> Any:
         """Send many requests at once. The answers are to be heard on the connection that is returned."""
         connection = self._connected()
@@ -153,13 +164,6 @@ class Pooled:
 
     def _ask_all(self, requests: Sequence[tuple[Any, ...]]) -> list[Any]:
         return self.hear(self.say(requests), len(requests)) if requests else []
-
-    def _repeated(self, *words: Any) -> Any:
-        try:
-            return self.ask(words)
-        except ConnectionError:
-            self.hang_up()
-            return self.ask(words)
 
     def _connected(self) -> Any:
         connection = self._taken()

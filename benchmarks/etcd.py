@@ -1,0 +1,167 @@
+"""Take a free key in etcd and give it back: four requests, and what is paid beyond them."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import shutil
+import subprocess
+import tempfile
+import time
+from contextlib import contextmanager, suppress
+from importlib import import_module
+from importlib.util import find_spec
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.report import AtMost, Figure, Part
+from benchmarks.rounds import Rounds
+from benchmarks.server import PATIENCE, free_port
+from celery_locks import Locks
+from celery_locks.lease import Claim, new_owner
+from celery_locks.stores.etcd import messages
+from celery_locks.stores.etcd.leases import new_number
+from celery_locks.stores.etcd.naming import Names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Subject = Callable[[], object]
+    Posts = Callable[[str, dict[str, Any]], object]
+
+TTL = 30
+TITLE = "acquire + release of a free key in etcd"
+BARE, THREE = "bare, four requests", "bare, three requests"
+STORE, LOCK = "the store alone", "Lock"
+GATEWAY, GATEWAY_LOCK = "etcd3gw, four requests", "etcd3gw Lock"
+
+
+def run(_: str, *, quick: bool) -> Part:
+    """Every subject has a connection and a key of its own, on one server."""
+    program = shutil.which("etcd")
+    if program is None:
+        return Part("etcd", TITLE, [], ["etcd is not installed"])
+    with tempfile.TemporaryDirectory(prefix="benchmarks-etcd-") as directory, _server(program, Path(directory)) as port:
+        locks = Locks(f"etcd://127.0.0.1:{port}")
+        post = _posting(port)
+        subjects = {
+            BARE: bare(post, whole=True),
+            THREE: bare(post, whole=False),
+            STORE: the_store(locks),
+            LOCK: reused(locks.lock("reused", ttl=TTL)),
+            **_peers(port),
+        }
+        times = Rounds.timed(subjects, rounds=3 if quick else 100, calls=5 if quick else 10)
+        locks.close()
+    absent = [] if GATEWAY in subjects else ["etcd3gw is not installed and was left out"]
+    return Part("etcd", TITLE, list(_figures(times)), absent)
+
+
+def _figures(times: Rounds) -> Iterator[Figure]:
+    yield Figure.of(BARE, times.micros(BARE), "µs")
+    yield Figure.of("Lock / bare", times.ratio(LOCK, BARE), target=AtMost(1.2))
+    yield Figure.of("the store alone / bare", times.ratio(STORE, BARE))
+    yield Figure.of("three requests / four", times.ratio(THREE, BARE))
+    for peer in (GATEWAY, GATEWAY_LOCK):
+        if peer in times.seconds:
+            yield Figure.of(f"{peer} / bare", times.ratio(peer, BARE))
+
+
+def bare(post: Posts, *, whole: bool) -> Subject:
+    """A lease, a key, and both given back: the deletion of the key can be left to the end of its lease."""
+    owners, marks = _owners(), new_number()
+    post(messages.GRANT, messages.grant(marks, 3600))
+
+    def both() -> None:
+        names, lease = Names.of("bare:", "key", next(owners)), new_number()
+        post(messages.GRANT, messages.grant(lease, TTL))
+        post(messages.TXN, messages.take(names, lease))
+        if whole:
+            post(messages.TXN, messages.give_back(names, marks))
+        post(messages.REVOKE, messages.one(lease))
+
+    return both
+
+
+def _owners() -> Iterator[str]:
+    name = new_owner()
+    return (f"{name}{number}" for number in count())
+
+
+def the_store(locks: Locks) -> Subject:
+    store, owners = locks.store, _owners()
+
+    def both() -> None:
+        claim = Claim("store", next(owners), TTL)
+        store.acquire(claim)
+        store.release(claim)
+
+    return both
+
+
+def reused(lock: Any) -> Subject:
+    def both() -> None:
+        lock.acquire()
+        lock.release()
+
+    return both
+
+
+def _posting(port: int) -> Posts:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+
+    def post(path: str, body: dict[str, Any]) -> object:
+        connection.request("POST", path, json.dumps(body))
+        return json.loads(connection.getresponse().read())
+
+    return post
+
+
+def _peers(port: int) -> dict[str, Subject]:
+    if find_spec("etcd3gw") is None:
+        return {}
+    client = import_module("etcd3gw").Etcd3Client("127.0.0.1", port, timeout=PATIENCE)
+    root = f"http://127.0.0.1:{port}"
+    return {
+        GATEWAY: bare(lambda path, body: client.post(f"{root}{path}", json=body), whole=True),
+        GATEWAY_LOCK: reused(client.lock("peer", ttl=TTL)),
+    }
+
+
+@contextmanager
+def _server(program: str, directory: Path) -> Iterator[int]:
+    """An etcd that writes to its disk as it does by default; stopped at the end."""
+    port, peers = free_port(), free_port()
+    flags = {
+        "data-dir": directory / "data",
+        "listen-client-urls": f"http://127.0.0.1:{port}",
+        "advertise-client-urls": f"http://127.0.0.1:{port}",
+        "listen-peer-urls": f"http://127.0.0.1:{peers}",
+        "initial-advertise-peer-urls": f"http://127.0.0.1:{peers}",
+        "initial-cluster": f"default=http://127.0.0.1:{peers}",
+    }
+    command = [program, *(f"--{name}={value}" for name, value in flags.items())]
+    with (directory / "server.log").open("wb") as log:
+        process = subprocess.Popen(  # noqa: S603 - our own command
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        _wait_until_it_answers(port, process, directory / "server.log")
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _wait_until_it_answers(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline, connection = time.monotonic() + PATIENCE, http.client.HTTPConnection("127.0.0.1", port, timeout=1)
+    while process.poll() is None and time.monotonic() < deadline:
+        with suppress(OSError, http.client.HTTPException):
+            connection.request("GET", "/health")
+            if b"true" in connection.getresponse().read():
+                connection.close()
+                return
+        connection.close()
+        time.sleep(0.02)
+    raise RuntimeError(f"etcd did not start: {log.read_text(errors='replace')}")

@@ -1,0 +1,162 @@
+"""What is asked of etcd, as etcd's JSON gateway takes it, and what is read from their answers."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from celery_locks.stores.etcd.naming import as_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from celery_locks.stores.etcd.naming import Names
+
+RANGE, TXN = "/v3/kv/range", "/v3/kv/txn"
+GRANT, REVOKE, KEEP_ALIVE, TIME_LEFT = (f"/v3/lease/{verb}" for verb in ("grant", "revoke", "keepalive", "timetolive"))
+#: Of the 128 operations that etcd takes in one transaction.
+AT_ONCE = 100
+
+Body = dict[str, Any]
+
+
+class Taken(NamedTuple):
+    """A lock as etcd shows it."""
+
+    name: str
+    owner: str
+    fence: int
+    lease: int
+    #: That of its last change.
+    revision: int
+
+
+def grant(lease: int, ttl: int) -> Body:
+    """A lease of so many seconds."""
+    return {"ID": lease, "TTL": ttl}
+
+
+def one(lease: int) -> Body:
+    """A lease."""
+    return {"ID": lease}
+
+
+def take(names: Names, lease: int) -> Body:
+    """Make the lock if it is not there and its owner was not done with it; else show both."""
+    return {
+        "compare": [_is_absent(names.lock), _is_absent(names.mark)],
+        "success": [_put(names.lock, names.owner, lease)],
+        "failure": [_get(names.lock), _get(names.mark)],
+    }
+
+
+def give_back(names: Names, marks: int) -> Body:
+    """Delete the lock if its owner has it, and mark that owner as done; else show whether it is marked."""
+    return {
+        "compare": [_is_owned(names)],
+        "success": [
+            {"request_delete_range": {"key": _coded(names.lock), "prev_kv": True}},
+            _put(names.mark, "", marks),
+        ],
+        "failure": [_get(names.mark)],
+    }
+
+
+def move(names: Names, lease: int, taken: Taken) -> Body:
+    """Give the lock another lease if nothing has changed it; else show it.
+
+    Its fence stays: it is the revision that made the lock.
+    """
+    compare = {"key": _coded(names.lock), "target": "MOD", "mod_revision": taken.revision}
+    return {
+        "compare": [compare],
+        "success": [_put(names.lock, names.owner, lease)],
+        "failure": [_get(names.lock)],
+    }
+
+
+def delete(taken: Taken) -> Body:
+    """Delete a lock if it is still the same."""
+    compare = {"key": _coded(taken.name), "target": "CREATE", "create_revision": taken.fence}
+    return {"compare": [compare], "success": [{"request_delete_range": {"key": _coded(taken.name)}}]}
+
+
+def look(name: str) -> Body:
+    """One lock."""
+    return {"key": _coded(name)}
+
+
+def look_at(names: Iterable[str]) -> Body:
+    """Several locks at one moment."""
+    return {"success": [_get(name) for name in names]}
+
+
+def look_through(begin: str, last: str | None, limit: int) -> Body:
+    """The locks whose names begin so, from after the last one, a page of them."""
+    first = as_bytes(begin)
+    end = first[:-1] + bytes([first[-1] + 1])
+    start = first if last is None else last.encode("utf-8", "surrogateescape") + b"\0"
+    return {"key": _base64(start), "range_end": _base64(end), "limit": limit}
+
+
+def revision(answer: Body) -> int:
+    """The revision at which it was answered."""
+    return int(answer["header"]["revision"])
+
+
+def term(answer: Body) -> int:
+    """The term of the leader under which it was answered."""
+    return int(answer["header"]["raft_term"])
+
+
+def shown(answer: Body) -> Iterator[Taken]:
+    """The locks in the answer to a look."""
+    return map(_taken, answer.get("kvs", ()))
+
+
+def found(answer: Body) -> list[Taken | None]:
+    """What each operation of a transaction found."""
+    kinds = ("response_range", "response_delete_range")
+    pages: list[Body] = [
+        next((each[kind] for kind in kinds if kind in each), {}) for each in answer.get("responses", ())
+    ]
+    firsts = [next(iter(page.get("kvs") or page.get("prev_kvs") or ()), None) for page in pages]
+    return [None if first is None else _taken(first) for first in firsts]
+
+
+def _taken(kept: Body) -> Taken:
+    return Taken(
+        _decoded(kept.get("key", "")),
+        _decoded(kept.get("value", "")),
+        int(kept["create_revision"]),
+        int(kept.get("lease", 0)),
+        int(kept["mod_revision"]),
+    )
+
+
+def _is_absent(name: str) -> Body:
+    return {"key": _coded(name), "target": "CREATE", "create_revision": 0}
+
+
+def _is_owned(names: Names) -> Body:
+    return {"key": _coded(names.lock), "target": "VALUE", "value": _coded(names.owner)}
+
+
+def _get(name: str) -> Body:
+    return {"request_range": {"key": _coded(name)}}
+
+
+def _put(name: str, value: str, lease: int) -> Body:
+    return {"request_put": {"key": _coded(name), "value": _coded(value), "lease": lease}}
+
+
+def _coded(text: str) -> str:
+    return _base64(as_bytes(text))
+
+
+def _base64(raw: bytes) -> str:
+    return base64.b64encode(raw).decode()
+
+
+def _decoded(text: str) -> str:
+    return base64.b64decode(text).decode("utf-8", "surrogateescape")

@@ -1,0 +1,67 @@
+"""What a lock and the mark of an owner are called in etcd."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import NamedTuple
+
+from celery_locks.errors import LockConfigError
+from celery_locks.stores.base import require_name
+
+#: No key has these letters in its name: where the prefix ends and where the key is never in doubt.
+_ESCAPES = {"%": "%25", "{": "%7B", "}": "%7D"}
+
+
+class Names(NamedTuple):
+    """The names of one owner's claim on a key."""
+
+    #: The key that is there while the lock is taken, with its owner as value: `lock:{wallet:42}`.
+    lock: str
+    #: The key that is there for a while after this owner has given the lock back: `lock:done:3f0c...`.
+    mark: str
+    owner: str
+
+    @classmethod
+    def of(cls, prefix: str, key: str, owner: str) -> Names:
+        """The names for an owner and a key."""
+        lock = lock_name(prefix, key)
+        return cls(lock, f"{prefix}done:{_digest(lock, owner)}", owner)
+
+
+def lock_name(prefix: str, key: str) -> str:
+    """The name of a key's lock."""
+    return f"{prefix}{{{escaped(require_name(key))}}}"
+
+
+def escaped(text: str) -> str:
+    """A key, or a beginning of one, as it is written in a lock's name."""
+    return "".join(_ESCAPES.get(letter, letter) for letter in text) if any(map(text.__contains__, _ESCAPES)) else text
+
+
+def key_of(prefix: str, name: str) -> str | None:
+    """The key whose lock has this name; None when it is a lock of another prefix that begins like this one."""
+    key = name[len(prefix) + 1 : -1]
+    if "{" in key or not name.endswith("}"):
+        return None
+    return key.replace("%7B", "{").replace("%7D", "}").replace("%25", "%")
+
+
+def whole_seconds(ttl: float) -> int:
+    """A ttl as etcd counts it. Rounded up: its lease must not end before ours."""
+    return max(1, math.ceil(ttl))
+
+
+def _digest(*parts: str) -> str:
+    written = b"".join(b"%d:%s" % (len(raw), raw) for raw in map(as_bytes, parts))
+    return hashlib.blake2b(written, digest_size=16).hexdigest()
+
+
+def as_bytes(text: str) -> bytes:
+    """A text as etcd keeps it."""
+    try:
+        return text.encode()
+    except UnicodeError as error:
+        raise LockConfigError(
+            f"a key or owner cannot be written as UTF-8 ({error}): take the stray surrogate out of it"
+        ) from None

@@ -1,0 +1,34 @@
+"""What to do about an error of MySQL or MariaDB, in words."""
+
+from __future__ import annotations
+
+from celery_locks.stores.getlock.statements import TABLE
+
+#: A sign in the error's text, and what it asks for. The first that is found counts.
+_ADVICE = {
+    "shares sessions": "name the server itself",
+    "NULL": "the server is out of memory, or was told to end this request: see its log, and try again",
+    "Access denied for user": "the user or password is wrong, or the database not this user's: write"
+    " mysql+getlock://user:password@host/database",
+    "command denied": f"let this user create, read and write {TABLE}, or create it (docs/stores/getlock.md)",
+    "Unknown database": "create the database, or name another in the URL",
+    "doesn't exist": f"leave the table {TABLE} in place: it is made when a process connects",
+    "read-only": "this server is a read-only replica: name the primary",
+    "read only": "this server is a read-only replica: name the primary",
+    "Too many connections": "the server has no connection left: raise its max_connections",
+    "max_user_connections": "this user has no connection left: raise its max_user_connections",
+    "is full": "free the server's disk",
+    "cryptography": "pip install cryptography, or use TLS (ssl_ca in the URL)",
+    "certificate": "its certificate is not trusted: add ?ssl_ca=/path/ca.pem",
+    "SSL": "check the ssl_ options in the URL: the server and the URL must agree on TLS",
+    "inactivity": "this process did not run for too long: raise ?idle_timeout=30",
+    "Lost connection": "check that the server runs; it also ends sessions that were killed or idle",
+    "no answer within": "it hangs, is overloaded or out of reach; the time allowed is ?timeout=2",
+    "timed out": "it hangs, is overloaded or out of reach; the time allowed is ?connect_timeout=2",
+}
+_ELSE = "check that the server runs and that the URL is right"
+
+
+def remedy(text: str) -> str:
+    """What to do about an error with this text."""
+    return next((advice for sign, advice in _ADVICE.items() if sign in text), _ELSE)

@@ -1,0 +1,198 @@
+"""Locks in a table of an SQL database: PostgreSQL, MariaDB, MySQL or SQLite. The database's clock ends a lease."""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import math
+import time
+from typing import TYPE_CHECKING, Any
+
+from celery_locks.errors import StoreUnavailable
+from celery_locks.lease import Busy, Claim, Holding, Lease, Verdict
+from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, Store, require_name
+from celery_locks.stores.sql.address import parse
+from celery_locks.stores.sql.database import Database
+from celery_locks.stores.sql.table import digest, holder, read, written
+from celery_locks.stores.sql.window import MICRO, NEVER, Reading
+from celery_locks.stores.sql.wire import Unreached
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from celery_locks.stores.sql.address import Address
+
+RENEWED_AT_ONCE = 500
+SHOWN_AT_ONCE = 500
+PURGED_AT_ONCE = 100
+#: Seconds between two looks for rows whose time is over, in each process.
+PURGE_EVERY = 60.0
+
+
+class SqlStore(Store, Inspects):
+    """One row a key, that stays when the key is released and remembers the last fence and who is done with the key.
+
+    Exclusion holds while the database keeps what it has committed. A failover to a replica that had not heard of the
+    lock may let a second holder in: the fence is what tells them apart.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        options: dict[str, Any],
+        *,
+        prefix: str = DEFAULT_PREFIX,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(prefix=prefix, clock=clock)
+        self._database = Database(address, options)
+        self._patience = address.timeout
+        self._retention = int(address.retention * MICRO)
+        self._reading: Reading | None = None
+        self._purge_at = -math.inf
+
+    def __repr__(self) -> str:
+        return f"<SqlStore {self._database.name}>"
+
+    def acquire(self, claim: Claim) -> Lease | Busy:
+        row = self._row(claim)
+        try:
+            # Refused as too late: the database's clock was set, or we slept. By now it is read again.
+            return self._acquired(claim, row) or self._acquired(claim, row) or Busy()
+        except BaseException as error:
+            # Whatever struck between request and answer, an interrupt too: what may have been taken is given back.
+            if not isinstance(error.__cause__, Unreached):
+                self._give_up(row)
+            raise
+
+    def renew(self, leases: Sequence[Lease]) -> list[Verdict]:
+        asked = [(digest(self.prefix, lease.key), holder(lease.owner), _micro(lease.ttl)) for lease in leases]
+        renewed: set[tuple[str, str]] = set()
+        # In order, so that two that renew the same rows do not wait for each other in a circle.
+        ordered = sorted(set(asked))
+        for start in range(0, len(ordered), RENEWED_AT_ONCE):
+            renewed |= self._renewed(ordered[start : start + RENEWED_AT_ONCE])
+        return [Verdict.RENEWED if each[:2] in renewed else Verdict.LOST for each in asked]
+
+    def release(self, claim: Claim) -> bool:
+        row = self._held(claim)
+        said = self._database.statements
+        released = bool(self._database.ask(said.release, row).changed) or bool(
+            self._database.ask(said.is_done, row).rows
+        )
+        if self.clock() >= self._purge_at:
+            self._purge()
+        return released
+
+    def inspect(self, key: str) -> Holding | None:
+        _, owner, fence, remaining = self._seen(self._named(key))
+        return None if owner is None else Holding(key, read(owner), fence, remaining)
+
+    def list(self, pattern: str = "*") -> Iterator[Holding]:
+        named = {"prefix": written(self.prefix), "after": "", "page": SHOWN_AT_ONCE}
+        while page := self._database.ask(self._database.statements.list, named).rows:
+            for named["after"], prefix, name, owner, fence, remaining in page:
+                # A database may find texts alike that are not: those that differ in spaces at the end.
+                if prefix == named["prefix"] and fnmatch.fnmatchcase(read(name), pattern):
+                    yield Holding(read(name), read(owner), fence, remaining / MICRO)
+
+    def force_release(self, key: str) -> bool:
+        return bool(self._database.ask(self._database.statements.force_release, self._named(key)).changed)
+
+    def create_table(self) -> None:
+        """Make the table where it is missing. The first verb does it too, if its user may create tables."""
+        self._database.create_table()
+
+    def ddl(self) -> str:
+        """The statements that make the table, for whoever makes it by hand."""
+        return self._database.ddl()
+
+    def close(self) -> None:
+        self._database.close()
+
+    def _acquired(self, claim: Claim, row: dict[str, Any]) -> Lease | Busy | None:
+        before = self.clock()
+        row["latest"] = self._latest(before)
+        answer = self._database.ask(self._database.statements.acquire, row)
+        fence, *seen = answer.rows[0] if answer.rows else (answer.number,)
+        if fence:
+            return Lease(claim, fence, before + claim.ttl, self.clock)
+        if not seen:
+            now, owner, _, remaining = self._seen(row)
+            return None if now > row["latest"] else Busy(read(owner) if owner else None, remaining)
+        now, owner, expires_at = seen
+        return Busy(read(owner), (expires_at - now) / MICRO)
+
+    def _seen(self, row: dict[str, Any]) -> tuple[int, str | None, int, float | None]:
+        """The database's clock; and of a key that is taken its owner, fence and remaining time."""
+        now, owner, fence, expires_at = self._look(row)
+        self._read(now)
+        return now, owner, fence, None if owner is None else (expires_at - now) / MICRO
+
+    def _look(self, row: dict[str, Any]) -> Any:
+        return self._database.ask(self._database.statements.look, row).rows[0]
+
+    def _read(self, now: int) -> Reading:
+        self._reading = Reading(now, self.clock())
+        return self._reading
+
+    def _latest(self, now: float) -> int:
+        if not self._database.is_remote:
+            return NEVER
+        reading = self._reading
+        if reading is None or not reading.is_fresh(now):
+            reading = self._read(self._look({"digest": ""})[0])
+        return reading.latest(self.clock(), self._patience)
+
+    def _renewed(self, asked: Sequence[tuple[str, str, int]]) -> set[tuple[str, str]]:
+        named = {
+            f"{name}_{number}": value
+            for number, each in enumerate(asked)
+            for name, value in zip(("digest", "holder", "ttl"), each, strict=True)
+        }
+        said = self._database.statements
+        answer = self._database.ask(said.renew(len(asked)), named)
+        if answer.changed == len(asked):
+            return {each[:2] for each in asked}
+        if still := said.renewed(len(asked)):
+            answer = self._database.ask(still, named)
+        return {(name, owner) for name, owner in answer.rows}
+
+    def _give_up(self, row: dict[str, Any]) -> None:
+        """Undo a request that may have arrived without an answer, and refuse it should it arrive late."""
+        with contextlib.suppress(StoreUnavailable):
+            self._database.ask(self._database.statements.give_up, row)
+
+    def _purge(self) -> None:
+        """Take away a few rows that nobody used for long; soon again when there were more."""
+        named = {"retention": self._retention, "page": PURGED_AT_ONCE}
+        with contextlib.suppress(StoreUnavailable):
+            self._purge_at = self.clock() + PURGE_EVERY
+            if self._database.ask(self._database.statements.purge, named).changed >= PURGED_AT_ONCE:
+                self._purge_at = self.clock()
+
+    def _row(self, claim: Claim) -> dict[str, Any]:
+        return {
+            **self._held(claim),
+            "prefix": written(self.prefix),
+            "name": written(claim.key),
+            "owner": written(claim.owner),
+            "ttl": _micro(claim.ttl),
+        }
+
+    def _held(self, claim: Claim) -> dict[str, Any]:
+        holds = holder(claim.owner)
+        return {**self._named(claim.key), "holder": holds, "marked": f"%{holds}%"}
+
+    def _named(self, key: str) -> dict[str, Any]:
+        return {"digest": digest(self.prefix, require_name(key))}
+
+
+def _micro(seconds: float) -> int:
+    # Rounded up: the database's lease must not end before ours.
+    return math.ceil(seconds * MICRO)
+
+
+def from_url(url: str, *, prefix: str = DEFAULT_PREFIX, **options: Any) -> SqlStore:
+    """A store for sql+ and the URL of a database as SQLAlchemy writes it. The options are those of its engines."""
+    return SqlStore(parse(url), options, prefix=prefix)

@@ -1,0 +1,149 @@
+"""From an address to connections: which database, which driver, and how long each may wait."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import os
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy
+from sqlalchemy.pool import NullPool
+
+from celery_locks.errors import LockConfigError
+from celery_locks.stores.sql.mysql import MYSQL
+from celery_locks.stores.sql.upserts import POSTGRES, SQLITE
+from celery_locks.stores.sql.wire import OneFile, Pooled, Wire
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Dialect, Engine
+
+    from celery_locks.stores.sql.address import Address
+    from celery_locks.stores.sql.statements import Tongue
+
+TONGUES = {"postgresql": POSTGRES, "sqlite": SQLITE, "mysql": MYSQL, "mariadb": MYSQL}
+_EXTRAS = {"psycopg": "postgresql", "pymysql": "mysql"}
+#: Drivers, in the order in which they are taken when a URL names none.
+_DRIVERS = {
+    "postgresql": {"psycopg2": "postgresql+psycopg2", "psycopg": "postgresql+psycopg"},
+    "mysql": {"MySQLdb": "mysql+mysqldb", "pymysql": "mysql+pymysql"},
+    "mariadb": {"MySQLdb": "mariadb+mysqldb", "pymysql": "mariadb+pymysql"},
+}
+_OLDEST_SQLITE = (3, 35)
+
+
+class Opener:
+    """Makes connections. Each statement on them is committed by itself."""
+
+    def __init__(self, address: Address, options: dict[str, Any]) -> None:
+        self._address, self._options = address, options
+        self._engine = self._made()
+        self._pid = os.getpid()
+
+    @property
+    def dialect(self) -> Dialect:
+        """How SQLAlchemy speaks to this database."""
+        return self._engine.dialect
+
+    @property
+    def tongue(self) -> Tongue:
+        """How we do."""
+        return TONGUES[self.dialect.name]
+
+    @property
+    def errors(self) -> tuple[type[Exception], ...]:
+        """What a driver raises, and SQLAlchemy for it."""
+        return self.dialect.loaded_dbapi.Error, sqlalchemy.exc.SQLAlchemyError, OSError
+
+    def wire(self) -> Wire:
+        """The way to the database, not yet connected."""
+        kind = OneFile if self.dialect.name == "sqlite" else Pooled
+        return kind(self.connection, self.errors)
+
+    def connection(self) -> Any:
+        """A new connection of the driver's own."""
+        if self._pid != os.getpid():
+            # Another thread of the parent may have held its locks when we were forked.
+            self._engine, self._pid = self._made(), os.getpid()
+        pooled = self._engine.raw_connection()
+        connection = pooled.driver_connection
+        pooled.detach()
+        return self._greeted(connection)
+
+    def _greeted(self, connection: Any) -> Any:
+        cursor = connection.cursor()
+        for words in self.tongue.greeting:
+            cursor.execute(words)
+        if self.dialect.name == "sqlite" and cursor.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
+            # A power cut may undo the last locks, whose holders it has ended as well.
+            cursor.execute("PRAGMA synchronous = NORMAL")
+        cursor.close()
+        return connection
+
+    def _made(self) -> Engine:
+        address = self._address
+        url = address.url.set(drivername=_driver(address.url.drivername))
+        try:
+            dialect = url.get_dialect()
+            self._refuse(dialect)
+            own = {"connect_args": _bounds(dialect, address.timeout) | dict(self._options.get("connect_args", {}))}
+            engine = sqlalchemy.create_engine(
+                url, **{**self._options, **own}, poolclass=NullPool, isolation_level="AUTOCOMMIT"
+            )
+        except ModuleNotFoundError as error:
+            extra = _EXTRAS.get(error.name or "", "")
+            hint = f"pip install 'celery-locks[{extra}]'" if extra else f"pip install {error.name}"
+            raise LockConfigError(f"{address.shown!r} needs {error.name}, which is not installed: {hint}") from None
+        except (sqlalchemy.exc.ArgumentError, sqlalchemy.exc.InvalidRequestError, TypeError, ValueError) as error:
+            raise LockConfigError(f"{address.shown!r} has a setting that SQLAlchemy cannot take: {error}") from None
+        if dialect.driver == "psycopg":
+            sqlalchemy.event.listen(engine, "do_connect", self._bounded)
+        return engine
+
+    def _refuse(self, dialect: type[Dialect]) -> None:
+        address = self._address
+        if dialect.name not in TONGUES:
+            raise LockConfigError(
+                f"{address.shown!r}: the locks speak with PostgreSQL, MariaDB, MySQL and SQLite, not {dialect.name}"
+            )
+        if dialect.is_async:
+            raise LockConfigError(f"{address.shown!r}: {dialect.driver} is for asyncio: name another driver")
+        if dialect.name == "sqlite" and address.url.database in {None, "", ":memory:"}:
+            raise LockConfigError(f"{address.shown!r}: locks in memory are memory://; else name a file")
+        if dialect.name == "sqlite" and sqlite_version() < _OLDEST_SQLITE:
+            raise LockConfigError(f"{address.shown!r} needs SQLite 3.35 or later")
+
+    def _bounded(self, _dialect: Dialect, _record: Any, words: list[Any], named: dict[str, Any]) -> Any:
+        from celery_locks.stores.sql.bounded import patient  # noqa: PLC0415 - psycopg is there by now
+
+        if isinstance(threshold := named.get("prepare_threshold"), str):
+            # psycopg wants a number or None, and a URL has texts.
+            named["prepare_threshold"] = int(threshold) if threshold.isdecimal() else None
+        return patient(self._address.timeout).connect(*words, **named)
+
+
+def sqlite_version() -> tuple[int, ...]:
+    """The version of the library that Python brings."""
+    import sqlite3  # noqa: PLC0415 - some Pythons have none
+
+    return sqlite3.sqlite_version_info
+
+
+def _driver(name: str) -> str:
+    """The driver to use: the one that is named, or the first that is there."""
+    known = _DRIVERS.get(name, {})
+    there = (driver for module, driver in known.items() if importlib.util.find_spec(module))
+    return next(there, list(known.values())[-1] if known else name)
+
+
+def _bounds(dialect: type[Dialect], timeout: float) -> dict[str, Any]:
+    """What makes a driver wait no longer than that."""
+    whole = max(1, math.ceil(timeout))
+    bounds: dict[str, dict[str, Any]] = {
+        "psycopg": {"connect_timeout": whole},
+        "psycopg2": {"connect_timeout": whole, "tcp_user_timeout": whole * 1000},
+        "pymysql": dict.fromkeys(("connect_timeout", "read_timeout", "write_timeout"), timeout),
+        "mysqldb": dict.fromkeys(("connect_timeout", "read_timeout", "write_timeout"), whole),
+        "pysqlite": {"timeout": timeout, "check_same_thread": False},
+    }
+    return bounds.get(dialect.driver, {})

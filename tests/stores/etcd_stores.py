@@ -1,0 +1,50 @@
+"""What the tests of the etcd store share: how one is opened, and what is in the server then."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from celery_locks.stores import open_store
+from celery_locks.stores.etcd import EtcdStore
+from celery_locks.stores.etcd.naming import Names
+from tests.stores.contract import asking
+from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from celery_locks.lease import Claim, Lease
+    from tests.servers.etcd import EtcdServer
+
+#: The name of the key `wallet`.
+LOCK = "lock:{wallet}"
+#: Where a test waits for a timeout it need not be the default one.
+QUICK = "/?try_timeout=0.3"
+BRIEF = "/?timeout=0.6&try_timeout=0.3"
+
+
+@contextlib.contextmanager
+def opened(url: str, prefix: str = "lock:") -> Iterator[EtcdStore]:
+    with contextlib.closing(open_store(url, prefix=prefix)) as store:
+        assert isinstance(store, EtcdStore)
+        yield store
+
+
+def run_out(server: EtcdServer, lease: Lease) -> None:
+    """Wait until a lease has run out, for its holder and in etcd."""
+    asking.run_out(lease)
+    name = f"lock:{{{lease.key}}}"
+    wait_until(lambda: server.kept().get(name) != lease.owner, f"etcd to end {lease}")
+
+
+def number_of(store: EtcdStore, claim: Claim) -> int:
+    """The lease that the store knows an owner to have."""
+    granted = store._leases.of(Names.of(store.prefix, claim.key, claim.owner))
+    assert granted
+    return granted.number
+
+
+def marks(server: EtcdServer) -> list[str]:
+    """The marks of owners that are done."""
+    return [name for name in server.kept() if name.startswith("lock:done:")]

@@ -1,0 +1,163 @@
+"""Databases as stores see them whose locks live in a session, and what their tests share."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+
+from celery_locks.stores import open_store
+from celery_locks.stores.sessions import SessionStore
+from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+    from tests.servers.mariadb import MariaServer
+    from tests.servers.postgres import PostgresServer
+
+#: Where a test waits for a timeout it need not be the default one.
+QUICK = "?timeout=0.5&idle_timeout=2"
+
+
+class Database(Protocol):
+    """One database of a server, used by the locks alone."""
+
+    url: str
+    server: PostgresServer | MariaServer
+    #: What is in a request of each verb, and in no other.
+    take: bytes
+    still: bytes
+    give_back: bytes
+
+    def sessions(self) -> list[int]:
+        """The sessions that are open in it."""
+
+    def is_quiet(self) -> bool:
+        """Whether no lock is left in it."""
+
+    def end_sessions(self) -> None:
+        """End them, as whoever looks after the server does."""
+
+
+class AdvisoryDatabase:
+    """A database of a Postgres."""
+
+    take, still, give_back = b"celery_locks_take", b"celery_locks_still", b"celery_locks_give_back"
+
+    def __init__(self, server: PostgresServer, url: str) -> None:
+        self.server = server
+        self.name = url.rpartition("/")[2]
+        self.url = url.replace("postgresql://", "postgresql+advisory://")
+
+    def sessions(self) -> list[int]:
+        rows = self.server.ask(f"SELECT pid FROM pg_stat_activity WHERE datname = '{self.name}'")
+        return [pid for (pid,) in rows]
+
+    def is_quiet(self) -> bool:
+        # A pooler keeps sessions open that nobody uses.
+        return not self.server.ask("SELECT FROM pg_locks WHERE locktype = 'advisory'")
+
+    def end_sessions(self) -> None:
+        self.server.ask(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{self.name}'")
+
+
+class GetLockDatabase:
+    """A database of a MariaDB, reached without TLS: PyMySQL reads all certificates of a machine first."""
+
+    take, still, give_back = b"SET @celery_locks", b"WHERE name IN", b", RELEASE_LOCK"
+
+    def __init__(self, server: MariaServer, url: str) -> None:
+        self.server = server
+        self.name = url.rpartition("/")[2]
+        self.url = url.replace("mysql://", "mysql+getlock://")
+
+    def sessions(self) -> list[int]:
+        rows = self.server.ask(f"SELECT id FROM information_schema.processlist WHERE db = '{self.name}'")
+        return [number for (number,) in rows]
+
+    def is_quiet(self) -> bool:
+        return not self.sessions()
+
+    def end_sessions(self) -> None:
+        for number in self.sessions():
+            self.server.ask(f"KILL {number}")
+
+
+@pytest.fixture(scope="module")
+def _advisory_database(postgres_server: PostgresServer) -> Iterator[Database]:
+    with postgres_server.database() as url:
+        yield AdvisoryDatabase(postgres_server, url)
+
+
+@pytest.fixture(scope="module")
+def _getlock_database(mariadb_server: MariaServer) -> Iterator[Database]:
+    with mariadb_server.database() as url:
+        yield GetLockDatabase(mariadb_server, url)
+
+
+@pytest.fixture
+def advisory_database(_advisory_database: Database) -> Database:
+    return _quiet(_advisory_database)
+
+
+@pytest.fixture
+def getlock_database(_getlock_database: Database) -> Database:
+    return _quiet(_getlock_database)
+
+
+@pytest.fixture(params=["advisory", "getlock"])
+def database(request: pytest.FixtureRequest) -> Database:
+    """Each of them."""
+    found: Database = request.getfixturevalue(f"{request.param}_database")
+    return found
+
+
+def _quiet(database: Database) -> Database:
+    """No lock of the test before is left in it."""
+    wait_until(database.is_quiet, "the locks of the test before to end", 30)
+    return database
+
+
+@contextlib.contextmanager
+def opened(url: str, prefix: str = "lock:") -> Iterator[SessionStore]:
+    """A store that is closed at the end."""
+    query = "&ssl_disabled=true" if "?" in url else "?ssl_disabled=true"
+    with contextlib.closing(open_store(url + (query if url.startswith("mysql") else ""), prefix=prefix)) as store:
+        assert isinstance(store, SessionStore)
+        yield store
+
+
+class SoftTimeLimit(Exception):
+    """What Celery raises in the middle of anything."""
+
+
+@contextlib.contextmanager
+def struck_after(seconds: float) -> Iterator[None]:
+    """A soft time limit for the body."""
+
+    def strike(_signum: int, _frame: FrameType | None) -> None:
+        raise SoftTimeLimit
+
+    before = signal.signal(signal.SIGALRM, strike)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def keepers() -> list[threading.Thread]:
+    """The threads that ping."""
+    return [thread for thread in threading.enumerate() if thread.name == "celery_locks-session"]
+
+
+def room_of(store: SessionStore):
+    """What this process has in the store."""
+    return store._rooms[os.getpid()]

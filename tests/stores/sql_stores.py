@@ -1,0 +1,53 @@
+"""What the tests of the SQL store share: how one is opened, and what its database is asked beside it."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from celery_locks.stores import open_store
+from celery_locks.stores.sql import SqlStore
+from tests.stores.contract.asking import claim
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: Where a test waits for a timeout it need not be the default one.
+QUICK = "?timeout=0.5"
+#: The servers, each by its fixtures.
+SERVERS = pytest.mark.parametrize("server", ["postgres", "mariadb"], indirect=True)
+
+
+class Served:
+    """A server and a database in it that is the test's own."""
+
+    def __init__(self, server: Any, url: str) -> None:
+        self.server, self.url = server, url
+        self.database = url.rpartition("/")[2]
+
+    def ask(self, statement: str) -> list[Any]:
+        return list(self.server.ask(statement, self.database))
+
+    @property
+    def sessions(self) -> int:
+        """How many are connected to the database, besides us who ask."""
+        if self.url.startswith("postgresql"):
+            question = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        else:
+            question = "SELECT count(*) FROM information_schema.processlist WHERE db = database()"
+        return int(self.ask(question)[0][0]) - 1
+
+
+@contextlib.contextmanager
+def opened(url: str, prefix: str = "lock:") -> Iterator[SqlStore]:
+    """A store of a URL, with or without the sql+."""
+    with contextlib.closing(open_store(f"sql+{url.removeprefix('sql+')}", prefix=prefix)) as store:
+        assert isinstance(store, SqlStore)
+        yield store
+
+
+def give_up(store: SqlStore, owner: str, key: str = "wallet") -> None:
+    """Say what a client says that gives up its request."""
+    store._give_up(store._row(claim(key, owner)))

@@ -1,0 +1,167 @@
+"""What nodes that are down, hang, or were restarted do to locks of the others."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from celery_locks.errors import StoreUnavailable
+from celery_locks.lease import Verdict
+from tests.stores.contract.asking import claim, refused, take, verdict
+from tests.stores.redlock_stores import QUICK, everywhere, opened, owners, release, warmed
+from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from celery_locks.stores.redlock import RedlockStore
+    from tests.servers.redis import RedisServer
+    from tests.servers.redlock import RedlockNodes
+
+#: So long a timeout that a test which waits for it, once, is a test that fails.
+PATIENT = "?socket_timeout=60"
+
+
+@pytest.fixture
+def nodes(redlock_nodes: RedlockNodes) -> list[RedisServer]:
+    """Five empty nodes."""
+    redlock_nodes.flush()
+    return redlock_nodes.nodes
+
+
+@pytest.fixture
+def store(nodes: list[RedisServer]) -> Iterator[RedlockStore]:
+    with opened(nodes, PATIENT) as store:
+        yield store
+
+
+def _works(store: RedlockStore, owner: str) -> None:
+    """All verbs do what they should."""
+    lease = take(store, "wallet", owner)
+    assert refused(store, "wallet", "intruder").holder == owner
+    assert verdict(store, lease) is Verdict.RENEWED
+    holding = store.inspect("wallet")
+    assert holding is not None
+    assert (holding.owner, holding.fence) == (owner, lease.fence)
+    assert [each.owner for each in store.list("wallet")] == [owner]
+    assert release(store, owner)
+    assert store.inspect("wallet") is None
+
+
+@pytest.mark.parametrize("connected", [True, False])
+@pytest.mark.parametrize("fault", ["kill", "pause"])
+def test_two_of_five_may_be_gone(store: RedlockStore, nodes: list[RedisServer], fault: str, *, connected: bool) -> None:
+    """Nodes that are down or hang are not waited for, whether they were there before or not."""
+    if connected:
+        _works(store, "anna")
+    for node in nodes[:2]:
+        getattr(node, fault)()
+    _works(store, "ben")
+
+
+@pytest.mark.parametrize("fault", ["kill", "pause"])
+def test_without_a_majority_nothing_is_decided(nodes: list[RedisServer], fault: str) -> None:
+    """With three of five gone every verb is an outage that names nodes and the remedy, and what was given goes back."""
+    with opened(nodes, QUICK) as store:
+        lease = take(store, "mine")
+        for node in nodes[:3]:
+            getattr(node, fault)()
+        for ask in (
+            lambda: store.acquire(claim("wallet")),
+            lambda: store.renew([lease]),
+            lambda: store.release(lease.claim),
+            lambda: store.inspect("wallet"),
+            lambda: list(store.list()),
+            lambda: store.force_release("mine"),
+        ):
+            with pytest.raises(
+                StoreUnavailable, match=rf"no 3 of the 5 nodes .* say nothing: 127.0.0.1:{nodes[0].port} d"
+            ):
+                ask()
+        everywhere(nodes[3:], None)
+
+
+def test_the_store_works_again_as_soon_as_a_majority_does(nodes: list[RedisServer]) -> None:
+    """After an outage the first call that could succeed does: nobody waits for a node's next turn to be looked at."""
+    with opened(nodes, QUICK) as store:
+        for node in nodes[:3]:
+            node.kill()
+
+        def left_alone() -> bool:
+            with pytest.raises(StoreUnavailable):
+                store.inspect("wallet")
+            return store._rings._idle[0].nodes[0]._rest > 3
+
+        wait_until(left_alone, "a node that is down to be left alone for seconds", 30)
+        nodes[0].start()
+        _works(store, "anna")
+        # And where others seem to be there until they are asked.
+        nodes[3].kill()
+        nodes[1].start()
+        _works(store, "ben")
+
+
+def test_a_node_that_comes_back_is_asked_again(store: RedlockStore, nodes: list[RedisServer]) -> None:
+    """One that was down takes part again in some later call, without a call that waits for it."""
+    nodes[0].kill()
+    _works(store, "anna")
+    nodes[0].start()
+
+    def has_it() -> bool:
+        name = next(names)
+        lease = take(store, name, "ben")
+        assert verdict(store, lease) is Verdict.RENEWED
+        return owners(nodes[:1], f"lock:{{{name}}}") == ["ben"]
+
+    names = (f"key {number}" for number in itertools.count())
+    wait_until(has_it, "the node to take part again", interval=0.05)
+
+
+def test_connections_that_died_unused_cost_nothing(store: RedlockStore, nodes: list[RedisServer]) -> None:
+    """All nodes were restarted since the last call: the next one connects anew and succeeds."""
+    _works(store, "anna")
+    for node in nodes:
+        node.restart()
+    _works(store, "ben")
+
+
+def test_a_node_that_hung_undoes_what_it_did_late(store: RedlockStore, nodes: list[RedisServer]) -> None:
+    """A release that it hears late is right behind the acquire that it hears late: it is left with nothing."""
+    warmed(store, nodes)
+    nodes[0].pause()
+    lease = take(store, "wallet")
+    assert store.release(lease.claim)
+    nodes[0].resume()
+    everywhere(nodes, None)
+    take(store, "wallet", "ben")
+    everywhere(nodes, "ben")
+
+
+def test_what_a_hung_node_grants_a_refused_owner_is_undone(store: RedlockStore, nodes: list[RedisServer]) -> None:
+    """The key was taken on the others: what the hung node gave later is taken back."""
+    with opened(nodes) as other:
+        warmed(store, nodes)
+        warmed(other, nodes)
+        nodes[0].pause()
+        take(store, "wallet", "anna")
+        refused(other, "wallet", "ben")
+        assert release(store, "anna")
+        nodes[0].resume()
+        everywhere(nodes, None)
+
+
+def test_a_release_reaches_a_node_whose_connection_was_given_up(nodes: list[RedisServer]) -> None:
+    """It hung for longer than the timeout, with the lock on it; the lock is given back when it can be reached again."""
+    with opened(nodes, QUICK) as store:
+        lease = take(warmed(store, nodes), "wallet", ttl=600)
+        everywhere(nodes, "anna")
+        nodes[0].pause()
+        take(store, "other")
+        end = time.monotonic() + 0.6
+        wait_until(lambda: time.monotonic() > end, "the timeout to pass")
+        assert store.release(lease.claim)
+        nodes[0].resume()
+        wait_until(lambda: store.inspect("none") or owners(nodes) == [None] * 5, "the node to be told", interval=0.05)

@@ -1,0 +1,87 @@
+"""A node that restarts empty: what it lets happen, and how a delay prevents that."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import pytest
+
+from celery_locks.errors import StoreUnavailable
+from celery_locks.lease import Lease, Verdict
+from tests.stores.contract.asking import claim, take, verdict
+from tests.stores.redlock_stores import everywhere, opened, owners, warmed
+from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from tests.servers.redis import RedisServer
+    from tests.servers.redlock import RedlockNodes
+
+DELAY = 3
+DELAYED = f"?restart_delay={DELAY}&socket_timeout=1"
+
+
+@pytest.fixture
+def nodes(redlock_nodes: RedlockNodes) -> list[RedisServer]:
+    """Five empty nodes that have been up for longer than the delay."""
+    redlock_nodes.flush()
+    wait_until(lambda: redlock_nodes.age() > DELAY, "the nodes to be old enough", DELAY + 10)
+    return redlock_nodes.nodes
+
+
+def _held_by_three(nodes: list[RedisServer], query: str) -> Lease:
+    """A lease on the first three of five nodes, of which the third has then lost its memory."""
+    for node in nodes[3:]:
+        node.pause()
+    with opened(nodes, query) as store:
+        lease = take(store, "wallet", "anna", ttl=60)
+        everywhere(nodes[:3], "anna")
+    for node in nodes[3:]:
+        node.resume()
+    nodes[2].kill()
+    nodes[2].start()
+    return lease
+
+
+def test_without_a_delay_a_second_holder_comes_in(nodes: list[RedisServer]) -> None:
+    """One of three granting nodes restarts empty: with the two others it makes a majority, and both hold."""
+    first = _held_by_three(nodes, "")
+    with opened(nodes) as store:
+        second = take(warmed(store, nodes), "wallet", "ben")
+        assert first.held()
+        assert second.held()
+        assert second.fence > first.fence
+
+
+def test_with_a_delay_nobody_comes_in(nodes: list[RedisServer]) -> None:
+    """The node that restarted does not count until the delay is over; by then the first holder knows of its loss."""
+    first = _held_by_three(nodes, DELAYED)
+    with opened(nodes, DELAYED) as store:
+        with pytest.raises(StoreUnavailable, match="up for less than restart_delay and may have forgotten"):
+            store.acquire(claim("wallet", "ben"))
+        everywhere(nodes[2:], None)
+        assert first.held()
+        assert owners(nodes[:2]) == ["anna"] * 2
+        # A beat finds it on two of five nodes, and the majority of them counts for other keys all the time.
+        assert verdict(store, first) is Verdict.LOST
+        take(store, "other key", "ben")
+
+
+def test_the_delay_ends(nodes: list[RedisServer]) -> None:
+    """All nodes were started anew: no key can be had until they are old enough, and then it can, unasked."""
+    for node in nodes:
+        node.restart()
+    with opened(nodes, DELAYED) as store:
+        with pytest.raises(StoreUnavailable, match="restart_delay"):
+            store.acquire(claim("wallet", "anna"))
+
+        # One that was told of an outage has given up.
+        owners = (f"owner {number}" for number in itertools.count())
+
+        def got() -> bool:
+            try:
+                return isinstance(store.acquire(claim("wallet", next(owners))), Lease)
+            except StoreUnavailable:
+                return False
+
+        wait_until(got, "the nodes to be old enough", DELAY + 10, interval=0.2)

@@ -1,0 +1,143 @@
+"""A ZooKeeper that hangs, is not there, or lacks a majority: an outage in bounded time, and nothing left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from celery_locks.errors import StoreUnavailable
+from celery_locks.lease import Busy, Lease
+from tests.stores.contract.asking import claim, refused, take
+from tests.stores.zookeeper_stores import QUICK, is_free, lasting, opened
+from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from celery_locks.stores.zookeeper import ZooKeeperStore
+    from tests.servers.proxy import Proxy
+    from tests.servers.zookeeper import ZooKeeperEnsemble, ZooKeeperServer
+
+
+@pytest.fixture
+def way(proxy: Callable[[str], Proxy], zookeeper_url: str) -> Proxy:
+    """A proxy on the way to a ZooKeeper."""
+    return proxy(zookeeper_url)
+
+
+@pytest.fixture
+def store(way: Proxy) -> Iterator[ZooKeeperStore]:
+    """A client whose requests go through the proxy, with a session already that a busy machine does not end."""
+    with opened(lasting(way.url) + QUICK) as store:
+        take(store, "first")
+        yield store
+
+
+@pytest.fixture
+def other(zookeeper_url: str) -> Iterator[ZooKeeperStore]:
+    """A client whose way is never broken."""
+    with opened(zookeeper_url) as store:
+        yield store
+
+
+def test_a_release_without_a_connection_is_done_when_it_is_back(
+    store: ZooKeeperStore, way: Proxy, other: ZooKeeperStore
+) -> None:
+    """An outage at a release is said, the key is free once the connection is back, and a repetition says True."""
+    lease, kept = take(store, "wallet"), take(store, "kept")
+    way.refuse()
+    with pytest.raises(StoreUnavailable):
+        store.release(lease.claim)
+    refused(other, "wallet", "ben")
+    way.accept()
+    wait_until(lambda: is_free(other, "wallet"), "the key to be given back")
+    assert store.release(lease.claim)
+    take(other, "wallet", "ben")
+    assert store.release(lease.claim)
+    assert kept.held()
+
+
+def test_a_frozen_server_costs_a_bounded_time(
+    store: ZooKeeperStore, zookeeper_server: ZooKeeperServer, other: ZooKeeperStore
+) -> None:
+    """Each verb on a frozen server is an outage after its timeout, and says so in one line."""
+    lease = take(store, "wallet")
+    zookeeper_server.pause()
+    for verb in (
+        lambda: store.acquire(claim("other")),
+        lambda: store.renew([lease]),
+        lambda: store.release(lease.claim),
+        lambda: store.inspect("wallet"),
+        lambda: list(store.list()),
+        lambda: store.force_release("wallet"),
+    ):
+        before = time.monotonic()
+        with pytest.raises(StoreUnavailable, match=r"timeout=0\.5$") as raised:
+            verb()
+        assert "\n" not in str(raised.value)
+        # Half a second, and some for a busy machine.
+        assert time.monotonic() - before < 2
+    zookeeper_server.resume()
+    wait_until(lambda: is_free(other, "wallet"), "the release to be done")
+    wait_until(lambda: is_free(other, "other"), "what was given up to be undone")
+
+
+def test_no_server_at_all_is_an_outage(zookeeper_server: ZooKeeperServer, zookeeper_url: str) -> None:
+    """A store whose server is down, or whose host has no address, says so in time, and works once it is there."""
+    zookeeper_server.stop()
+    with opened(zookeeper_url + QUICK) as store:
+        with pytest.raises(StoreUnavailable, match="did not answer"):
+            store.acquire(claim("wallet"))
+        assert not store.release(claim("wallet", "ben"))
+        zookeeper_server.start()
+        wait_until(lambda: _takes(store, "wallet"), "the store to find its server")
+    with opened("zookeeper://no-such-host.invalid?timeout=0.3") as nowhere:
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable, match=r"no-such-host\.invalid"):
+                nowhere.acquire(claim("wallet"))
+
+
+def test_kazoo_does_not_fill_the_log(store: ZooKeeperStore, way: Proxy, caplog: pytest.LogCaptureFixture) -> None:
+    """A connection that breaks and comes back leaves no line in the log; what matters of it the store says."""
+    with caplog.at_level(logging.DEBUG, "kazoo"), caplog.at_level(logging.INFO):
+        way.cut()
+        take(store, "wallet")
+        store.close()
+    assert [record.getMessage() for record in caplog.records] == []
+
+
+def test_without_a_majority_nobody_gets_a_key(
+    zookeeper_ensemble: ZooKeeperEnsemble, zookeeper_ensemble_url: str
+) -> None:
+    """One of three servers gives no key; when a second is back the holder still holds or knows that it does not."""
+    with opened(zookeeper_ensemble_url + QUICK) as store, opened(zookeeper_ensemble_url + QUICK) as other:
+        lease = take(store, "wallet")
+        for node in zookeeper_ensemble.nodes[:2]:
+            node.kill()
+        for client in (store, other):
+            wait_until(lambda: cannot_take(client), "the majority to be missed")  # noqa: B023 - called within the loop
+        zookeeper_ensemble.heal()
+        wait_until(lambda: not cannot_take(other), "the majority to be back", timeout=30)
+        assert refused_or_lost(other, lease)
+
+
+def cannot_take(store: ZooKeeperStore) -> bool:
+    with contextlib.suppress(StoreUnavailable):
+        store.acquire(claim("any", f"owner {time.monotonic()}"))
+        return False
+    return True
+
+
+def refused_or_lost(other: ZooKeeperStore, lease: Lease) -> bool:
+    return isinstance(other.acquire(claim(lease.key, "ben")), Busy) or not lease.held()
+
+
+def _takes(store: ZooKeeperStore, key: str) -> bool:
+    # An owner that gave up gets nothing more: each try has one of its own.
+    with contextlib.suppress(StoreUnavailable):
+        return isinstance(store.acquire(claim(key, f"cleo {time.monotonic()}")), Lease)
+    return False
