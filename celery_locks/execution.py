@@ -13,8 +13,8 @@ from celery.exceptions import Ignore, Retry, TaskRevokedError
 from celery_locks import events, requeue, signals
 from celery_locks.errors import LockTimeout, StoreUnavailable
 from celery_locks.interrupt import Interruption, kill
-from celery_locks.lease import Claim, Lease, Stance, Ticket, carrying, new_owner
-from celery_locks.policies import NOTHING, Contention, Requeue, Skip, after_outage, countdown, decide
+from celery_locks.lease import Claim, Lease, Stance, Ticket, carrying, new_owner, ticket_of
+from celery_locks.policies import NOTHING, Contention, Requeue, Skip, after_outage, countdown, decide, is_patient
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +39,7 @@ def in_pool_process() -> bool:
 def _clean(request: Any) -> None:
     """Take what counts a job's waiting out of its request, for good: what a job is given is what was sent."""
     request.headers = requeue.without_counters(request.headers) or None
-    for name in (requeue.REQUEUES, requeue.SINCE):
+    for name in requeue.OURS:
         vars(request).pop(name, None)
 
 
@@ -89,8 +89,7 @@ class Execution:
             return Ticket(place[1], stance)
         if options.on_contention in ("skip", "fail"):
             return None
-        # Its last letter tells that it may wait in a slot for its turn.
-        return Ticket(owner[-16:] + ("s" if options.wait else "g"), stance)
+        return Ticket(ticket_of(owner, in_slot=bool(options.wait)), stance)
 
     def _work(self, lease: Lease, body: Callable[[], Any]) -> Any:
         if self._request is None:
@@ -160,10 +159,12 @@ class Execution:
     def _requeued(self, contention: Contention, asked: float | str, ticket: str | None) -> Exception:
         if requeue.expired(self._task):
             return self._revoked(EXPIRED)
-        delay = countdown(asked, contention, in_line=ticket is not None)
+        longest = self._options.max_wait
+        delay = countdown(asked, contention, longest=longest, in_line=ticket is not None)
+        place = requeue.Place(ticket, patient=is_patient(asked, longest)) if ticket else None
         text = f"{contention}; tried again in {delay:.1f} s at the latest"
         reason = LockTimeout(text, contention.key, contention.holder)
-        exception = requeue.again(self._task, delay, reason, counted=True, ticket=ticket)
+        exception = requeue.again(self._task, delay, reason, counted=True, in_line=place)
         signals.requeued.send(self._event(events.Requeued, contention, delay, contention.requeues + 1))
         return exception
 

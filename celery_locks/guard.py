@@ -31,9 +31,9 @@ P = ParamSpec("P")
 
 #: Why there is no lease: the key is taken, or the store cannot say.
 Refusal: TypeAlias = "Busy | StoreUnavailable"
-#: What a store or a face says itself. Whatever else ends a step has struck from outside.
 #: Whoever waits in line looks himself this often, should all wakes be lost.
 NAP = 5.0
+#: What a store or a face says itself. Whatever else ends a step has struck from outside.
 NO_INTERRUPT = (StoreUnavailable, LockConfigError, LockTimeout)
 
 
@@ -154,16 +154,6 @@ class Guard:
             self._keeper.forget(claim)
             self._abandon(claim)
 
-    def attend(self, key: str, ticket: str, call: Callable[[], None]) -> None:
-        """Be present for a ticket that waits in this process, and make the call when its turn comes."""
-        if self.waker:
-            self.waker.wait(Waiting(key, ticket), call)
-
-    def called(self, _key: str, ticket: str) -> None:
-        """Wait for it no more: it is on its way to take its key."""
-        if self.waker:
-            self.waker.forget(ticket)
-
     def leave_line(self, key: str, ticket: str | None) -> None:
         """Take a ticket out of its key's line, as far as the store can be reached: else its turn passes unclaimed."""
         if self.waker and ticket:
@@ -217,14 +207,14 @@ class Guard:
                     break
                 ticket = ticket._replace(stance=Stance.GOES)
             else:
-                self._nap(waker, Waiting(claim.key, ticket.name), left)
+                self._nap(waker, Waiting(claim.key, ticket.name), left, outcome.remaining)
             outcome = self.store.acquire(claim._replace(ticket=ticket))
         return outcome
 
-    def _nap(self, waker: Waker, waiting: Waiting, longest: float) -> None:
+    def _nap(self, waker: Waker, waiting: Waiting, longest: float, remaining: float | None) -> None:
         woken = threading.Event()
         try:
-            waker.wait(waiting, woken.set)
+            waker.stay(waiting, lambda _: woken.set(), longest if remaining is None else remaining)
             woken.wait(longest)
         except BaseException:
             self.leave_line(*waiting)

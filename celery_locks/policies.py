@@ -95,16 +95,29 @@ def decide(policy: Policy, contention: Contention, *, most: int | None, longest:
 
 
 def countdown(
-    asked: float | str, contention: Contention, *, in_line: bool = False, chance: Callable[[], float] = random.random
+    asked: float | str,
+    contention: Contention,
+    *,
+    longest: float | None = None,
+    in_line: bool = False,
+    chance: Callable[[], float] = random.random,
 ) -> float:
     """Seconds until a re-queued job tries again, should nobody call it before.
 
     "auto" is near the longest for a job that is in line and will be called. Else it grows with the number of tries and
     the place in line, is no longer than the holder's lease can last, and has a random part so that jobs that met do
-    not meet again: between 1 and 30 s.
+    not meet again: between 1 and 30 s. No job waits past the end of its `longest`, counted from its first contention.
     """
-    if not isinstance(asked, str):
-        return asked
+    delay = _auto(contention, chance, in_line=in_line) if isinstance(asked, str) else asked
+    return delay if longest is None else min(delay, max(0.0, longest - contention.waited))
+
+
+def is_patient(asked: float | str, longest: float | None) -> bool:
+    """Whether the worker that holds a job may let it wait for longer than the countdown it came with."""
+    return isinstance(asked, str) and longest is None
+
+
+def _auto(contention: Contention, chance: Callable[[], float], *, in_line: bool) -> float:
     if in_line:
         return LATEST * (0.8 + 0.2 * chance())
     longest = 2 * SOONEST * (1 + max(contention.requeues, (contention.place or 1) - 1))

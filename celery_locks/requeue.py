@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from celery.exceptions import Reject, Retry
 from celery.utils.time import maybe_iso8601, maybe_make_aware
@@ -23,7 +23,9 @@ logger = logging.getLogger("celery_locks.requeue")
 REQUEUES, SINCE = "lock_requeues", "lock_since"
 #: Headers of a job that is in line: the key it waits for, and its ticket.
 KEY, TICKET = "lock_waits_for", "lock_ticket"
-_OURS = (REQUEUES, SINCE, KEY, TICKET)
+#: Header of one whose countdown may be lengthened by the worker that holds it.
+PATIENT = "lock_patient"
+OURS = (REQUEUES, SINCE, KEY, TICKET, PATIENT)
 #: Headers a broker writes when it moves a message from queue to queue, as delayed delivery does. RabbitMQ takes one
 #: that comes back with them for a message that goes round in circles, and drops it.
 _OF_THE_BROKER = re.compile("x-death|x-(first|last)-death-(exchange|queue|reason)", re.IGNORECASE)
@@ -46,13 +48,25 @@ def place(sent: Mapping[str, Any]) -> tuple[str, str] | None:
     return (key, ticket) if isinstance(key, str) and isinstance(ticket, str) else None
 
 
+def is_patient(sent: Mapping[str, Any]) -> bool:
+    """Whether the worker that holds a job may let it wait for longer than its countdown says."""
+    return sent.get(PATIENT) is True
+
+
 def ignores_result(task: Any, request: Any) -> bool:
     """Whether this job's result is not to be stored: as it was sent, else as its task says."""
     sent = vars(request).get("ignore_result")
     return bool(task.ignore_result if sent is None else sent)
 
 
-def again(task: Any, delay: float, reason: LockError, *, counted: bool, ticket: str | None = None) -> Retry:
+class Place(NamedTuple):
+    """Where a job waits: the ticket it has in line, and whether it may be held for longer than its countdown."""
+
+    ticket: str
+    patient: bool
+
+
+def again(task: Any, delay: float, reason: LockError, *, counted: bool, in_line: Place | None = None) -> Retry:
     """Publish the job once more, and give the exception that ends this try.
 
     It is published before the message at hand is acknowledged. If the broker refuses it, a job that acknowledges
@@ -66,7 +80,7 @@ def again(task: Any, delay: float, reason: LockError, *, counted: bool, ticket: 
         request,
         countdown=delay,
         retries=request.retries,
-        headers=_headers(request, reason.key, ticket, counted=counted),
+        headers=_headers(request, reason.key, in_line, counted=counted),
         **_kept(request),
     )
     if alone:
@@ -88,7 +102,7 @@ def again(task: Any, delay: float, reason: LockError, *, counted: bool, ticket: 
 
 def without_counters(headers: dict[str, Any] | None) -> dict[str, Any]:
     """The headers a job was sent with: what counts its waiting ends when it runs, and no retry takes it along."""
-    return {name: value for name, value in (headers or {}).items() if name not in _OURS}
+    return {name: value for name, value in (headers or {}).items() if name not in OURS}
 
 
 def expired(task: Any) -> bool:
@@ -101,11 +115,16 @@ def _stored(task: Any, request: Any, reason: LockError) -> bool:
     """Show that the job waits before anybody can meet it again. Nothing is lost if that cannot be shown."""
     if ignores_result(task, request):
         return False
+    show(task, request, reason)
+    return True
+
+
+def show(task: Any, request: Any, reason: LockError) -> None:
+    """Store that a job waits, and for what."""
     try:
         task.backend.mark_as_retry(request.id, reason, request=request)
     except Exception as error:  # noqa: BLE001 - whatever a result backend raises, the job comes first
         logger.warning("%s[%s] waits, which could not be stored: %s", task.name, request.id, error)
-    return True
 
 
 def _way(app: Any, request: Any) -> list[Any] | None:
@@ -140,10 +159,10 @@ def _would_multiply(reason: LockError) -> LockError:
     )
 
 
-def _headers(request: Any, key: str | None, ticket: str | None, *, counted: bool) -> dict[str, Any]:
+def _headers(request: Any, key: str | None, in_line: Place | None, *, counted: bool) -> dict[str, Any]:
     headers = {name: value for name, value in (request.headers or {}).items() if not _OF_THE_BROKER.match(name)}
-    if ticket:
-        headers |= {KEY: key, TICKET: ticket}
+    if in_line:
+        headers |= {KEY: key, TICKET: in_line.ticket, PATIENT: in_line.patient}
     if counted:
         headers[REQUEUES] = requeues(request) + 1
         headers.setdefault(SINCE, time.time())

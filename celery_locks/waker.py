@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
-import heapq
 import logging
 import os
-import random
 import threading
 import time
-from dataclasses import dataclass, field
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from celery_locks.errors import StoreUnavailable
+from celery_locks.roll import Roll, Waiter
 from celery_locks.rounds import Rounds
 from celery_locks.stores.base import Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from celery_locks.lease import Busy
     from celery_locks.stores.base import Lines, Look, Wake
 
 logger = logging.getLogger("celery_locks.waker")
 
 #: A wake is awaited in pieces of this length, so that a thread with nobody to wake can end.
 PATIENCE = 5.0
+#: It ends when nobody has waited for so long: who waits next need not subscribe again.
+IDLE = 30.0
 #: After an outage the store is asked again this soon.
 AGAIN = 1.0
-#: Keys are looked at this much after the time at which something may have changed, spread out among the workers.
-LATER = 0.05
-
-
-@dataclass
-class _Key:
-    tickets: set[str] = field(default_factory=set)
-    look_at: float = 0.0
+#: Each further time it takes twice as long, up to this.
+RARELY = 30.0
+#: A key that was found taken is taken to be so for this long.
+WANTED = 1.0
+#: Wakes for those who are not here yet, as many as are remembered.
+REMEMBERED = 1000
 
 
 class Waker:
@@ -48,27 +48,65 @@ class Waker:
         self._clock = clock
         self._start_afresh()
 
-    def wait(self, waiting: Waiting, call: Callable[[], None]) -> None:
-        """Call this, from a thread of the waker, when the ticket's turn comes. The key may be taken again by then."""
+    def wait(self, waiting: Waiting, call: Callable[[str], None], joined: Callable[[Busy], None] | None = None) -> None:
+        """Tell the store that this ticket is here, and call when its turn comes, from a thread of the waker.
+
+        The call is given the dated ticket; the key may be taken again by then. `joined` is told, before anything
+        else that happens in the same thread, where in line the ticket stands.
+        """
         with self._mine():
-            self._calls[waiting.ticket] = (waiting.key, call)
-            self._keys.setdefault(waiting.key, _Key()).tickets.add(waiting.ticket)
+            self._roll.add(Waiter(waiting, call, joined))
             self._new.append(waiting)
             self._rounds.expect(0.0)
             self._listen()
 
+    def stay(self, waiting: Waiting, call: Callable[[str], None], seconds: float) -> None:
+        """Wait on, as the store knows already. Unless it is called, the key is looked at in so many seconds."""
+        with self._mine():
+            if self._heard.pop(waiting.ticket, None) is None:
+                self._roll.add(Waiter(waiting, call))
+                self._look_in(waiting.key, seconds)
+                self._listen()
+                return
+        # The wake came before its ticket.
+        call(waiting.ticket)
+
     def forget(self, ticket: str) -> None:
         """It waits here no more. Its place in line is not touched."""
         with self._mine():
-            self._forgotten(ticket)
+            self._roll.remove(ticket)
 
     def all_forgotten(self) -> list[Waiting]:
         """Forget all who wait here, and say who they were."""
         with self._mine():
-            waiting = self._everybody()
-            self._calls.clear()
-            self._keys.clear()
-            return waiting
+            return self._roll.emptied()
+
+    def note(self, key: str) -> None:
+        """A job of this process, or of another, has just found this key taken."""
+        with self._mine():
+            now = self._clock()
+            for each in [each for each, until in self._wanted.items() if until <= now]:
+                del self._wanted[each]
+            self._wanted[key] = now + WANTED
+
+    def is_calm(self) -> bool:
+        """Whether no key at all is wanted here."""
+        return not (self._wanted or self._roll.keys)
+
+    def is_wanted(self, key: str) -> bool:
+        """Whether somebody here waits for this key, or has found it taken a moment ago."""
+        with self._mine():
+            return key in self._roll.keys or self._wanted.get(key, 0.0) > self._clock()
+
+    def again(self, waiting: Waiting) -> None:
+        """Tell the store once more that a ticket is here: whatever has happened, it is in line then."""
+        with self._mine():
+            self._new.append(waiting)
+            self._rounds.expect(0.0)
+
+    def hears(self) -> bool:
+        """Whether a wake would be heard now."""
+        return self._pid == os.getpid() and self._hearing
 
     def _mine(self) -> threading.Lock:
         if self._pid != os.getpid():
@@ -78,47 +116,28 @@ class Waker:
     def _start_afresh(self) -> None:
         self._pid = os.getpid()
         self._mutex = threading.Lock()
-        self._calls: dict[str, tuple[str, Callable[[], None]]] = {}
-        self._keys: dict[str, _Key] = {}
-        self._looks: list[tuple[float, str]] = []
+        self._roll = Roll()
+        self._heard: OrderedDict[str, None] = OrderedDict()
         self._new: list[Waiting] = []
+        self._wanted: dict[str, float] = {}
         self._rounds = Rounds("waker", self._mutex, self._attend, self._due, self._clock)
         self._listener: threading.Thread | None = None
-
-    def _everybody(self) -> list[Waiting]:
-        return [Waiting(key, ticket) for ticket, (key, _) in self._calls.items()]
-
-    def _forgotten(self, ticket: str) -> Callable[[], None] | None:
-        key, call = self._calls.pop(ticket, ("", None))
-        known = self._keys.get(key)
-        if known:
-            known.tickets.discard(ticket)
-            if not known.tickets:
-                del self._keys[key]
-        return call
+        self._hearing = False
+        self._idle_at = 0.0
+        self._failures = 0
 
     def _due(self) -> float | None:
-        while self._looks and self._is_stale(*self._looks[0]):
-            heapq.heappop(self._looks)
-        if self._new:
-            return 0.0
-        return self._looks[0][0] if self._looks else None
-
-    def _is_stale(self, look_at: float, key: str) -> bool:
-        known = self._keys.get(key)
-        return known is None or known.look_at != look_at
+        return 0.0 if self._new else self._roll.next_look()
 
     def _look_in(self, key: str, seconds: float) -> None:
-        known = self._keys.get(key)
-        if known:
-            known.look_at = self._clock() + seconds + LATER * random.random()  # noqa: S311 - no secret
-            heapq.heappush(self._looks, (known.look_at, key))
-            self._rounds.expect(known.look_at)
+        look_at = self._roll.look_at(key, self._clock() + seconds)
+        if look_at is not None:
+            self._rounds.expect(look_at)
 
     def _attend(self) -> None:
         with self._mutex:
-            waiting, self._new = [each for each in self._new if each.ticket in self._calls], []
-            waiting += [Waiting(key, "") for key in self._due_keys()]
+            waiting, self._new = [each for each in dict.fromkeys(self._new) if self._roll.has(each)], []
+            waiting += [Waiting(key, "") for key in self._roll.due(self._clock())]
         if not waiting:
             return
         try:
@@ -126,29 +145,35 @@ class Waker:
         except StoreUnavailable as error:
             logger.warning("the line of %d keys cannot be attended to, trying again: %s", len(waiting), error)
             with self._mutex:
-                self._new += [each for each in waiting if each.ticket]
+                self._new += waiting
             time.sleep(AGAIN)
             return
         for each, look in zip(waiting, looks, strict=True):
             self._seen(each, look)
 
-    def _due_keys(self) -> list[str]:
-        now, found = self._clock(), []
-        while self._looks and self._looks[0][0] <= now:
-            look_at, key = heapq.heappop(self._looks)
-            if not self._is_stale(look_at, key):
-                self._keys[key].look_at = 0.0
-                found.append(key)
-        return found
-
     def _seen(self, waiting: Waiting, look: Look) -> None:
         with self._mutex:
-            call = self._forgotten(waiting.ticket) if look.turn else None
+            waiter = self._roll.find(waiting.ticket)
+            if waiter and look.busy and look.busy.ticket:
+                waiter.waiting = waiter.waiting._replace(ticket=look.busy.ticket)
+            if look.idle and not waiting.ticket:
+                # Nobody was called, though some wait here: the store has forgotten them.
+                self._new += self._roll.waiting_for(waiting.key)
             self._look_in(waiting.key, look.again)
-        if call:
-            call()
+        if waiter:
+            self._stands(waiter, look)
+
+    def _stands(self, waiter: Waiter, look: Look) -> None:
+        if waiter.joined and look.busy and not look.turn:
+            waiter.joined(look.busy)
+        with self._mutex:
+            waiter.joined = None
+            is_called = (look.turn or waiter.woken) and self._roll.remove(waiter.waiting.ticket)
+        if is_called:
+            waiter.call(waiter.waiting.ticket)
 
     def _listen(self) -> None:
+        self._idle_at = self._clock() + IDLE
         if self._listener is None or not self._listener.is_alive():
             self._listener = threading.Thread(target=self._hear, name="celery_locks-listener", daemon=True)
             self._listener.start()
@@ -158,10 +183,12 @@ class Waker:
             try:
                 self._hear_all()
             except StoreUnavailable as error:
-                logger.warning("wakes are not heard, jobs come by their countdown until they are: %s", error)
-                time.sleep(AGAIN)
+                pause = min(AGAIN * 2**self._failures, RARELY)
+                self._failures += 1
+                logger.warning("wakes are not heard, jobs come by their countdown: %s; again in %g s", error, pause)
+                time.sleep(pause)
             with self._mutex:
-                if not self._calls:
+                if not self._is_needed():
                     self._listener = None
 
     def _hear_all(self) -> None:
@@ -169,18 +196,38 @@ class Waker:
         try:
             # What was said before now was not heard, and the store may have forgotten who is present.
             with self._mutex:
-                self._new = self._everybody()
+                self._hearing, self._failures = True, 0
+                self._heard.clear()
+                self._new = self._roll.everybody()
                 self._rounds.expect(0.0)
-            while self._calls:
+            while self._is_needed():
                 for wake in listening.heard(PATIENCE):
                     self._woken(wake)
         finally:
+            self._hearing = False
             listening.close()
+
+    def _is_needed(self) -> bool:
+        if self._roll.waiters:
+            self._idle_at = self._clock() + IDLE
+        return self._clock() < self._idle_at
 
     def _woken(self, wake: Wake) -> None:
         with self._mutex:
-            call = self._forgotten(wake.ticket)
+            waiter = self._roll.find(wake.ticket)
+            if waiter and waiter.joined:
+                # It is told first where it stands.
+                waiter.woken, waiter = True, None
+            else:
+                self._roll.remove(wake.ticket)
             if wake.turn:
                 self._look_in(wake.key, wake.window)
-        if call:
-            call()
+                if waiter is None:
+                    self._remember(wake.ticket)
+        if waiter:
+            waiter.call(wake.ticket)
+
+    def _remember(self, ticket: str) -> None:
+        self._heard[ticket] = None
+        if len(self._heard) > REMEMBERED:
+            self._heard.popitem(last=False)

@@ -76,10 +76,15 @@ class Wake(NamedTuple):
 
 
 class Look(NamedTuple):
-    """What attending to a ticket has shown: when to look again, and whether the key is kept for it now."""
+    """What attending to a ticket has shown: when to look again, and whether the key is kept for it now.
+
+    `idle`: the key is free, and nobody was called. `busy`: where the ticket stands.
+    """
 
     again: float
     turn: bool
+    idle: bool = False
+    busy: Busy | None = None
 
 
 class Lines(abc.ABC):
@@ -91,7 +96,10 @@ class Lines(abc.ABC):
 
     @abc.abstractmethod
     def attend(self, waiting: Sequence[Waiting]) -> list[Look]:
-        """Note that these are present, and move their lines on if nobody else has. An empty ticket only looks."""
+        """Note that these are present, and move their lines on if nobody else has.
+
+        A ticket without a date joins its line now. An empty one only looks.
+        """
 
     @abc.abstractmethod
     def leave(self, waiting: Sequence[Waiting]) -> None:

@@ -16,20 +16,20 @@ from redis.exceptions import (
 )
 
 from celery_locks.errors import LockConfigError, LockError, StoreUnavailable
-from celery_locks.lease import Busy, Claim, Holding, Lease, Verdict
-from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, Lines, Look, Store, require_name
+from celery_locks.lease import Busy, Claim, Holding, Lease, Verdict, parts, undated
+from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, Lines, Store, require_name
 from celery_locks.stores.redis import scripts
 from celery_locks.stores.redis.address import Address, parse
 from celery_locks.stores.redis.connect import wire_for
 from celery_locks.stores.redis.listening import RedisListening
 from celery_locks.stores.redis.mending import outage
 from celery_locks.stores.redis.wire import Call, good
-from celery_locks.stores.redis.written import asks_with, busy, holding, parts
+from celery_locks.stores.redis.written import asks_with, busy, holding, look
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from celery_locks.stores.base import Listening, Waiting
+    from celery_locks.stores.base import Listening, Look, Waiting
     from celery_locks.stores.redis.wire import Wire
 
 DAY = 86_400.0
@@ -40,8 +40,6 @@ SHOWN_AT_ONCE = 500
 CLAIM_WINDOW = 2.0
 #: What a URL may set of these, and how much that is at most.
 _LONGEST = {"fence_retention": (3650 * DAY, "ten years"), "claim_window": (3600.0, "an hour")}
-#: How soon a line is looked at again whose key is free, or taken for ever.
-_AGAIN = 2.0
 _FAILURES = (RedisError, RedisClusterException, OSError, UnicodeError)
 
 
@@ -105,11 +103,11 @@ class RedisStore(Store, Inspects, Lines):
         with self._speaking():
             calls = [self._waiting(scripts.ATTEND, each, *parts(each.ticket)) for each in waiting]
             answers = [good(answer) for answer in self._wire.batch(calls)]
-        return [Look(_AGAIN if ms < 0 else ms / 1000, bool(turn)) for ms, turn in answers]
+        return [look(answer) for answer in answers]
 
     def leave(self, waiting: Sequence[Waiting]) -> None:
         with self._speaking():
-            self._wire.batch([self._waiting(scripts.LEAVE, each, parts(each.ticket)[0]) for each in waiting])
+            self._wire.batch([self._waiting(scripts.LEAVE, each, undated(each.ticket)) for each in waiting])
 
     def listen(self) -> Listening:
         with self._speaking():
@@ -163,7 +161,7 @@ class RedisStore(Store, Inspects, Lines):
         return outage(self._name, error)
 
     def _release_with(self, claim: Claim, done: int) -> tuple[Any, ...]:
-        ticket = parts(claim.ticket.name)[0] if claim.ticket else ""
+        ticket = undated(claim.ticket.name) if claim.ticket else ""
         return claim.owner, self._retention_ms, done, self._window_ms, self._channel, ticket
 
     def _waiting(self, script: scripts.Script, waiting: Waiting, *ticket: str) -> Call:

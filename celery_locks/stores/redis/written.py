@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from celery_locks.lease import Busy, Holding
+from celery_locks.lease import Busy, Holding, parts
+from celery_locks.stores.base import Look
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from celery_locks.lease import Ticket
 
+#: How soon a line is looked at again whose key is free, or taken for ever.
+_AGAIN = 2.0
+_NO_KEY = -2
 _LOCK = re.compile(r"([0-9]+):(.*)", re.DOTALL)
-#: A ticket and when it joined, in microseconds.
-_DATED = re.compile(r"([0-9]{16})-(.+)", re.DOTALL)
 
 
 def _seconds(ms: int) -> float | None:
@@ -23,12 +25,6 @@ def _seconds(ms: int) -> float | None:
 
 def _text(value: bytes | str) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-
-
-def parts(ticket: str) -> tuple[str, str]:
-    """A ticket without its date, as the line keeps it, and the date, which it has from the line."""
-    dated = _DATED.fullmatch(ticket)
-    return (dated[2], dated[1]) if dated else (ticket, "")
 
 
 def asks_with(ticket: Ticket | None) -> tuple[str, str, str]:
@@ -49,6 +45,17 @@ def busy(answer: Sequence[Any]) -> Busy:
         return Busy(*known)
     ticket, place, present = line
     return Busy(*known, place, _text(ticket), bool(present))
+
+
+def look(answer: Sequence[Any]) -> Look:
+    """The answer to one who attends."""
+    ms, turn, *line = answer
+    again = _AGAIN if ms < 0 else ms / 1000
+    if not line:
+        return Look(again, bool(turn), ms == _NO_KEY)
+    ticket, place, holder = line
+    known = None if holder is None else _text(holder), _seconds(ms)
+    return Look(again, bool(turn), ms == _NO_KEY, Busy(*known, place, _text(ticket)))
 
 
 def holding(key: str, answer: Sequence[Any]) -> Holding | None:

@@ -1,14 +1,17 @@
 -- KEYS: for each a lock and its line
--- ARGV: for each the claim window in ms, the channel, a ticket that is present, or '', and its date
--- Answers for each {ms until it is worth another look, 1 if the key is kept for this ticket}.
+-- ARGV: for each the claim window in ms, the channel, a ticket that is present, or '', and its date, if it has one
+-- Answers for each {ms until it is worth another look, 1 if the key is kept for this ticket}, and of a ticket the dated
+-- ticket, its place, and the holder.
 local answers = {}
 for i = 1, #KEYS / 2 do
   local lock, line, ticket, date = KEYS[2 * i - 1], KEYS[2 * i], ARGV[4 * i - 1], ARGV[4 * i]
   -- A key that holds something else, an error here, must not cost the others their places.
   local taken = redis.pcall('GET', lock)
   local granted = ticket ~= '' and taken == '~' .. ticket
-  if date ~= '' and not granted then
-    redis.pcall('ZADD', line, date, ticket)
+  local joined = ticket ~= '' and since(line, ticket, date, microseconds())
+  local dated = joined and string.format('%016.0f', joined)
+  if dated and not granted then
+    redis.pcall('ZADD', line, dated, ticket)
     redis.pcall('PEXPIRE', line, LONGEST)
   end
   if not taken then
@@ -20,5 +23,9 @@ for i = 1, #KEYS / 2 do
     redis.call('PEXPIRE', lock, ARGV[4 * i - 3])
   end
   answers[i] = {redis.call('PTTL', lock), granted and 1 or 0}
+  if dated then
+    local holder = type(taken) == 'string' and string.match(taken, '^%d+:(.*)$') or false
+    answers[i] = {answers[i][1], answers[i][2], dated .. '-' .. ticket, place_of(line, dated), holder}
+  end
 end
 return answers

@@ -4,17 +4,6 @@ local function is_done(done, owner)
   return string.find(done, owner, 1, true) and string.find('\0' .. done .. '\0', '\0' .. owner .. '\0', 1, true)
 end
 
--- When this ticket first found the key taken, in microseconds; nil where there can be no line.
-local function since(line, ticket, dated, now)
-  local score = redis.pcall('ZSCORE', line, ticket)
-  if type(score) == 'table' then
-    return nil
-  end
-  -- One without a date that is in line already asks again because its first answer was lost on the way.
-  local known = tonumber(dated) or tonumber(score) or now
-  return known >= AWAY and known - AWAY or known
-end
-
 local function lined_up(holder)
   local line, mine, stance = KEYS[3], ARGV[6], ARGV[7]
   local busy, now = {holder, redis.call('PTTL', KEYS[1])}, microseconds()
@@ -28,7 +17,7 @@ local function lined_up(holder)
     return {}
   end
   local dated, away = string.format('%016.0f', date), string.format('%.0f', AWAY)
-  local place = redis.call('ZCOUNT', line, '0', '(' .. dated) + 1
+  local place = place_of(line, dated)
   local present = stance == 'wait' or (stance == 'next' and place == 1)
   if type(redis.pcall('ZADD', line, present and dated or string.format('%.0f', AWAY + now), mine)) == 'table' then
     -- The server is full.

@@ -9,6 +9,24 @@ local function microseconds()
   return now[1] * 1000000 + now[2]
 end
 
+-- When this ticket first found the key taken, in microseconds; nil where there can be no line.
+local function since(line, ticket, dated, now)
+  local score = redis.pcall('ZSCORE', line, ticket)
+  if type(score) == 'table' then
+    return nil
+  end
+  -- One without a date that is in line already asks again because its first answer was lost on the way. One that was
+  -- called meanwhile, and did not know, has lost its date.
+  score = tonumber(score)
+  local known = tonumber(dated) or (score and score > 0 and score) or now
+  return known >= AWAY and known - AWAY or known
+end
+
+-- Its place among those present and those who will be, from 1.
+local function place_of(line, dated)
+  return redis.call('ZCOUNT', line, '0', '(' .. dated) + 1
+end
+
 -- The ticket whose turn it is, its score, and how many were called before it and did not come. What is no line is empty.
 local function first(line)
   local head = line and redis.pcall('ZRANGE', line, 0, 0, 'WITHSCORES') or {}

@@ -1,0 +1,116 @@
+"""Who waits in this process for which key, and when each key is to be looked at."""
+
+from __future__ import annotations
+
+import heapq
+import random
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from celery_locks.lease import undated
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from celery_locks.lease import Busy
+    from celery_locks.stores.base import Waiting
+
+#: Keys are looked at this much after the time at which something may have changed, spread out among the workers.
+LATER = 0.05
+
+
+@dataclass
+class Waiter:
+    """A ticket, whom to call when its turn comes, and whom to tell, once, where in line it stands."""
+
+    waiting: Waiting
+    call: Callable[[str], None]
+    joined: Callable[[Busy], None] | None = None
+    #: Its turn came before it was told.
+    woken: bool = False
+
+
+@dataclass
+class _Key:
+    names: set[str] = field(default_factory=set)
+    look_at: float = 0.0
+
+
+class Roll:
+    """Knows each ticket by its name alone: the date it has from its line comes later. No thread of its own."""
+
+    def __init__(self) -> None:
+        self.waiters: dict[str, Waiter] = {}
+        self.keys: dict[str, _Key] = {}
+        self._looks: list[tuple[float, str]] = []
+
+    def add(self, waiter: Waiter) -> None:
+        """It waits here from now on."""
+        key, ticket = waiter.waiting
+        name = undated(ticket)
+        self.waiters[name] = waiter
+        self.keys.setdefault(key, _Key()).names.add(name)
+
+    def find(self, ticket: str) -> Waiter | None:
+        """Who waits with this ticket, if anybody here does."""
+        return self.waiters.get(undated(ticket))
+
+    def has(self, waiting: Waiting) -> bool:
+        """Whether this ticket waits here, or, of an empty one, anybody for its key."""
+        return undated(waiting.ticket) in self.waiters if waiting.ticket else waiting.key in self.keys
+
+    def remove(self, ticket: str) -> Waiter | None:
+        """It waits no more."""
+        name = undated(ticket)
+        waiter = self.waiters.pop(name, None)
+        known = self.keys.get(waiter.waiting.key) if waiter else None
+        if waiter and known:
+            known.names.discard(name)
+            if not known.names:
+                del self.keys[waiter.waiting.key]
+        return waiter
+
+    def emptied(self) -> list[Waiting]:
+        """Nobody waits any more; those who did."""
+        everybody = self.everybody()
+        self.waiters.clear()
+        self.keys.clear()
+        return everybody
+
+    def everybody(self) -> list[Waiting]:
+        """All who wait here."""
+        return [waiter.waiting for waiter in self.waiters.values()]
+
+    def waiting_for(self, key: str) -> list[Waiting]:
+        """All who wait here for this key."""
+        known = self.keys.get(key)
+        return [self.waiters[name].waiting for name in known.names] if known else []
+
+    def look_at(self, key: str, when: float) -> float | None:
+        """Look at this key a little after that time, which is returned; None when nobody here waits for it."""
+        known = self.keys.get(key)
+        if known is None:
+            return None
+        known.look_at = when + LATER * random.random()  # noqa: S311 - no secret
+        heapq.heappush(self._looks, (known.look_at, key))
+        return known.look_at
+
+    def next_look(self) -> float | None:
+        """When the next key is to be looked at."""
+        while self._looks and self._is_stale(*self._looks[0]):
+            heapq.heappop(self._looks)
+        return self._looks[0][0] if self._looks else None
+
+    def due(self, now: float) -> list[str]:
+        """The keys to be looked at now, each once."""
+        found = []
+        while self._looks and self._looks[0][0] <= now:
+            look_at, key = heapq.heappop(self._looks)
+            if not self._is_stale(look_at, key):
+                self.keys[key].look_at = 0.0
+                found.append(key)
+        return found
+
+    def _is_stale(self, look_at: float, key: str) -> bool:
+        known = self.keys.get(key)
+        return known is None or known.look_at != look_at

@@ -1,0 +1,8 @@
+"""The worker's parts: what happens in the worker's main process."""
+
+from __future__ import annotations
+
+from celery_locks.worker.line import Line
+from celery_locks.worker.request import LockedRequest
+
+__all__ = ["Line", "LockedRequest"]

@@ -1,0 +1,115 @@
+"""A job that waits in a worker for its turn, and what starts it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from celery_locks.worker.request import LockedRequest
+
+
+class Caller:
+    """Starts jobs of a worker before their countdown is over, in the thread that would have started them then."""
+
+    def __init__(self, consumer: Any) -> None:
+        self._consumer = consumer
+        self._called: deque[Held] = deque()
+        self._pipe: tuple[int, int] | None = None
+        if consumer.hub is not None:
+            self._pipe = os.pipe()
+            for end in self._pipe:
+                os.set_blocking(end, False)
+            consumer.hub.add_reader(self._pipe[0], self._start_all)
+        self._open = True
+
+    def call(self, held: Held) -> None:
+        """Start it soon. From any thread."""
+        self._called.append(held)
+        if not self._open:
+            return
+        if self._pipe is None:
+            self._consumer.timer.call_after(0, self._start_all)
+        else:
+            # A full pipe has woken the loop already; a closed one wakes nobody any more.
+            with contextlib.suppress(BlockingIOError, OSError):
+                os.write(self._pipe[1], b"!")
+
+    def close(self) -> None:
+        """Start no more."""
+        self._open = False
+        if self._pipe is not None:
+            self._consumer.hub.remove_reader(self._pipe[0])
+            for end in self._pipe:
+                os.close(end)
+
+    def _start_all(self) -> None:
+        if self._pipe is not None:
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._pipe[0], 4096)
+        while self._called:
+            self._called.popleft().start()
+
+
+class Held:
+    """One such job. It is started once, by its turn or when its time is over, whichever comes first.
+
+    `more` gives the seconds for which it may wait longer when its time is over, or None; `leave` is called before it
+    starts.
+    """
+
+    def __init__(
+        self,
+        request: LockedRequest,
+        *,
+        more: Callable[[], float | None],
+        leave: Callable[[], None],
+    ) -> None:
+        self._request = request
+        self._more = more
+        self._leave = leave
+        self._once: Callable[[], None] | None = None
+        self._again: Callable[[float], Any] | None = None
+        self._entry: Any = None
+        self._early = False
+
+    def timed(self, plain: Callable[..., Any], eta: float, fun: Callable[..., None], args: Any, **named: Any) -> Any:
+        """Set the timer that starts it when its time is over, unless its turn has come before that could be set."""
+        self._once = partial(fun, *args)
+        # The arguments are what Celery looks through for those who wait.
+        self._again = lambda when: plain(when, self._over, args, **named)
+        self._entry = self._again(eta)
+        self._eta = eta
+        if self._early:
+            self.start()
+        return self._entry
+
+    def start(self) -> None:
+        """Start it, if it was not."""
+        # Where timers have a thread of their own, a turn may come before the timer is set.
+        self._early = True
+        once = self._once
+        if once is not None:
+            self._once = None
+            self._leave()
+            once()
+            self._forgotten()
+
+    def _over(self, *_: Any) -> None:
+        seconds = self._more() if self._once and self._again else None
+        if seconds is None or not self._again:
+            self.start()
+            return
+        self._eta += seconds
+        self._forgotten()
+        self._entry = self._again(self._eta)
+        self._request.timed(self._entry)
+
+    def _forgotten(self) -> None:
+        # The timer keeps what it was given until its time is over. Green ones keep it a step further in.
+        getattr(self._entry, "entry", self._entry).args = ()

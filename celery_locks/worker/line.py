@@ -1,0 +1,137 @@
+"""Keeps the jobs that wait in a worker in line, and lets those wait at its door whose key is taken."""
+
+from __future__ import annotations
+
+import logging
+import time
+import weakref
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from celery import bootsteps, signals
+
+from celery_locks import requeue
+from celery_locks.stores.base import Waiting
+from celery_locks.worker import door
+from celery_locks.worker.held import Caller, Held
+from celery_locks.worker.request import LockedRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from celery_locks.guard import Guard
+    from celery_locks.lease import Busy
+
+logger = logging.getLogger("celery_locks.worker")
+
+#: A job whose countdown is "auto" is looked after this often while it waits here, and for no longer than the longest.
+LOOK_AFTER = 30.0
+LONGEST = 600.0
+#: A broker delivers a message again that is held for longer than this, unless it is told otherwise. Seconds.
+REDELIVERED = {"redis": 3600.0, "rediss": 3600.0, "sentinel": 3600.0, "sqs": 1800.0}
+
+
+class Line(bootsteps.StartStopStep):
+    """Keeps those jobs of a worker in line that wait, unacknowledged, for their turn."""
+
+    requires = ("celery.worker.consumer.connection:Connection",)
+
+    def __init__(self, consumer: Any, **_: Any) -> None:
+        self._caller: Caller | None = None
+        self._door = door.Door(consumer.app)
+        self._guards: weakref.WeakSet[Guard] = weakref.WeakSet()
+        self._visible: float | None = None
+        self._warned: set[str] = set()
+        consumer.timer.call_at = partial(_call_at, consumer.timer.call_at)
+
+    def start(self, consumer: Any) -> None:
+        """Begin to attend to them."""
+        self._caller = Caller(consumer)
+        self._visible = _visible(consumer)
+        signals.task_received.connect(self._received)
+        signals.task_revoked.connect(_revoked)
+
+    def stop(self, consumer: Any) -> None:  # noqa: ARG002 - Celery's signature
+        """Give up their places: their messages go back to the broker, and nobody here comes when called."""
+        signals.task_received.disconnect(self._received)
+        signals.task_revoked.disconnect(_revoked)
+        for guard in self._guards:
+            guard.leave_lines()
+        if self._caller:
+            self._caller.close()
+
+    def _received(self, request: Any, **_: Any) -> None:
+        if not isinstance(request, LockedRequest) or not self._caller:
+            return
+        if request.eta:
+            place = requeue.place(request.request_dict)
+            if place:
+                self._warn(request)
+                self._wait(request, Waiting(*place), None)
+        else:
+            place, joined = self._door.shut(request) or (None, None)
+            if place:
+                self._wait(request, place, joined)
+
+    def _wait(self, request: LockedRequest, place: Waiting, joined: Callable[[Busy], None] | None) -> None:
+        guard, caller = request.guard, self._caller
+        if guard is None or guard.waker is None or caller is None:
+            return
+        self._guards.add(guard)
+        patient = requeue.is_patient(request.request_dict)
+        held = request.held = Held(
+            request,
+            more=partial(self._more, request, guard, place, time.monotonic()) if patient else lambda: None,
+            leave=partial(guard.waker.forget, place.ticket),
+        )
+
+        def call(ticket: str) -> None:
+            request.request_dict[requeue.TICKET] = ticket
+            caller.call(held)
+
+        guard.waker.wait(place, call, joined)
+
+    def _more(self, request: LockedRequest, guard: Guard, place: Waiting, since: float) -> float | None:
+        """Whether one whose time is over may wait for its turn all the same, and how long."""
+        longest = min(LONGEST, (self._visible or LONGEST * 2) / 2)
+        expired = bool(request.expires) and request.maybe_expire()
+        if expired or not (guard.waker and guard.waker.hears()) or time.monotonic() - since + LOOK_AFTER > longest:
+            return None
+        guard.waker.again(place)
+        return LOOK_AFTER
+
+    def _warn(self, request: LockedRequest) -> None:
+        """Say so, once a task, when the broker will deliver a job again that still waits for its countdown."""
+        wait = (request.eta - request.task.app.now()).total_seconds() if request.eta else 0.0
+        if self._visible is not None and wait > self._visible and request.task.name not in self._warned:
+            self._warned.add(request.task.name)
+            logger.warning(
+                "%s waits for up to %.0f s, and the broker delivers again what is held for %.0f s: such a job comes"
+                " more than once. Raise visibility_timeout in broker_transport_options, or lower lock_countdown",
+                request.task.name,
+                wait,
+                self._visible,
+            )
+
+
+def _visible(consumer: Any) -> float | None:
+    """Seconds after which the broker delivers an unacknowledged message again, if it does."""
+    connection = consumer.connection
+    default = REDELIVERED.get(connection.transport_cls if connection else "")
+    given = (consumer.app.conf.broker_transport_options or {}).get("visibility_timeout", default)
+    return float(given) if given is not None else None
+
+
+def _revoked(request: Any, **_: Any) -> None:
+    place = requeue.place(vars(request))
+    plan = getattr(request.task, "_plan", None) if place else None
+    if place and plan:
+        plan.guard.leave_line(*place)
+
+
+def _call_at(plain: Callable[..., Any], eta: float, fun: Any, args: Any = (), **named: Any) -> Any:
+    """Set a timer. One for a job that waits for its turn is the job's own to set."""
+    held = args[0].held if args and isinstance(args[0], LockedRequest) else None
+    if held is None:
+        return plain(eta, fun, args, **named)
+    return held.timed(plain, eta, fun, args, **named)

@@ -1,0 +1,67 @@
+"""A locked job's message, as the worker's main process sees it."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from celery.worker.request import Request
+
+from celery_locks.errors import LockError, LockTimeout
+
+if TYPE_CHECKING:
+    from celery_locks.guard import Guard
+    from celery_locks.plan import Plan
+    from celery_locks.worker.held import Held
+
+logger = logging.getLogger("celery_locks.worker")
+
+
+class LockedRequest(Request):
+    """A job's message, which also tells the job how it was serialized, so that a re-queue is sent the same way."""
+
+    #: How it waits here for its turn, if it does.
+    held: Held | None = None
+    #: Where Celery keeps what it cancels when the worker ends.
+    _eta_timer_entry: Any = None
+
+    def __init__(self, message: Any, **options: Any) -> None:
+        super().__init__(message, **options)
+        self.request_dict["properties"] = {**(message.properties or {}), "content_type": message.content_type}
+
+    @property
+    def plan(self) -> Plan | None:
+        """What its task's declaration comes to; None when that was refused."""
+        plan: Plan | None = getattr(self.task, "_plan", None)
+        return plan
+
+    @property
+    def guard(self) -> Guard | None:
+        """The guard of its task's store, unless it cannot be had."""
+        try:
+            return self.plan.guard if self.plan else None
+        except LockError as error:
+            logger.warning("a job of %s comes by its countdown: %s", self.task.name, error)
+            return None
+
+    def key(self) -> str | None:
+        """The key that it will ask for; None when that cannot be told from its arguments."""
+        try:
+            return self.plan.key(tuple(self.args), dict(self.kwargs)) if self.plan else None
+        except Exception:  # noqa: BLE001 - the job will say so itself
+            return None
+
+    def wait_until(self, when: Any) -> None:
+        """Start it then, as if its message had said so."""
+        self._eta = when
+
+    def timed(self, entry: Any) -> None:
+        """It is this entry of the timer that starts it now."""
+        self._eta_timer_entry = entry
+
+    def on_retry(self, exc_info: Any) -> None:
+        """Note that its key was taken: those who come for it now had better wait at the door."""
+        super().on_retry(exc_info)
+        reason = getattr(exc_info.exception, "exc", None)
+        if isinstance(reason, LockTimeout) and reason.key and self.guard and self.guard.waker:
+            self.guard.waker.note(reason.key)
