@@ -32,6 +32,8 @@ AGAIN = 1.0
 RARELY = 30.0
 #: A key that was found taken is taken to be so for this long.
 WANTED = 1.0
+#: Those who come to a key that is taken are told to the store together with who comes next, within this time.
+TOGETHER = 0.005
 #: Wakes for those who are not here yet, as many as are remembered.
 REMEMBERED = 1000
 
@@ -56,8 +58,7 @@ class Waker:
         """
         with self._mine():
             self._roll.add(Waiter(waiting, call, joined))
-            self._new.append(waiting)
-            self._rounds.expect(0.0)
+            self._tell(waiting, TOGETHER if joined else 0.0)
             self._listen()
 
     def stay(self, waiting: Waiting, call: Callable[[str], None], seconds: float) -> None:
@@ -101,8 +102,7 @@ class Waker:
     def again(self, waiting: Waiting) -> None:
         """Tell the store once more that a ticket is here: whatever has happened, it is in line then."""
         with self._mine():
-            self._new.append(waiting)
-            self._rounds.expect(0.0)
+            self._tell(waiting)
 
     def hears(self) -> bool:
         """Whether a wake would be heard now."""
@@ -119,6 +119,7 @@ class Waker:
         self._roll = Roll()
         self._heard: OrderedDict[str, None] = OrderedDict()
         self._new: list[Waiting] = []
+        self._tell_at = 0.0
         self._wanted: dict[str, float] = {}
         self._rounds = Rounds("waker", self._mutex, self._attend, self._due, self._clock)
         self._listener: threading.Thread | None = None
@@ -127,7 +128,17 @@ class Waker:
         self._failures = 0
 
     def _due(self) -> float | None:
-        return 0.0 if self._new else self._roll.next_look()
+        look_at = self._roll.next_look()
+        if not self._new:
+            return look_at
+        return self._tell_at if look_at is None else min(self._tell_at, look_at)
+
+    def _tell(self, waiting: Waiting, seconds: float = 0.0) -> None:
+        """Let the store know of it in so many seconds, or sooner, with another."""
+        soon = self._clock() + seconds
+        self._tell_at = min(self._tell_at, soon) if self._new else soon
+        self._new.append(waiting)
+        self._rounds.expect(self._tell_at)
 
     def _look_in(self, key: str, seconds: float) -> None:
         look_at = self._roll.look_at(key, self._clock() + seconds)
@@ -136,8 +147,7 @@ class Waker:
 
     def _attend(self) -> None:
         with self._mutex:
-            waiting, self._new = [each for each in dict.fromkeys(self._new) if self._roll.has(each)], []
-            waiting += [Waiting(key, "") for key in self._roll.due(self._clock())]
+            waiting = [*self._to_tell(), *(Waiting(key, "") for key in self._roll.due(self._clock()))]
         if not waiting:
             return
         try:
@@ -145,11 +155,17 @@ class Waker:
         except StoreUnavailable as error:
             logger.warning("the line of %d keys cannot be attended to, trying again: %s", len(waiting), error)
             with self._mutex:
-                self._new += waiting
-            time.sleep(AGAIN)
+                for each in waiting:
+                    self._tell(each, AGAIN)
             return
         for each, look in zip(waiting, looks, strict=True):
             self._seen(each, look)
+
+    def _to_tell(self) -> list[Waiting]:
+        if self._tell_at > self._clock():
+            return []
+        new, self._new = self._new, []
+        return [each for each in dict.fromkeys(new) if self._roll.has(each)]
 
     def _seen(self, waiting: Waiting, look: Look) -> None:
         with self._mutex:
@@ -158,7 +174,8 @@ class Waker:
                 waiter.waiting = waiter.waiting._replace(ticket=look.busy.ticket)
             if look.idle and not waiting.ticket:
                 # Nobody was called, though some wait here: the store has forgotten them.
-                self._new += self._roll.waiting_for(waiting.key)
+                for each in self._roll.waiting_for(waiting.key):
+                    self._tell(each)
             self._look_in(waiting.key, look.again)
         if waiter:
             self._stands(waiter, look)
@@ -198,8 +215,9 @@ class Waker:
             with self._mutex:
                 self._hearing, self._failures = True, 0
                 self._heard.clear()
-                self._new = self._roll.everybody()
-                self._rounds.expect(0.0)
+                self._new = []
+                for each in self._roll.everybody():
+                    self._tell(each)
             while self._is_needed():
                 for wake in listening.heard(PATIENCE):
                     self._woken(wake)

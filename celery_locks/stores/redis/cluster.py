@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     import redis
-    from redis.client import PubSub
 
     from celery_locks.stores.redis.wire import Call, Pooled
 
@@ -58,7 +57,7 @@ class Clustered:
         for node in self._slots.masters():
             yield from self._names_at(node, pattern)
 
-    def listener(self) -> PubSub:
+    def listener(self) -> Any:
         """Any node's: what is published at one is heard at all."""
         return random.choice(self._slots.masters()).listener()  # noqa: S311 - to spread load
 

@@ -18,8 +18,6 @@ from redis.exceptions import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from redis.client import PubSub
-
     from celery_locks.stores.redis.scripts import Script
 
 AT_ONCE = 500
@@ -56,8 +54,8 @@ class Wire(Protocol):
     def names(self, pattern: str) -> Iterator[bytes | str]:
         """The names of keys that match a glob; one may come twice."""
 
-    def listener(self) -> PubSub:
-        """A connection of its own, to hear what is published."""
+    def listener(self) -> Any:
+        """A connection to hear on what is published. It is the caller's to end."""
 
     def close(self) -> None:
         """Give back the connections."""
@@ -108,9 +106,11 @@ class Pooled:
             if int(cursor) == 0:
                 return
 
-    def listener(self) -> PubSub:
-        pubsub: PubSub = redis.Redis(connection_pool=self._pool).pubsub()
-        return pubsub
+    def listener(self) -> Any:
+        # RESP2, in which what is published comes as an answer does.
+        connection = self._pool.connection_class(**{**self._pool.connection_kwargs, "protocol": 2})
+        connection.connect()
+        return connection
 
     def close(self) -> None:
         self.hang_up()
