@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import threading
 import time
 from typing import TYPE_CHECKING, ParamSpec, TypeAlias, TypeVar
 
@@ -12,12 +10,13 @@ from celery_locks import events, signals
 from celery_locks.errors import LockConfigError, LockTimeout, StoreUnavailable
 from celery_locks.instrumentation import log
 from celery_locks.keeper import Keeper, lose
-from celery_locks.lease import Busy, Lease, Stance, State, Ticket, carrying
+from celery_locks.lease import Busy, Lease, State, Ticket, carrying
+from celery_locks.patience import Patience
 from celery_locks.stores.base import Lines, Waiting
 from celery_locks.waker import Waker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from celery_locks.lease import Claim
     from celery_locks.stores import Store
@@ -31,8 +30,6 @@ P = ParamSpec("P")
 
 #: Why there is no lease: the key is taken, or the store cannot say.
 Refusal: TypeAlias = "Busy | StoreUnavailable"
-#: Whoever waits in line looks himself this often, should all wakes be lost.
-NAP = 5.0
 #: What a store or a face says itself. Whatever else ends a step has struck from outside.
 NO_INTERRUPT = (StoreUnavailable, LockConfigError, LockTimeout)
 
@@ -50,9 +47,9 @@ class Guard:
     ) -> None:
         self.store = store
         self._clock = clock
-        self._sleep = sleep or time.sleep
         self._keeper = keeper or Keeper(store, clock)
         self.waker = Waker(store, clock) if isinstance(store, Lines) else None
+        self._patience = Patience(store, self.waker, clock, sleep or time.sleep)
 
     def run(  # noqa: PLR0913 - a call that says how, by name
         self,
@@ -156,21 +153,13 @@ class Guard:
 
     def leave_line(self, key: str, ticket: str | None) -> None:
         """Take a ticket out of its key's line, as far as the store can be reached: else its turn passes unclaimed."""
-        if self.waker and ticket:
-            self.waker.forget(ticket)
-            self._leave([Waiting(key, ticket)])
+        if ticket:
+            self._patience.leave([Waiting(key, ticket)])
 
     def leave_lines(self) -> None:
         """Take all who wait in this process out of line. Their tickets bring them back to their places."""
         if self.waker:
-            self._leave(self.waker.all_forgotten())
-
-    def _leave(self, waiting: list[Waiting]) -> None:
-        try:
-            if waiting and isinstance(self.store, Lines):
-                self.store.leave(waiting)
-        except StoreUnavailable as error:
-            logger.warning("%d who waited may still be called: %s", len(waiting), error)
+            self._patience.leave(self.waker.all_forgotten())
 
     def _entered(
         self, claim: Claim, wait: float, beat: float | None, on_lost: Callable[[Lease], None] | None
@@ -184,53 +173,11 @@ class Guard:
         try:
             outcome = self.store.acquire(claim)
             if isinstance(outcome, Busy):
-                outcome = self._try_again(claim, outcome, None if wait is None else started + wait)
+                outcome = self._patience.wait(claim, outcome, None if wait is None else started + wait)
             return self._in_time(outcome) if isinstance(outcome, Lease) else outcome
         except StoreUnavailable as error:
             self._say_outage(claim, "acquire", error)
             raise StoreUnavailable(f"{claim.key!r} could not be locked: {error}", claim.key) from error
-
-    def _try_again(self, claim: Claim, outcome: Busy, deadline: float | None) -> Lease | Busy:
-        if self.waker and claim.ticket and outcome.ticket:
-            return self._in_line(self.waker, claim, outcome, deadline)
-        return self._look_again(claim, outcome, deadline)
-
-    def _in_line(self, waker: Waker, claim: Claim, outcome: Lease | Busy, deadline: float | None) -> Lease | Busy:
-        """Wait for our turn; one that waited in vain stays in line only if it goes back to a queue."""
-        ticket = claim.ticket or Ticket("")
-        while isinstance(outcome, Busy) and outcome.ticket and outcome.present:
-            ticket = ticket._replace(name=outcome.ticket)
-            left = NAP if deadline is None else min(NAP, deadline - self._clock())
-            if left <= 0:
-                if ticket.stance is Stance.WAITS:
-                    self.leave_line(claim.key, ticket.name)
-                    break
-                ticket = ticket._replace(stance=Stance.GOES)
-            else:
-                self._nap(waker, Waiting(claim.key, ticket.name), left, outcome.remaining)
-            outcome = self.store.acquire(claim._replace(ticket=ticket))
-        return outcome
-
-    def _nap(self, waker: Waker, waiting: Waiting, longest: float, remaining: float | None) -> None:
-        woken = threading.Event()
-        try:
-            waker.stay(waiting, lambda _: woken.set(), longest if remaining is None else remaining)
-            woken.wait(longest)
-        except BaseException:
-            self.leave_line(*waiting)
-            raise
-        finally:
-            waker.forget(waiting.ticket)
-
-    def _look_again(self, claim: Claim, outcome: Lease | Busy, deadline: float | None) -> Lease | Busy:
-        for pause in pauses():
-            left = pause if deadline is None else deadline - self._clock()
-            if isinstance(outcome, Lease) or left <= 0:
-                break
-            ends = outcome.remaining
-            self._sleep(min(pause, left) if ends is None else min(pause, left, max(ends, 0.001)))
-            outcome = self.store.acquire(claim)
-        return outcome
 
     def _in_time(self, lease: Lease) -> Lease:
         if lease.held():
@@ -288,11 +235,3 @@ def surely(step: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
     except BaseException:
         step(*arguments, **named)
         raise
-
-
-def pauses(first: float = 0.005, longest: float = 0.25, growth: float = 1.6) -> Iterator[float]:
-    """Ever longer pauses between looks at a taken key, each shortened at random so that waiters spread out."""
-    pause = first
-    while True:
-        yield pause * (0.5 + os.urandom(1)[0] / 510)
-        pause = min(longest, pause * growth)

@@ -204,6 +204,10 @@ class Waker:
                 self._failures += 1
                 logger.warning("wakes are not heard, jobs come by their countdown: %s; again in %g s", error, pause)
                 time.sleep(pause)
+            except Exception:
+                # Whatever a call does, the others who wait must be heard.
+                logger.exception("a call failed; wakes are heard again in %g s", AGAIN)
+                time.sleep(AGAIN)
             with self._mutex:
                 if not self._is_needed():
                     self._listener = None
@@ -228,6 +232,7 @@ class Waker:
     def _is_needed(self) -> bool:
         if self._roll.waiters:
             self._idle_at = self._clock() + IDLE
+            return True
         return self._clock() < self._idle_at
 
     def _woken(self, wake: Wake) -> None:

@@ -122,6 +122,17 @@ class Listening(abc.ABC):
         """Listen no more."""
 
 
+class Watches(abc.ABC):
+    """A store without lines that can tell when a key may be free, so that nobody need look again and again."""
+
+    @abc.abstractmethod
+    def watch(self, key: str, seconds: float) -> None:
+        """Return when the key may be free, also if it was given back just before the call; after so long in any case.
+
+        It may return too early. Whoever waits asks again, and watches again if the key is taken.
+        """
+
+
 class Inspects(abc.ABC):
     """A store that can show what it holds."""
 

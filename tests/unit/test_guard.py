@@ -7,8 +7,8 @@ import logging
 import pytest
 
 from celery_locks import LockLost, StoreUnavailable, current_lease, events, signals
-from celery_locks.guard import pauses
 from celery_locks.lease import Busy, Claim, Lease, State
+from celery_locks.patience import pauses
 from tests.unit.fakes import START, Room, heard
 
 

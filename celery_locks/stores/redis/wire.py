@@ -7,7 +7,6 @@ import os
 import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-import redis
 from redis.exceptions import (
     ConnectionError,  # noqa: A004 - redis-py's own
     NoScriptError,
@@ -17,6 +16,8 @@ from redis.exceptions import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    import redis
 
     from celery_locks.stores.redis.scripts import Script
 

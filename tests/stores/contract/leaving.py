@@ -228,7 +228,7 @@ def _wait_in_line(open_with: OpensWith, key: str, name: str, folder: Path) -> No
 
 def _be_called(waker: Waker, waiting: Waiting, joined: Path) -> None:
     woken = threading.Event()
-    waker.wait(waiting, woken.set)
+    waker.wait(waiting, lambda _: woken.set())
     joined.touch()
     # A wake may be lost: then it looks itself.
     woken.wait(5)

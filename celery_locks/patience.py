@@ -1,0 +1,106 @@
+"""Waits for a taken key in the place where it was asked for."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from celery_locks.errors import StoreUnavailable
+from celery_locks.lease import Busy, Lease, Stance, Ticket
+from celery_locks.stores.base import Lines, Waiting, Watches
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from celery_locks.lease import Claim
+    from celery_locks.stores import Store
+    from celery_locks.waker import Waker
+
+logger = logging.getLogger("celery_locks.patience")
+
+#: Whoever waits for a wake looks himself this often, should all wakes be lost.
+NAP = 5.0
+
+
+class Patience:
+    """Waits in line where the store keeps one, for a word of the store where it gives one, and else looks again."""
+
+    def __init__(
+        self, store: Store, waker: Waker | None, clock: Callable[[], float], sleep: Callable[[float], None]
+    ) -> None:
+        self._store = store
+        self._waker = waker
+        self._clock = clock
+        self._sleep = sleep
+
+    def wait(self, claim: Claim, outcome: Busy, deadline: float | None) -> Lease | Busy:
+        """What comes of a claim whose key is taken, at the latest at the deadline."""
+        if self._waker and claim.ticket and outcome.ticket:
+            return self._in_line(self._waker, claim, outcome, deadline)
+        return self._look_again(claim, outcome, deadline)
+
+    def _in_line(self, waker: Waker, claim: Claim, outcome: Lease | Busy, deadline: float | None) -> Lease | Busy:
+        """Wait for our turn; one that waited in vain stays in line only if it goes back to a queue."""
+        ticket = claim.ticket or Ticket("")
+        while isinstance(outcome, Busy) and outcome.ticket and outcome.present:
+            ticket = ticket._replace(name=outcome.ticket)
+            left = NAP if deadline is None else min(NAP, deadline - self._clock())
+            if left <= 0:
+                if ticket.stance is Stance.WAITS:
+                    self.leave([Waiting(claim.key, ticket.name)])
+                    break
+                ticket = ticket._replace(stance=Stance.GOES)
+            else:
+                self._nap(waker, Waiting(claim.key, ticket.name), left, outcome.remaining)
+            outcome = self._store.acquire(claim._replace(ticket=ticket))
+        return outcome
+
+    def _nap(self, waker: Waker, waiting: Waiting, longest: float, remaining: float | None) -> None:
+        woken = threading.Event()
+        try:
+            waker.stay(waiting, lambda _: woken.set(), longest if remaining is None else remaining)
+            woken.wait(longest)
+        except BaseException:
+            self.leave([waiting])
+            raise
+        finally:
+            waker.forget(waiting.ticket)
+
+    def _look_again(self, claim: Claim, outcome: Lease | Busy, deadline: float | None) -> Lease | Busy:
+        for pause in pauses():
+            left = math.inf if deadline is None else deadline - self._clock()
+            if isinstance(outcome, Lease) or left <= 0:
+                break
+            self._rest(claim.key, outcome, pause, left)
+            outcome = self._store.acquire(claim)
+        return outcome
+
+    def _rest(self, key: str, busy: Busy, pause: float, left: float) -> None:
+        """Until it is worth asking again: when the store says so, else for a while, and not past the lease's end."""
+        ends = math.inf if busy.remaining is None else max(busy.remaining, 0.001)
+        if isinstance(self._store, Watches):
+            self._store.watch(key, min(NAP, left, ends))
+        else:
+            self._sleep(min(pause, left, ends))
+
+    def leave(self, waiting: Sequence[Waiting]) -> None:
+        """Take these out of line, as far as the store can be reached."""
+        if self._waker:
+            for each in waiting:
+                self._waker.forget(each.ticket)
+        try:
+            if waiting and isinstance(self._store, Lines):
+                self._store.leave(waiting)
+        except StoreUnavailable as error:
+            logger.warning("%d who waited may still be called: %s", len(waiting), error)
+
+
+def pauses(first: float = 0.005, longest: float = 0.25, growth: float = 1.6) -> Iterator[float]:
+    """Ever longer pauses between looks at a taken key, each shortened at random so that waiters spread out."""
+    pause = first
+    while True:
+        yield pause * (0.5 + os.urandom(1)[0] / 510)
+        pause = min(longest, pause * growth)
