@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import re
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from celery.exceptions import Reject, Retry
 from celery.utils.time import maybe_iso8601, maybe_make_aware
 from kombu.exceptions import OperationalError
 from kombu.serialization import registry  # type: ignore[attr-defined]  # its stubs lack it
+
+from celery_locks.front import in_front
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,7 +93,8 @@ def again(task: Any, delay: float, reason: LockError, *, counted: bool, in_line:
     # Whoever publishes from inside a job becomes the parent of what it publishes: this is no child of itself.
     task.push_request(called_directly=True)
     try:
-        signature.apply_async(declare=_way(task.app, request))
+        with task.app.producer_or_acquire() as producer, in_front(producer.channel) if in_line else nullcontext():
+            signature.apply_async(producer=producer, declare=_way(task.app, request))
     except Exception as error:
         raise _refused(task, reason, error) from error
     finally:
