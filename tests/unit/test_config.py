@@ -333,6 +333,12 @@ def test_a_sentinel_broker_without_master_is_refused():
     )
 
 
+def test_a_sentinel_backend_without_master_is_refused():
+    """The setting that is named is the backend's own."""
+    with pytest.raises(LockConfigError, match="result backend is behind Sentinel and result_backend_transport_options"):
+        store_url(broker_url="amqp://host", result_backend="sentinel://one:26379")
+
+
 @pytest.mark.parametrize("broker", ["amqp://host", "sqs://", "memory://", None])
 def test_without_redis_locks_are_files_of_this_machine(broker, monkeypatch):
     """Where nothing better is known locks hold on this machine, and a warning says so and names the mend."""

@@ -320,6 +320,39 @@ def test_an_unknown_alias_is_found_when_the_task_is_declared():
     assert "lock_store 'fast' is neither a URL nor an alias in lock_stores" in refusal(lock_store="fast")
 
 
+@pytest.mark.parametrize(
+    ("conf", "says"),
+    [
+        (
+            {"lock_store": "redis+sentinel://one:26379"},
+            "lock_store: 'redis+sentinel://one:26379' must name hosts and the master",
+        ),
+        (
+            {"lock_store": "fast", "lock_stores": {"fast": "redis+sentinel://one:26379/0"}},
+            "lock_store: 'redis+sentinel://one:26379/0' must name hosts and the master",
+        ),
+        ({"broker_url": "sentinel://one:26379"}, "broker_transport_options names no master_name"),
+        ({"result_backend": "sentinel://one:26379"}, "result_backend_transport_options names no master_name"),
+        ({"broker_url": "redis://one/0?tll=9"}, "lock_store (not set, so taken from broker_url): 'redis://one/0' has"),
+        ({"result_backend": "redis://one/x"}, "lock_store (not set, so taken from result_backend): 'redis://one/x': "),
+    ],
+)
+def test_a_wrong_store_is_found_when_the_task_is_declared(conf, says):
+    """Also one that is not named as a store, but is the broker or the result backend."""
+    assert says in refusal(conf={"lock_store": None, **conf})
+
+
+def test_a_wrong_store_of_one_task_is_found_when_it_is_declared():
+    """An alias is looked up, and what it stands for is checked."""
+    conf = {"lock_stores": {"fast": "redis+sentinel://one:26379"}}
+    assert "must name hosts and the master" in refusal(conf=conf, lock_store="fast")
+
+
+def test_declaring_a_task_without_a_store_warns_of_nothing():
+    """Files on this machine are found when the first job needs them: a process that only sends jobs needs none."""
+    assert options_of(bank.task(withdraw, conf={"lock_store": None})).store is None
+
+
 def test_an_unknown_option_is_an_error():
     """A slip of the pen is found, with what may have been meant."""
     assert "unknown option lock_tll: did you mean lock_ttl?" in refusal(lock_tll=1)

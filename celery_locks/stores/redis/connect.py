@@ -104,7 +104,8 @@ def _tried(pool: redis.ConnectionPool) -> redis.ConnectionPool:
 
 def _sentinel(address: Address, settings: dict[str, Any]) -> Wire:
     service, _, database = address.path.strip("/").partition("/")
-    if not service or not address.hosts:
+    # Of one part that is a number the master was forgotten, and not the database.
+    if not service or not address.hosts or (service.isdecimal() and not database):
         raise LockConfigError(
             f"{address.shown!r} must name hosts and the master: redis+sentinel://host1:26379,host2:26379/mymaster/0"
         )
