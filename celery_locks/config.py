@@ -94,8 +94,8 @@ def _from_broker(conf: Settings, prefix: str) -> StoreSettings | None:
         url, transport, tls = _url(conf, name), conf.get(transport_options) or {}, conf.get(use_ssl)
         if isinstance(url, str) and url.partition("://")[0].lower() in _REDIS_TRANSPORTS:
             options = {**(tls if isinstance(tls, Mapping) else {}), **_sentinels_own(transport)}
-            where = f"lock_store (not set, so taken from {name})"
-            return StoreSettings(_with_tls(_as_store_url(url, transport, transport_options), tls), prefix, options, where)
+            store = _with_tls(_as_store_url(url, transport, transport_options), tls)
+            return StoreSettings(store, prefix, options, f"lock_store (not set, so taken from {name})")
     return None
 
 

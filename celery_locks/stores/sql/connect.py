@@ -30,6 +30,7 @@ _DRIVERS = {
     "mariadb": {"MySQLdb": "mariadb+mysqldb", "pymysql": "mariadb+pymysql"},
 }
 _OLDEST_SQLITE = (3, 35)
+_LAST_PORT = 65535
 
 
 class Opener:
@@ -110,6 +111,10 @@ class Opener:
             raise LockConfigError(f"{address.shown!r}: {dialect.driver} is for asyncio: name another driver")
         if dialect.name == "sqlite" and address.url.database in {None, "", ":memory:"}:
             raise LockConfigError(f"{address.shown!r}: locks in memory are memory://; else name a file")
+        if dialect.name in ("mysql", "mariadb") and not (address.url.database or address.url.query or self._options):
+            raise LockConfigError(f"{address.shown!r} names no database: write it after the host, as in host/database")
+        if not 0 < (address.url.port or 1) <= _LAST_PORT:
+            raise LockConfigError(f"{address.shown!r}: the port must be a number from 1 to {_LAST_PORT}")
         if dialect.name == "sqlite" and sqlite_version() < _OLDEST_SQLITE:
             raise LockConfigError(f"{address.shown!r} needs SQLite 3.35 or later")
 
