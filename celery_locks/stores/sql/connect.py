@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import math
 import os
 from typing import TYPE_CHECKING, Any
@@ -97,6 +98,7 @@ class Opener:
             raise LockConfigError(f"{address.shown!r} needs {error.name}, which is not installed: {hint}") from None
         except (sqlalchemy.exc.ArgumentError, sqlalchemy.exc.InvalidRequestError, TypeError, ValueError) as error:
             raise LockConfigError(f"{address.shown!r} has a setting that SQLAlchemy cannot take: {error}") from None
+        _refuse_options(engine, address.shown)
         if dialect.driver == "psycopg":
             sqlalchemy.event.listen(engine, "do_connect", self._bounded)
         return engine
@@ -139,6 +141,23 @@ def _driver(name: str) -> str:
     known = _DRIVERS.get(name, {})
     there = (driver for module, driver in known.items() if importlib.util.find_spec(module))
     return next(there, list(known.values())[-1] if known else name)
+
+
+def _refuse_options(engine: Engine, shown: str) -> None:
+    """Options that a driver does not know would be found only when it connects."""
+    known = _known(engine.dialect)
+    asked = engine.dialect.create_connect_args(engine.url)[1]
+    if known and (unknown := sorted({*asked} - known)):
+        raise LockConfigError(f"{shown!r} has an option that {engine.dialect.driver} does not know: {unknown[0]}")
+
+
+def _known(dialect: Dialect) -> set[str]:
+    """What this driver's connections may be told; nothing where it cannot be asked."""
+    driver: Any = dialect.loaded_dbapi
+    if dialect.driver == "psycopg":
+        own = inspect.signature(driver.Connection.connect).parameters
+        return {*own, *(option.keyword.decode() for option in driver.pq.Conninfo.get_defaults())}
+    return {*inspect.signature(driver.Connection).parameters} if dialect.driver == "pymysql" else set()
 
 
 def _bounds(dialect: type[Dialect], timeout: float) -> dict[str, Any]:
