@@ -28,6 +28,8 @@ class StoreSettings(NamedTuple):
     url: str
     prefix: str
     options: Mapping[str, Any]
+    #: The setting that names it.
+    where: str = "lock_store"
 
 
 def setting(conf: Settings, name: str) -> Any:
@@ -55,12 +57,21 @@ def _check_names(conf: Settings) -> None:
 
 def store_settings(conf: Settings, alias: str | None = None) -> StoreSettings:
     """The store a task names, or the app's, or the best guess for an app that names none."""
-    prefix = setting(conf, "lock_prefix")
-    prefix = DEFAULT_PREFIX if prefix is None else _text("lock_prefix", prefix)
+    return known_store(conf, alias) or _on_this_machine(_prefix(conf))
+
+
+def known_store(conf: Settings, alias: str | None = None) -> StoreSettings | None:
+    """The store that settings name, if only as the broker or result backend; None when they name none."""
+    prefix = _prefix(conf)
     named = alias or setting(conf, "lock_store")
     if named:
         return StoreSettings(_resolved(conf, _text("lock_store", named)), prefix, {})
-    return _from_broker(conf, prefix) or _on_this_machine(prefix)
+    return _from_broker(conf, prefix)
+
+
+def _prefix(conf: Settings) -> str:
+    prefix = setting(conf, "lock_prefix")
+    return DEFAULT_PREFIX if prefix is None else _text("lock_prefix", prefix)
 
 
 def _resolved(conf: Settings, named: str) -> str:
@@ -76,13 +87,15 @@ def _resolved(conf: Settings, named: str) -> str:
 
 
 def _from_broker(conf: Settings, prefix: str) -> StoreSettings | None:
-    for url, transport, tls in (
-        (_url(conf, "broker_url"), conf.get("broker_transport_options"), conf.get("broker_use_ssl")),
-        (_url(conf, "result_backend"), conf.get("result_backend_transport_options"), conf.get("redis_backend_use_ssl")),
+    for name, transport_options, use_ssl in (
+        ("broker_url", "broker_transport_options", "broker_use_ssl"),
+        ("result_backend", "result_backend_transport_options", "redis_backend_use_ssl"),
     ):
+        url, transport, tls = _url(conf, name), conf.get(transport_options) or {}, conf.get(use_ssl)
         if isinstance(url, str) and url.partition("://")[0].lower() in _REDIS_TRANSPORTS:
-            options = {**(tls if isinstance(tls, Mapping) else {}), **_sentinels_own(transport or {})}
-            return StoreSettings(_with_tls(_as_store_url(url, transport or {}), tls), prefix, options)
+            options = {**(tls if isinstance(tls, Mapping) else {}), **_sentinels_own(transport)}
+            store = _with_tls(_as_store_url(url, transport, transport_options), tls)
+            return StoreSettings(store, prefix, options, f"lock_store (not set, so taken from {name})")
     return None
 
 
@@ -105,7 +118,7 @@ def _url(conf: Settings, name: str) -> Any:
     return url[0] if isinstance(url, (list, tuple)) and url else url
 
 
-def _as_store_url(url: str, transport: Mapping[str, Any]) -> str:
+def _as_store_url(url: str, transport: Mapping[str, Any], named: str) -> str:
     """Celery names several hosts as several URLs, and the master in its transport options."""
     # Not at a ; alone, which may be a part of a password: half of one would look like a host, and be shown.
     first, *others = re.split(r";(?=[\w+]+://)", url)
@@ -116,8 +129,9 @@ def _as_store_url(url: str, transport: Mapping[str, Any]) -> str:
     hosts = [authority, *(other.partition("://")[2].partition("/")[0].rpartition("@")[2] for other in others)]
     master = transport.get("master_name")
     if not master:
+        server = "broker" if named.startswith("broker") else "result backend"
         raise LockConfigError(
-            "the broker is behind Sentinel and broker_transport_options names no master_name: add it, or set"
+            f"the {server} is behind Sentinel and {named} names no master_name: add it, or set"
             " lock_store='redis+sentinel://host1:26379,host2:26379/mymaster/0'"
         )
     return f"redis+sentinel://{','.join(hosts)}/{master}/{tail.partition('?')[0] or '0'}"

@@ -70,15 +70,15 @@ def renewed(store: Store, leases: Sequence[Lease], clock: Callable[[], float]) -
 
 
 def lose(lease: Lease, reason: str, on_lost: Callable[[Lease], None] | None = None) -> bool:
-    """Mark a lease as lost, end its job and say so, the first time."""
+    """Mark a lease as lost, end its job and say so, the first time. What is said is what the lease knows of its end."""
     if not lease.lose(reason):
         return False
     if on_lost:
         _tell(on_lost, lease)
-    logger.warning("lost the lease of %r, held by %s: %s", lease.key, lease.owner, reason)
+    logger.warning("lost the lease of %r, held by %s: %s", lease.key, lease.owner, lease.reason)
     if signals.lost:
         claim = lease.claim
-        event = events.Lost(claim.key, claim.owner, lease.fence, reason, task=claim.task, task_id=claim.task_id)
+        event = events.Lost(claim.key, claim.owner, lease.fence, lease.reason, task=claim.task, task_id=claim.task_id)
         signals.lost.send(event)
     return True
 

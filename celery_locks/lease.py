@@ -171,9 +171,10 @@ class Lease:
     def loss(self) -> LockLost:
         """The error that says how this lease ended."""
         reason = self.reason or ("it was released" if self.state is State.RELEASED else "its ttl ran out")
+        mend = "the lease's fence" if self.deadline is None else "a longer ttl, a heartbeat, or the lease's fence"
         return LockLost(
             f"the lease of {self.key!r} is gone: {reason}. Another owner may hold the key: undo or check what was done,"
-            " and consider a longer ttl, a heartbeat, or the lease's fence",
+            f" and consider {mend}",
             self.key,
         )
 

@@ -60,11 +60,11 @@ class Locks:
     @classmethod
     def opened(cls, app: Any, alias: str | None = None) -> Locks:
         """New locks of a Celery app's store, not yet connected."""
-        url, prefix, settings = config.store_settings(app.conf, alias)
+        url, prefix, settings, where = config.store_settings(app.conf, alias)
         try:
             return cls(url, prefix=prefix, **settings)
         except LockConfigError as error:
-            raise LockConfigError(f"lock_store: {error}") from None
+            raise LockConfigError(f"{where}: {error}") from None
 
     def lock(self, key: str, *, ttl: float = 30.0, heartbeat: bool = False) -> Lock:
         """A lock on a key, not yet taken. It ends after `ttl` seconds unless renewed; `heartbeat` renews it."""

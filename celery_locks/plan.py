@@ -36,8 +36,9 @@ class Plan:
         settings = config.defaults(app.conf)
         Options.made(settings, where="the settings")
         options = Options.made({**settings, **declared(task)}, where=where)
-        if options.store or config.setting(app.conf, "lock_store"):
-            # A store that is named is checked now; nothing is connected.
+        if config.known_store(app.conf, options.store):
+            # Checked now, and nothing is connected. Files on this machine are left to the first job: they come with a
+            # warning, and need none.
             Locks.opened(app, options.store)
         return cls(options, KeyMaker(name, options.key, _arguments(task)), app, where)
 

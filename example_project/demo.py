@@ -73,7 +73,7 @@ def show(screen: Screen) -> list[Check]:
     return checks
 
 
-def two_hundred(here: Bank, locked_job: Task = tasks.withdraw) -> Iterator[Check]:
+def two_hundred(here: Bank, locked_job: Task[..., None] = tasks.withdraw) -> Iterator[Check]:
     """The same withdrawals by 4 processes, without and with the lock."""
     with Crew(here.directory) as crew:
         crew.hire(*TELLERS, processes=2)
@@ -86,7 +86,7 @@ def two_hundred(here: Bank, locked_job: Task = tasks.withdraw) -> Iterator[Check
         yield from judge.locked(here.ledger, SENT)
 
 
-def drain(here: Bank, crew: Crew, job: Task) -> None:
+def drain(here: Bank, crew: Crew, job: Task[..., None]) -> None:
     """Send every withdrawal and watch until all have run."""
     ledger = here.ledger
     ledger.open_accounts(USERS, SENT.opening)

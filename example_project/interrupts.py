@@ -40,5 +40,5 @@ def undisturbed() -> Iterator[None]:
     finally:
         for request, handler in before.items():
             signal.signal(request, handler)
-        for request in arrived[:1]:
-            signal.raise_signal(request)
+        for number in arrived[:1]:
+            signal.raise_signal(number)

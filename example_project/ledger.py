@@ -80,7 +80,7 @@ class Ledger:
             raise StaleFenceError(f"wallet {user_id} was written by a later holder than {fence}")
 
     @contextmanager
-    def run(self, job: str, worker: str, user_id: int, fence: int = 0) -> Iterator[None]:
+    def run(self, job: str | None, worker: str | None, user_id: int, fence: int = 0) -> Iterator[None]:
         """Note when the body begins and when it ends."""
         run_id = self.begin(job, worker, user_id, fence)
         try:
@@ -88,7 +88,7 @@ class Ledger:
         finally:
             self._db.execute("UPDATE runs SET ended = ? WHERE id = ?", (time.monotonic(), run_id))
 
-    def begin(self, job: str, worker: str, user_id: int, fence: int = 0) -> int:
+    def begin(self, job: str | None, worker: str | None, user_id: int, fence: int = 0) -> int:
         """Note that a run begins. One that is killed has no end."""
         statement = "INSERT INTO runs (job, worker, user_id, fence, began) VALUES (?, ?, ?, ?, ?) RETURNING id"
         return self._number(statement, job, worker, user_id, fence, time.monotonic())
@@ -119,5 +119,5 @@ class Ledger:
         """How many times a job went back on the queue."""
         return self._number("SELECT count(*) FROM requeues")
 
-    def _number(self, query: str, *values: float | str) -> int:
+    def _number(self, query: str, *values: float | str | None) -> int:
         return int(self._db.execute(query, values).fetchone()[0])

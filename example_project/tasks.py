@@ -21,7 +21,7 @@ COUNTDOWN = 1
 
 
 @app.task(bind=True)
-def withdraw_unlocked(self: Task, user_id: int, amount: int, think: float = 0.03) -> None:
+def withdraw_unlocked(self: Task[..., None], user_id: int, amount: int, think: float = 0.03) -> None:
     """Loses money: two jobs read the same balance, and the later write hides the earlier one."""
     with Ledger() as ledger, ledger.run(self.request.id, self.request.hostname, user_id):
         balance = ledger.balance(user_id)
@@ -32,7 +32,7 @@ def withdraw_unlocked(self: Task, user_id: int, amount: int, think: float = 0.03
 @app.task(
     bind=True, base=LockedTask, lock_key="wallet:{user_id}", lock_ttl=TTL, lock_wait=0.02, lock_countdown=COUNTDOWN
 )
-def withdraw(self: Task, user_id: int, amount: int, think: float = 0.03) -> None:
+def withdraw(self: Task[..., None], user_id: int, amount: int, think: float = 0.03) -> None:
     """One job at a time for each wallet. A job that finds its wallet taken goes back on the queue.
 
     Not promised: a job killed between its write and its acknowledgement runs, and withdraws, again. A bank that

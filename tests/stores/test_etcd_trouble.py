@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 MISTAKES = {
     "etcd://host:0": "'host:0' is no host:port",
+    "etcd://one two": "is no host:port",
     "etcd://host:many": "is no host:port",
     "etcd://a,,b": "'' is no host:port",
     "etcd://host/locks": "what keeps locks apart is lock_prefix",

@@ -41,7 +41,16 @@ def told(store: FileStore, key: str = "wallet:1") -> str:
 
 @pytest.mark.parametrize(
     "url",
-    ["file://", "file:///", "file://locks", "file://./locks", "file://~/locks", "file://server/share", "file:///?x=1"],
+    [
+        "file://",
+        "file:///",
+        "file://locks",
+        "file://./locks",
+        "file://~/locks",
+        "file://server/share",
+        "file:///?x=1",
+        "file:///a%00b",
+    ],
 )
 def test_a_url_must_name_a_folder_by_its_whole_path(url: str) -> None:
     """A URL without a path, or with a relative one, or of another machine, is refused with the right form."""

@@ -97,6 +97,8 @@ def test_tls_at_a_plain_server_is_told(redlock_url: str) -> None:
         ("redlock://a,b,c?fence_retention=0", "fence_retention must be seconds"),
         ("redlock://a,b,c?socket_timeuot=1", "unknown setting socket_timeuot; known are socket_timeout"),
         ("redlocks://a,b,c?ssl_ca_certs=/nowhere.pem", "there is no file /nowhere.pem"),
+        ("redlocks://a,b,c?ssl_keyfile=/etc/hosts", "ssl_keyfile needs its ssl_certfile"),
+        ("redlocks://a,b,c?ssl_cert_reqs=maybe", "ssl_cert_reqs must be required or none, not 'maybe'"),
     ],
 )
 def test_a_mistake_is_told(url: str, told: str) -> None:

@@ -109,8 +109,10 @@ def test_a_session_that_was_ended_is_made_anew(store: SessionStore, database: Da
     assert store.renew([first, second]) == [Verdict.LOST, Verdict.RENEWED]
 
 
-def test_a_lost_session_is_noticed_within_one_beat(store: SessionStore, database: Database) -> None:
-    """A job whose session ends is told by the keeper's next beat, once."""
+def test_a_lost_session_is_noticed_within_one_beat(
+    store: SessionStore, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A job whose session ends is told by the keeper's next beat, once, and the log says how it was lost."""
     told: list[Lease] = []
     done = threading.Event()
 
@@ -127,6 +129,7 @@ def test_a_lost_session_is_noticed_within_one_beat(store: SessionStore, database
         Guard(store).run(claim("wallet", ttl=1), job, lambda _: None, beat=1 / 3, on_lost=lost)
     assert [lease.state for lease in told] == [State.LOST]
     assert "the connection it lived in is over" in told[0].reason
+    wait_until(lambda: "the connection it lived in is over" in caplog.text, "the log line")
 
 
 def test_a_restart_ends_all_locks_and_fences_grow(store: SessionStore, other: SessionStore, database: Database) -> None:

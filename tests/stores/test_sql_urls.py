@@ -32,6 +32,11 @@ def test_a_url_names_a_database_and_its_driver(url: str, driver: str) -> None:
     ("url", "says"),
     [
         ("sql+postgresql://user:secret@host:port/db", "is not the URL of a database; write sql"),
+        ("sql+postgresql://user:secret@host:70000/db", "the port must be a number from 1 to 65535"),
+        ("sql+postgresql://user:secret@host/db?colour=red", "has an option that psycopg does not know: colour"),
+        ("sql+mysql://user:secret@host/db?colour=red", "has an option that pymysql does not know: colour"),
+        ("sql+mysql://user:secret@host", "names no database"),
+        ("sql+mysql://user:secret@host/", "names no database"),
         ("sql+sqlite://", "locks in memory are memory://"),
         ("sql+sqlite:///:memory:", "locks in memory are memory://"),
         ("sql+nonsense://user:secret@host/db", "SQLAlchemy cannot take"),

@@ -134,6 +134,8 @@ def test_a_chroot_of_somebody_else_is_an_outage_that_says_so(zookeeper_url: str)
         ("zookeeper://", "'' is no host:port"),
         ("zookeeper:///chroot", "'' is no host:port"),
         ("zookeeper://a,,b", "'' is no host:port"),
+        ("zookeeper://host:0", "'host:0' is no host:port"),
+        ("zookeeper://one two", "'one two' is no host:port"),
         ("zookeeper://host:port", "'host:port' is no host:port"),
         ("zookeeper://h/a//b", "each part of the chroot"),
         ("zookeeper://h/a/../b", "each part of the chroot"),

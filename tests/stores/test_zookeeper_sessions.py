@@ -161,14 +161,17 @@ def test_a_lock_outlives_the_death_of_the_leader(
         assert take(other, "wallet", "ben").fence > lease.fence
 
 
-def test_a_job_is_told_when_its_session_ends(store: ZooKeeperStore, zookeeper_url: str) -> None:
-    """A lock that beats marks its lease as lost, and leaving its `with` says so."""
+def test_a_job_is_told_when_its_session_ends(
+    store: ZooKeeperStore, zookeeper_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A lock that beats marks its lease as lost, and the log says that its session is over."""
     lock = Locks(store).lock("wallet", ttl=0.6, heartbeat=True)
     assert lock.acquire()
     lease = lock.lease
     end_session(store, zookeeper_url)
     wait_until(lambda: lease.state is State.LOST, "the loss to be known")
     assert not lock.owned()
+    wait_until(lambda: "the session it lived in is over" in caplog.text, "the log line")
 
 
 @pytest.fixture

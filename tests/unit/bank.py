@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from celery import Celery
 
-from celery_locks import LockedTask, Locks
+from celery_locks import LockConfigError, LockedTask, Locks
 
 if TYPE_CHECKING:
     from tests.unit.fakes import Room
@@ -32,3 +33,32 @@ def task(function: Any = None, *, room: Room | None = None, conf: dict[str, Any]
         return made
 
     return decorate(function) if function else decorate
+
+
+def withdraw(user_id, amount=10): ...
+
+
+def options_of(task):
+    """What the declaration of a task came to."""
+    return task._get_current_object()._plan.options if hasattr(task, "_get_current_object") else task._plan.options
+
+
+def key_of(task, *args, **kwargs):
+    made = task._get_current_object() if hasattr(task, "_get_current_object") else task
+    return made._plan.key(args, kwargs)
+
+
+def refusal(**options: object) -> str:
+    with pytest.raises(LockConfigError) as caught:
+        task(withdraw, **options)
+    assert "\n" not in caught.value.message
+    return caught.value.message
+
+
+def job(room: Room, function=None, **options):
+    """A locked task on the key of its user; by default it shows who holds it."""
+
+    def show(user_id):
+        return room.holder(f"wallet:{user_id}")
+
+    return task(function or show, room=room, **{"lock_key": "wallet:{user_id}", **options})

@@ -9,7 +9,8 @@ import weakref
 import pytest
 from celery import _state
 
-from tests.unit.fakes import FakeClock, Room
+from celery_locks.lease import Claim, Lease
+from tests.unit.fakes import START, FakeClock, Room
 
 #: Python 3.10 looks for signals in more places than the newer ones, and some of them nobody can cover.
 collect_ignore = ["test_interrupted.py"] if sys.version_info < (3, 11) else []
@@ -23,6 +24,29 @@ def clock() -> FakeClock:
 @pytest.fixture
 def room() -> Room:
     return Room()
+
+
+@pytest.fixture
+def hold(room: Room):
+    """Take a key and watch its lease, with a beat every ten seconds."""
+
+    def take(key: str = "wallet:42", *, ttl: float = 30.0, interval: float = 10.0, on_lost=None) -> Lease:
+        lease = room.store.acquire(room.claim(key, ttl=ttl))
+        assert isinstance(lease, Lease)
+        room.keeper.watch(lease, interval, on_lost)
+        return lease
+
+    return take
+
+
+@pytest.fixture
+def lease(clock: FakeClock) -> Lease:
+    return Lease(Claim("wallet:42", "me", 10.0), fence=7, deadline=START + 10.0, clock=clock)
+
+
+@pytest.fixture
+def lock(room: Room):
+    return room.locks.lock("wallet:42", ttl=10.0)
 
 
 @pytest.fixture(autouse=True)

@@ -189,3 +189,15 @@ def in_child(action: Callable[[], object]) -> int:
         finally:
             os._exit(status)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def refuse(refusal):
+    """What a test's work does without a lease: show why."""
+    return refusal
+
+
+def pass_time(room: Room, seconds: float, step: float = 0.5) -> None:
+    """Let time go by with the keeper awake, as its thread would be."""
+    for _ in range(round(seconds / step)):
+        room.clock.advance(step)
+        room.keeper.tick()

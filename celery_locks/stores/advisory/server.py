@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, urlencode
 
 import psycopg
+from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from celery_locks.errors import LockConfigError
@@ -25,7 +26,13 @@ if TYPE_CHECKING:
 FORM = "postgresql+advisory://[user:password@]host:5432/database"
 #: The first version that ends the session of a client that was frozen.
 OLDEST = 140000
+MOST = 65535
 _UNDEFINED = ("42P01", "42703")
+_PLACE = ("host", "hostaddr", "port", "service")
+_NUMBERS = {
+    *("connect_timeout", "tcp_user_timeout"),
+    *("keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count"),
+}
 
 
 class PostgresServer:
@@ -50,8 +57,8 @@ class PostgresServer:
                 f"{name!r} is not a Postgres URL ({_said(error, place)}); write {FORM}, with the options of libpq as a"
                 " query, and / ? # % and @ in a user name or password as %2F %3F %23 %25 and %40"
             ) from None
-        if not all(port.isdecimal() for port in str(settings.get("port", "5432")).split(",") if port):
-            raise LockConfigError(f"{name!r} is not a Postgres URL (the port is no number); write {FORM}")
+        if mistake := _mistake(settings, query):
+            raise LockConfigError(f"{name!r} is not a Postgres URL ({mistake}); write {FORM}")
         return cls(name, patience, {**_defaults(patience), **settings})
 
     def remedy(self, text: str) -> str:
@@ -118,6 +125,25 @@ def _defaults(patience: Times) -> dict[str, Any]:
     }
 
 
-def _said(error: psycopg.Error, place: str) -> str:
+def _mistake(settings: dict[str, Any], query: str) -> str | None:
+    """What libpq and psycopg would find only when they connect."""
+    if not all(port.isdecimal() and 0 < int(port) <= MOST for port in str(settings.get("port", "")).split(",") if port):
+        return "the port is no number from 1 to 65535"
+    for option in _NUMBERS & settings.keys():
+        if not str(settings[option]).removeprefix("-").isdecimal():
+            return f"{option} is no number"
+    return _refusal(settings, query)
+
+
+def _refusal(settings: dict[str, Any], query: str) -> str | None:
+    """What libpq says of the values of its options: asked for a socket that cannot be there, it connects to nothing."""
+    given = {option: value for option, value in settings.items() if option not in _PLACE}
+    asked = pq.PGconn.connect_start(make_conninfo("", **{**given, "host": "/dev/null"}).encode())
+    said = asked.error_message.decode(errors="replace")
+    asked.finish()
+    return _said(said, query) if said.startswith("invalid ") else None
+
+
+def _said(error: psycopg.Error | str, part: str) -> str:
     # libpq quotes what it could not read, which may be a part of a password.
-    return "it cannot be read" if "@" in place else " ".join(str(error).split())
+    return "it cannot be read" if "@" in part else " ".join(str(error).split())

@@ -216,7 +216,7 @@ def from_url(url: str, *, prefix: str = DEFAULT_PREFIX, **options: Any) -> FileS
     host_and_path, _, query = url.partition("://")[2].partition("?")
     host, slash, path = host_and_path.partition("/")
     folder = os.path.normpath(unquote(slash + path)) if path.strip("/") else ""
-    if host not in ("", "localhost") or not folder:
+    if host not in ("", "localhost") or not folder or "\0" in folder:
         raise LockConfigError(f"{hidden(url)} must name a folder by its whole path: write file:///var/lib/locks")
     settings = {**options, **dict(parse_qsl(query, keep_blank_values=True))}
     retention = _seconds(url, settings.pop("fence_retention", FENCE_RETENTION))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -27,8 +28,10 @@ FORM = "mysql+getlock://[user:password@]host:3306/database"
 #: Before these, a session that takes a second lock loses its first.
 _OLDEST = {"MySQL": (5, 7, 5), "MariaDB": (10, 0, 2)}
 _NO_SUCH_TABLE = 1146
-_TEXTS = {"unix_socket", "ssl_ca", "ssl_cert", "ssl_key", "read_default_file", "bind_address"}
+_FILES = {"ssl_ca", "ssl_cert", "ssl_key", "read_default_file"}
+_TEXTS = {"unix_socket", "bind_address"} | _FILES
 _QUESTIONS = {"ssl_disabled", "ssl_verify_cert", "ssl_verify_identity"}
+_YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
 class MySQLServer:
@@ -126,16 +129,20 @@ def _address(name: str, place: str) -> dict[str, Any]:
             f"{name!r} names no database: write {FORM}, and / ? # % and @ in a user name or password as"
             " %2F %3F %23 %25 and %40"
         )
+    if port == 0 or {",", " "} & {*(parts.hostname or "")}:
+        raise LockConfigError(f"{name!r} must name one host, and a port from 1 up if any: write {FORM}")
     login = {"user": unquote(parts.username or ""), "password": unquote(parts.password or "")}
     given = {key: value for key, value in login.items() if value}
     return {"host": parts.hostname or "localhost", "port": port or 3306, "database": database, **given}
 
 
 def _read(name: str, option: str, value: Any) -> Any:
+    if option in _FILES and not os.path.exists(str(value)):  # noqa: PTH110 - as PyMySQL opens it
+        raise LockConfigError(f"{name!r}: {option}: there is no file {value}")
     if option in _TEXTS:
         return str(value)
-    if option in _QUESTIONS:
-        return str(value).lower() in ("1", "true", "yes", "on")
+    if option in _QUESTIONS and str(value).lower() in _YES + _NO:
+        return str(value).lower() in _YES
     if option == "connect_timeout" and str(value).isdecimal() and int(value) > 0:
         return int(value)
     known = ", ".join(sorted({"timeout", "idle_timeout", "connect_timeout"} | _TEXTS | _QUESTIONS))

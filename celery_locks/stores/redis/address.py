@@ -88,7 +88,7 @@ def _host(text: str, default: int) -> tuple[str, int]:
         host, port = parts.hostname, default if parts.port is None else parts.port
     except ValueError:
         host, port = None, 0
-    if not host or not port or text != parts.netloc:
+    if not host or not port or text != parts.netloc or " " in text:
         raise ValueError(f"{text!r} is no host:port")
     return host, port
 

@@ -31,6 +31,8 @@ _BEFORE_6 = int(redis.__version__.split(".")[0]) < 6  # noqa: PLR2004 - said by 
 #: Older ones tell a moved key from other errors only with the parser of their cluster client.
 _PARSER = {"parser_class": redis.cluster.ClusterParser} if hasattr(redis.cluster, "ClusterParser") else {}
 _FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+#: Settings of redis-py that are objects: a text in their place is found out only by the first connection.
+_OBJECTS = {"retry", "retry_on_error", "credential_provider", "redis_connect_func", "socket_keepalive_options"}
 
 
 def wire_for(address: Address, options: dict[str, Any]) -> Wire:
@@ -52,6 +54,8 @@ def never() -> Retry:
 def asked(query: dict[str, str]) -> dict[str, Any]:
     """A URL's query as redis-py's settings."""
     found = dict(query)
+    if objects := sorted(_OBJECTS & set(found)):
+        raise ValueError(f"{objects[0]} cannot be written in a URL")
     if "ssl_cert_reqs" in found:
         # Celery's own URLs say CERT_NONE where redis-py says none.
         found["ssl_cert_reqs"] = found["ssl_cert_reqs"].lower().removeprefix("cert_")
@@ -104,7 +108,8 @@ def _tried(pool: redis.ConnectionPool) -> redis.ConnectionPool:
 
 def _sentinel(address: Address, settings: dict[str, Any]) -> Wire:
     service, _, database = address.path.strip("/").partition("/")
-    if not service or not address.hosts:
+    # Of one part that is a number the master was forgotten, and not the database.
+    if not service or not address.hosts or (service.isdecimal() and not database):
         raise LockConfigError(
             f"{address.shown!r} must name hosts and the master: redis+sentinel://host1:26379,host2:26379/mymaster/0"
         )

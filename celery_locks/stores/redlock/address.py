@@ -23,6 +23,7 @@ _SECONDS = {
 _FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _TLS = (*_FILES, "ssl_cert_reqs", "ssl_check_hostname")
 _NO = ("0", "false", "no", "off", "none")
+_REQUIRED = (*_NO, "required", "optional", "1", "true", "yes", "on")
 
 
 class Place(NamedTuple):
@@ -112,6 +113,11 @@ def _tls(shown: str, settings: dict[str, Any]) -> ssl.SSLContext:
     for name in _FILES:
         if (path := settings.get(name)) and not os.path.exists(path):  # noqa: PTH110 - as ssl opens it
             raise LockConfigError(f"{shown!r}: {name}: there is no file {path}")
+    if settings.get("ssl_keyfile") and not settings.get("ssl_certfile"):
+        raise LockConfigError(f"{shown!r}: ssl_keyfile needs its ssl_certfile beside it")
+    asked = settings.get("ssl_cert_reqs")
+    if isinstance(asked, str) and asked.lower().removeprefix("cert_") not in _REQUIRED:
+        raise LockConfigError(f"{shown!r}: ssl_cert_reqs must be required or none, not {asked!r}")
     try:
         context = ssl.create_default_context(cafile=settings.get("ssl_ca_certs"))
         if settings.get("ssl_certfile"):

@@ -9,9 +9,9 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 
-from celery_locks.errors import LockLost, StoreUnavailable
-from celery_locks.lease import Busy, Claim, Holding, Lease, State, Verdict
-from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, Store, require_name
+from celery_locks.errors import StoreUnavailable
+from celery_locks.lease import Busy, Claim, Holding, Lease, Verdict
+from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, SessionLease, Store, require_name
 from celery_locks.stores.sessions.room import Room
 from celery_locks.stores.sessions.session import Broken, Held, Trouble, Unheard
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-_OVER = "the connection it lived in is over, or was silent for so long that the server may have ended it"
 
 
 class Server(Protocol):
@@ -42,25 +40,18 @@ class Server(Protocol):
         """What to do about an error with this text."""
 
 
-class SessionLease(Lease):
-    """A lease that also knows when the session it lives in is over, or may be."""
+class ConnectionLease(SessionLease):
+    """A lease that lives in a connection to a database."""
 
     __slots__ = ("_session",)
+    over = "the connection it lived in is over, or was silent for so long that the server may have ended it"
 
     def __init__(self, claim: Claim, fence: int, session: Session, clock: Callable[[], float]) -> None:
         super().__init__(claim, fence, None, clock)
         self._session = session
 
-    def held(self) -> bool:
-        return super().held() and self._session.is_alive()
-
-    def lose(self, reason: str) -> bool:
-        return super().lose(reason if self._session.is_alive() else _OVER)
-
-    def loss(self) -> LockLost:
-        if not self.reason and self.state is not State.RELEASED:
-            self.reason = _OVER
-        return super().loss()
+    def lives(self) -> bool:
+        return self._session.is_alive()
 
 
 class SessionStore(Store, Inspects):
@@ -145,7 +136,7 @@ class SessionStore(Store, Inspects):
         if held is not None:
             if held.fence and session.still([held]):
                 ours = _is_of(held, claim)
-                return SessionLease(claim, held.fence, session, self.clock) if ours else Busy(held.owner)
+                return ConnectionLease(claim, held.fence, session, self.clock) if ours else Busy(held.owner)
             # It was forced from its owner, or its owner was interrupted before it heard that it had it.
             session.undo(held)
             room.drop(held)
@@ -160,7 +151,7 @@ class SessionStore(Store, Inspects):
                 room.drop(held)
                 return answer
             held.note(answer)
-            return SessionLease(claim, held.fence, session, self.clock)
+            return ConnectionLease(claim, held.fence, session, self.clock)
         except Broken:
             raise
         except BaseException:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import math
 import os
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ _DRIVERS = {
     "mariadb": {"MySQLdb": "mariadb+mysqldb", "pymysql": "mariadb+pymysql"},
 }
 _OLDEST_SQLITE = (3, 35)
+_LAST_PORT = 65535
 
 
 class Opener:
@@ -96,6 +98,7 @@ class Opener:
             raise LockConfigError(f"{address.shown!r} needs {error.name}, which is not installed: {hint}") from None
         except (sqlalchemy.exc.ArgumentError, sqlalchemy.exc.InvalidRequestError, TypeError, ValueError) as error:
             raise LockConfigError(f"{address.shown!r} has a setting that SQLAlchemy cannot take: {error}") from None
+        _refuse_options(engine, address.shown)
         if dialect.driver == "psycopg":
             sqlalchemy.event.listen(engine, "do_connect", self._bounded)
         return engine
@@ -110,6 +113,10 @@ class Opener:
             raise LockConfigError(f"{address.shown!r}: {dialect.driver} is for asyncio: name another driver")
         if dialect.name == "sqlite" and address.url.database in {None, "", ":memory:"}:
             raise LockConfigError(f"{address.shown!r}: locks in memory are memory://; else name a file")
+        if dialect.name in ("mysql", "mariadb") and not (address.url.database or address.url.query or self._options):
+            raise LockConfigError(f"{address.shown!r} names no database: write it after the host, as in host/database")
+        if not 0 < (address.url.port or 1) <= _LAST_PORT:
+            raise LockConfigError(f"{address.shown!r}: the port must be a number from 1 to {_LAST_PORT}")
         if dialect.name == "sqlite" and sqlite_version() < _OLDEST_SQLITE:
             raise LockConfigError(f"{address.shown!r} needs SQLite 3.35 or later")
 
@@ -134,6 +141,23 @@ def _driver(name: str) -> str:
     known = _DRIVERS.get(name, {})
     there = (driver for module, driver in known.items() if importlib.util.find_spec(module))
     return next(there, list(known.values())[-1] if known else name)
+
+
+def _refuse_options(engine: Engine, shown: str) -> None:
+    """Options that a driver does not know would be found only when it connects."""
+    known = _known(engine.dialect)
+    asked = engine.dialect.create_connect_args(engine.url)[1]
+    if known and (unknown := sorted({*asked} - known)):
+        raise LockConfigError(f"{shown!r} has an option that {engine.dialect.driver} does not know: {unknown[0]}")
+
+
+def _known(dialect: Dialect) -> set[str]:
+    """What this driver's connections may be told; nothing where it cannot be asked."""
+    driver: Any = dialect.loaded_dbapi
+    if dialect.driver == "psycopg":
+        own = inspect.signature(driver.Connection.connect).parameters
+        return {*own, *(option.keyword.decode() for option in driver.pq.Conninfo.get_defaults())}
+    return {*inspect.signature(driver.Connection).parameters} if dialect.driver == "pymysql" else set()
 
 
 def _bounds(dialect: type[Dialect], timeout: float) -> dict[str, Any]:

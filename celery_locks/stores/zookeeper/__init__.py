@@ -10,7 +10,7 @@ from kazoo.exceptions import BadVersionError, NodeExistsError, NoNodeError, Roll
 
 from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Busy, Claim, Holding, Lease, Verdict
-from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, Store
+from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, SessionLease, Store
 from celery_locks.stores.zookeeper.address import parse
 from celery_locks.stores.zookeeper.mending import OUTAGE, outage
 from celery_locks.stores.zookeeper.names import Folders, Name, written
@@ -29,19 +29,20 @@ TRIES = 3
 SHOWN_AT_ONCE = 500
 
 
-class SessionLease(Lease):
-    """A lease that lives in a session. It is not held for certain when the server may have ended the session."""
+class NodeLease(SessionLease):
+    """A lease whose node lives in a session with ZooKeeper."""
 
     __slots__ = ("_number", "_session")
+    over = "the session it lived in is over, or ZooKeeper was silent for so long that it may have ended it"
 
     def __init__(self, claim: Claim, fence: int, session: Session, number: int) -> None:
         super().__init__(claim, fence, None)
         self._session = session
         self._number = number
 
-    def held(self) -> bool:
+    def lives(self) -> bool:
         """Whether the server keeps its session for certain. A process that was frozen for too long knows it at once."""
-        return super().held() and self._session.keeps(self._number)
+        return self._session.keeps(self._number)
 
 
 class ZooKeeperStore(Store, Inspects):
@@ -85,7 +86,7 @@ class ZooKeeperStore(Store, Inspects):
 
     def renew(self, leases: Sequence[Lease]) -> list[Verdict]:
         """See that the session lasts, and that each lease's node is still there."""
-        asked = [lease for lease in leases if not isinstance(lease, SessionLease) or lease.held()]
+        asked = [lease for lease in leases if not isinstance(lease, NodeLease) or lease.held()]
         try:
             kept = self._kept(asked) if asked else set()
         except StoreUnavailable:
@@ -185,7 +186,7 @@ class ZooKeeperStore(Store, Inspects):
     def _lease(self, claim: Claim, name: Name, stat: Any) -> Lease:
         self._session.known.mine[name.mark] = stat.ephemeralOwner
         # The number of the transaction that made the node. That of a sequential node starts again with its folder.
-        return SessionLease(claim, stat.czxid, self._session, stat.ephemeralOwner)
+        return NodeLease(claim, stat.czxid, self._session, stat.ephemeralOwner)
 
     def _holder(self, lock: str) -> Busy | None:
         _, found = self._ask(self._seen(lambda client: [client.get_async(lock)]))

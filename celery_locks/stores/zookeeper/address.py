@@ -92,10 +92,10 @@ def _hosts(text: str, *, hides: bool) -> tuple[str, ...]:
 def _host(text: str) -> str:
     parts = urlsplit(f"//{text}")
     try:
-        host, port = parts.hostname, parts.port or 2181
+        host, port = parts.hostname, 2181 if parts.port is None else parts.port
     except ValueError:
         host, port = None, 0
-    if not host or text != parts.netloc:
+    if not host or not port or text != parts.netloc or " " in text:
         raise ValueError(f"{text!r} is no host:port")
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
