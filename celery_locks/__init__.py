@@ -9,8 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from celery_locks.current import current_lease
     from celery_locks.errors import LockConfigError, LockError, LockLost, LockNotOwned, LockTimeout, StoreUnavailable
-    from celery_locks.lease import Holding, Lease, current_lease
+    from celery_locks.lease import Holding, Lease
     from celery_locks.lock import Lock
     from celery_locks.locks import Locks
     from celery_locks.policies import Contention, Fail, Requeue, Skip
@@ -51,7 +52,7 @@ _MODULE = {
     "Requeue": "policies",
     "Skip": "policies",
     "StoreUnavailable": "errors",
-    "current_lease": "lease",
+    "current_lease": "current",
 }
 
 

@@ -64,6 +64,11 @@ class Released(Event):
 
 
 @dataclass(frozen=True)
+class Freed(Event):
+    """The process that held the key has died, and the worker gave it back. `pid` is the dead process."""
+
+
+@dataclass(frozen=True)
 class Expired(Event):
     """A lease was found expired when it was to be released: the work outlived it."""
 

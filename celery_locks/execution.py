@@ -11,9 +11,10 @@ from celery.app.task import Context
 from celery.exceptions import Ignore, Retry, TaskRevokedError
 
 from celery_locks import events, requeue, signals
+from celery_locks.current import carrying
 from celery_locks.errors import LockTimeout, StoreUnavailable
 from celery_locks.interrupt import Interruption, kill
-from celery_locks.lease import Claim, Lease, Stance, Ticket, carrying, new_owner, ticket_of
+from celery_locks.lease import Claim, Lease, Stance, Ticket, new_owner, ticket_of
 from celery_locks.policies import NOTHING, Contention, Requeue, Skip, after_outage, countdown, decide, is_patient
 
 if TYPE_CHECKING:
@@ -92,6 +93,8 @@ class Execution:
         return Ticket(ticket_of(owner, in_slot=bool(options.wait)), stance)
 
     def _work(self, lease: Lease, body: Callable[[], Any]) -> Any:
+        if self._options.on_lost != "flag":
+            self._interruption.heeds(lease)
         if self._request is None:
             return self._by_hand(lease, body)
         request = self._request

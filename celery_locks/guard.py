@@ -7,10 +7,13 @@ import time
 from typing import TYPE_CHECKING, ParamSpec, TypeAlias, TypeVar
 
 from celery_locks import events, signals
+from celery_locks.current import carrying
 from celery_locks.errors import LockConfigError, LockTimeout, StoreUnavailable
 from celery_locks.instrumentation import log
-from celery_locks.keeper import Keeper, lose
-from celery_locks.lease import Busy, Lease, State, Ticket, carrying
+from celery_locks.keeper import Keeper
+from celery_locks.lease import Busy, Lease, State, Ticket
+from celery_locks.loss import lose
+from celery_locks.parent import Care
 from celery_locks.patience import Patience
 from celery_locks.stores.base import Lines, Waiting
 from celery_locks.waker import Waker
@@ -49,6 +52,7 @@ class Guard:
         self._clock = clock
         self._keeper = keeper or Keeper(store, clock)
         self.waker = Waker(store, clock) if isinstance(store, Lines) else None
+        self._care = Care(store, self._keeper)
         self._patience = Patience(store, self.waker, clock, sleep or time.sleep)
 
     def run(  # noqa: PLR0913 - a call that says how, by name
@@ -99,15 +103,17 @@ class Guard:
         started = self._clock()
         if self.waker and wait != 0.0 and claim.ticket is None:
             claim = claim._replace(ticket=Ticket(claim.owner[-16:]))
+        self._care.claims(claim, beat)
         outcome = self._take(claim, started, wait)
         waited = self._clock() - started
         if isinstance(outcome, Busy):
+            self._care.left(claim)
             self._say_contended(claim, outcome, waited)
             return outcome
         outcome.renewer = self.renew
         outcome.since = started + waited
         if beat is not None or self.store.in_connection:
-            self._keeper.watch(outcome, beat or claim.ttl, on_lost)
+            self._care.watch(outcome, beat or claim.ttl, on_lost)
         if signals.acquired:
             signals.acquired.send(
                 events.Acquired(claim.key, claim.owner, outcome.fence, waited, task=claim.task, task_id=claim.task_id)
@@ -118,8 +124,12 @@ class Guard:
         """Give the key back; False when it was no longer ours. The lease is kept while the store cannot be reached."""
         if lease.state is State.RELEASED:
             return True
-        self._keeper.forget(lease)
-        released = self.store.release(lease.claim)
+        lease.hear()
+        self._care.forget(lease)
+        try:
+            released = self.store.release(lease.claim)
+        finally:
+            self._care.left(lease)
         if released and lease.state is not State.LOST:
             lease.state = State.RELEASED
             self._say_released(lease)
@@ -131,8 +141,8 @@ class Guard:
     def renew(self, lease: Lease, ttl: float) -> None:
         """Extend a lease now. Raises `LockLost` when it is no longer ours."""
         lease.ensure_held()
-        if not self._keeper.renew(lease, ttl):
-            self._keeper.forget(lease)
+        if not self._care.renew(lease, ttl):
+            self._care.forget(lease)
             lose(lease, "the store says that it expired or was taken away")
             raise lease.loss()
 
@@ -148,8 +158,9 @@ class Guard:
     def interrupted(self, claim: Claim, error: BaseException) -> None:
         """Give back whatever this claim may have taken before its answer was heard, a soft time limit or Ctrl-C."""
         if not isinstance(error, NO_INTERRUPT):
-            self._keeper.forget(claim)
+            self._care.forget(claim)
             self._abandon(claim)
+        self._care.left(claim)
 
     def leave_line(self, key: str, ticket: str | None) -> None:
         """Take a ticket out of its key's line, as far as the store can be reached: else its turn passes unclaimed."""
@@ -176,6 +187,7 @@ class Guard:
                 outcome = self._patience.wait(claim, outcome, None if wait is None else started + wait)
             return self._in_time(outcome) if isinstance(outcome, Lease) else outcome
         except StoreUnavailable as error:
+            self._care.left(claim)
             self._say_outage(claim, "acquire", error)
             raise StoreUnavailable(f"{claim.key!r} could not be locked: {error}", claim.key) from error
 

@@ -8,6 +8,8 @@ import signal
 import threading
 from typing import TYPE_CHECKING, Any
 
+from celery_locks.lease import State
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
@@ -31,7 +33,14 @@ class Interruption:
 
     def __init__(self) -> None:
         self._lease: Lease | None = None
+        self._kept: Lease | None = None
+        self._is_over = False
         self._main = threading.current_thread() is threading.main_thread()
+
+    def heeds(self, lease: Lease) -> None:
+        """Where another process keeps this lease, that sends the signal, and the lease hears what became of it."""
+        if lease.news is not None:
+            self._kept = lease
 
     def __enter__(self) -> None:
         if self._main:
@@ -58,8 +67,17 @@ class Interruption:
 
     def due(self) -> Lease | None:
         """The lost lease, once."""
-        lease, self._lease = self._lease, None
+        lease, self._lease = self._lease or self._told(), None
+        if lease is None or self._is_over:
+            return None
+        self._is_over = True
         return lease
+
+    def _told(self) -> Lease | None:
+        if self._kept is None:
+            return None
+        self._kept.hear()
+        return self._kept if self._kept.state is State.LOST else None
 
 
 def kill(lease: Lease) -> None:

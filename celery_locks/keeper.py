@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import threading
 import time
 import weakref
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from celery_locks import events, signals
 from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import State, Verdict
+from celery_locks.loss import lose
 from celery_locks.rounds import Rounds
+from celery_locks.ward import Ward, Watched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,29 +32,18 @@ AGAIN = 0.25
 _UNANSWERED = "the part of the store that has it did not answer"
 
 
-_keepers: weakref.WeakSet[Keeper] = weakref.WeakSet()
+_numbers = itertools.count(1)
+_keepers: weakref.WeakValueDictionary[int, Keeper] = weakref.WeakValueDictionary()
 
 
 def _start_all_afresh() -> None:
     # In the child's only thread, before anybody there can use one.
-    for keeper in list(_keepers):
+    for keeper in list(_keepers.values()):
         keeper.start_afresh()
+        keeper.is_inherited = True
 
 
 os.register_at_fork(after_in_child=_start_all_afresh)
-
-
-@dataclass
-class _Watched:
-    lease: Lease
-    beats: float
-    on_lost: Callable[[Lease], None] | None
-    due: float
-
-    @property
-    def interval(self) -> float:
-        """Seconds between its beats: they follow a ttl that was renewed to another length."""
-        return self.lease.ttl / self.beats
 
 
 def renewed(store: Store, leases: Sequence[Lease], clock: Callable[[], float]) -> list[Lease]:
@@ -69,33 +60,33 @@ def renewed(store: Store, leases: Sequence[Lease], clock: Callable[[], float]) -
     return lost
 
 
-def lose(lease: Lease, reason: str, on_lost: Callable[[Lease], None] | None = None) -> bool:
-    """Mark a lease as lost, end its job and say so, the first time. What is said is what the lease knows of its end."""
-    if not lease.lose(reason):
-        return False
-    if on_lost:
-        _tell(on_lost, lease)
-    logger.warning("lost the lease of %r, held by %s: %s", lease.key, lease.owner, lease.reason)
-    if signals.lost:
-        claim = lease.claim
-        event = events.Lost(claim.key, claim.owner, lease.fence, lease.reason, task=claim.task, task_id=claim.task_id)
-        signals.lost.send(event)
-    return True
+#: Nobody else knows of the lease.
+_ALONE = Ward()
 
 
 class Keeper:
     """Keeps all leases of a store in this process, from two threads that start with the first of them.
 
     One beats. The other only watches the time, so that a lease whose time is over is known to be lost also while a
-    beat waits for a store that hangs. Both need the interpreter: a job that holds the GIL past its ttl starves them.
+    beat waits for a store that hangs. Both need the interpreter: a job that holds the GIL past its ttl starves them,
+    which is why the main process of a worker keeps the leases of its pool.
     """
+
+    #: It was made before this process was forked: the parent knows it by the same number.
+    is_inherited = False
 
     def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
         self._clock = clock
-        self._watched: dict[str, _Watched] = {}
+        self._watched: dict[str, Watched] = {}
+        self.number = next(_numbers)
         self.start_afresh()
-        _keepers.add(self)
+        _keepers[self.number] = self
+
+    @staticmethod
+    def numbered(number: int) -> Keeper | None:
+        """The keeper of that number, if it still is."""
+        return _keepers.get(number)
 
     def renew(self, lease: Lease, ttl: float) -> bool:
         """Renew a lease now, for `ttl` seconds from now on; False when the store says that it is gone."""
@@ -113,12 +104,22 @@ class Keeper:
             self._beat_in(watched, soon)
         return ours
 
-    def watch(self, lease: Lease, interval: float, on_lost: Callable[[Lease], None] | None = None) -> None:
+    def watch(
+        self, lease: Lease, interval: float, on_lost: Callable[[Lease], None] | None = None, ward: Ward = _ALONE
+    ) -> None:
         """Beat for a lease from now on; `on_lost` is called once, from a thread of the keeper, if it is lost."""
+        # As its ttl does, its interval counts from before the acquire left.
+        since = self._clock() if lease.deadline is None else lease.deadline - lease.ttl
+        watched = Watched(lease, lease.ttl / interval, on_lost, since + interval, ward)
+        if not watched.is_wanted():
+            return
         with self._mutex:
-            watched = _Watched(lease, lease.ttl / interval, on_lost, self._clock() + interval)
             self._watched[lease.owner] = watched
             self._expect(watched)
+
+    def give_back(self, claim: Claim) -> bool:
+        """Release what a process held that is no more."""
+        return self._store.release(claim)
 
     def forget(self, held: Lease | Claim) -> None:
         """Beat for it no more. A beat under way may still reach the store and is not reported."""
@@ -135,7 +136,9 @@ class Keeper:
     def expire(self) -> None:
         """Report the leases whose time is over."""
         for watched in self._all():
-            if not watched.lease.held():
+            # Asking the lease may move its end: it hears what another process has to say of it.
+            held, end = watched.lease.held(), watched.end
+            if not held or (end is not None and end <= self._clock()):
                 self._report(watched, "its ttl ran out before it could be renewed")
 
     def start_afresh(self) -> None:
@@ -160,48 +163,59 @@ class Keeper:
             raise StoreUnavailable(_UNANSWERED)
         return not lost
 
-    def _beat_in(self, watched: _Watched, soon: float) -> None:
+    def _beat_in(self, watched: Watched, soon: float) -> None:
         with self._mutex:
             watched.due = self._clock() + soon
             if self._watched.get(watched.lease.owner) is watched:
                 self._expect(watched)
 
-    def _expect(self, watched: _Watched) -> None:
+    def _expect(self, watched: Watched) -> None:
         self._beats.expect(watched.due)
-        if watched.lease.deadline is not None:
-            self._ends.expect(watched.lease.deadline)
+        if watched.end is not None:
+            self._ends.expect(watched.end)
 
     def _next_beat(self) -> float | None:
         return min((watched.due for watched in self._watched.values()), default=None)
 
     def _next_end(self) -> float | None:
-        ends = (watched.lease.deadline for watched in self._watched.values())
+        ends = (watched.end for watched in self._watched.values())
         return min((end for end in ends if end is not None), default=None)
 
-    def _all(self) -> list[_Watched]:
+    def _all(self) -> list[Watched]:
         with self._mutex:
             return list(self._watched.values())
 
-    def _due(self) -> list[list[_Watched]]:
+    def _wanted(self) -> list[Watched]:
+        watched = self._all()
+        for each in watched:
+            if not each.is_wanted():
+                self.forget(each.lease)
+        return [each for each in watched if each.lease.owner in self._watched]
+
+    def _due(self) -> list[list[Watched]]:
         """What to renew together. Those that had no answer come last: the others are not to wait for theirs."""
         now = self._clock()
-        watched = self._all()
+        watched = self._wanted()
         if not any(each.due <= now for each in watched):
             return []
-        parts: tuple[list[_Watched], list[_Watched]] = ([], [])
+        parts: tuple[list[Watched], list[Watched]] = ([], [])
         for each in watched:
             if each.due - TOGETHER * each.interval <= now:
                 parts[each.lease.state is State.UNKNOWN].append(each)
         return [part for part in parts if part]
 
-    def _beat(self, due: list[_Watched]) -> None:
+    def _beat(self, due: list[Watched]) -> None:
         before = self._clock()
         try:
             with self._beating:
-                lost = renewed(self._store, [watched.lease for watched in due], self._clock)
+                due = [watched for watched in due if watched.ward.begins(before)]
+                lost = renewed(self._store, [watched.lease for watched in due], self._clock) if due else []
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the beat of a worker's leases
             self._doubt(due, error)
             return
+        finally:
+            for watched in due:
+                watched.ward.ended(watched.lease, self._clock())
         for watched in due:
             watched.due = before + watched.interval
             if watched.lease in lost:
@@ -209,7 +223,7 @@ class Keeper:
         if silent := [watched for watched in due if watched.lease.state is State.UNKNOWN]:
             self._doubt(silent, StoreUnavailable(_UNANSWERED))
 
-    def _doubt(self, due: list[_Watched], error: Exception) -> None:
+    def _doubt(self, due: list[Watched], error: Exception) -> None:
         """Not knowing is not losing: keep trying until a lease's time is over."""
         expected = isinstance(error, StoreUnavailable)
         logger.warning("no answer to a beat for %d leases, trying again: %s", len(due), error, exc_info=not expected)
@@ -226,18 +240,11 @@ class Keeper:
             event = events.Outage(claim.key, claim.owner, "renew", str(error), task=claim.task, task_id=claim.task_id)
             signals.outage.send(event)
 
-    def _report(self, watched: _Watched, reason: str) -> None:
+    def _report(self, watched: Watched, reason: str) -> None:
         with self._mutex:
             # Released meanwhile: then its being gone is no loss.
             still = self._watched.get(watched.lease.owner) is watched
             if still:
                 del self._watched[watched.lease.owner]
-        if still:
+        if still and watched.is_wanted():
             lose(watched.lease, reason, watched.on_lost)
-
-
-def _tell(on_lost: Callable[[Lease], None], lease: Lease) -> None:
-    try:
-        on_lost(lease)
-    except Exception:
-        logger.exception("telling the job that the lease of %r is lost failed", lease.key)

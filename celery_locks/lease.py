@@ -8,7 +8,6 @@ import math
 import os
 import re
 import time
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, NamedTuple
 
 from celery_locks import duration
@@ -92,7 +91,7 @@ class Lease:
     the write, proves it at the moment of a write.
     """
 
-    __slots__ = ("_clock", "claim", "deadline", "fence", "reason", "renewer", "since", "state", "ttl")
+    __slots__ = ("_clock", "claim", "deadline", "fence", "news", "reason", "renewer", "since", "state", "ttl")
 
     def __init__(
         self, claim: Claim, fence: int, deadline: float | None, clock: Callable[[], float] = time.monotonic
@@ -104,6 +103,8 @@ class Lease:
         self.state = State.HELD
         self.reason = ""
         self.renewer: Callable[[Lease, float], None] | None = None
+        #: Called before anything is said of it, where another process keeps it.
+        self.news: Callable[[Lease], None] | None = None
         self.since = 0.0
         self._clock = clock
 
@@ -127,13 +128,20 @@ class Lease:
     @property
     def remaining(self) -> float | None:
         """Seconds until it ends without renewal; 0.0 once over, None where it has no ttl."""
+        self.hear()
         if self.state in _OVER:
             return 0.0
         return None if self.deadline is None else max(0.0, self.deadline - self._clock())
 
     def held(self) -> bool:
         """Whether it was ours when last heard of and its time is not over."""
+        self.hear()
         return self.state not in _OVER and (self.deadline is None or self._clock() < self.deadline)
+
+    def hear(self) -> None:
+        """Take note of what another process that keeps it has to say."""
+        if self.news is not None:
+            self.news(self)
 
     def ensure_held(self) -> None:
         """Raise `LockLost` unless the lease is held: to be called before a step that cannot be undone."""
@@ -220,38 +228,3 @@ def new_owner(name: str = "lock") -> str:
 def ticket_of(owner: str, *, in_slot: bool) -> str:
     """The ticket of an execution. Its last letter tells whether it may be called to wait in a slot for its turn."""
     return owner[-16:] + ("s" if in_slot else "g")
-
-
-_current: ContextVar[Lease | None] = ContextVar("celery_locks_lease", default=None)
-
-
-def current_lease() -> Lease:
-    """The lease that the running job holds.
-
-    Raises `LockError` where no job runs under a lock, a thread started by the job among them: hand it the lease.
-    """
-    lease = _current.get()
-    # One that was released was left behind by an interrupt that struck while its job was ending.
-    if lease is None or lease.state is State.RELEASED:
-        raise LockError(
-            "no lease here: current_lease() works inside a LockedTask or the job given to Locks.run(); elsewhere use"
-            " the lease that `with locks.lock(...) as lease` gives"
-        )
-    return lease
-
-
-class carrying:  # noqa: N801 - used as a verb: `with carrying(lease):`
-    """Make a lease the current one for the body."""
-
-    __slots__ = ("_before", "_lease")
-
-    def __init__(self, lease: Lease) -> None:
-        self._lease = lease
-        self._before = _current.get()
-
-    def __enter__(self) -> Lease:
-        _current.set(self._lease)
-        return self._lease
-
-    def __exit__(self, *_: object) -> None:
-        _current.set(self._before)

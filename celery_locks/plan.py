@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import inspect
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from celery_locks import config
+from celery_locks.errors import LockError
 from celery_locks.keys import Arguments, KeyMaker
 from celery_locks.locks import Locks
 from celery_locks.options import NAMES, Options
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
 ROOT = "_declares_lock_options"
 
 
+_plans: weakref.WeakSet[Plan] = weakref.WeakSet()
+
+
 class Plan:
     """A task's options and keys, made once when the task is bound to its app."""
 
@@ -27,6 +33,7 @@ class Plan:
         self.key = key
         self._app = app
         self._guard: Guard | None = None
+        _plans.add(self)
 
     @classmethod
     def of(cls, task: type, app: Any) -> Plan:
@@ -41,6 +48,18 @@ class Plan:
             # warning, and need none.
             Locks.opened(app, options.store)
         return cls(options, KeyMaker(name, options.key, _arguments(task)), app, where)
+
+    @staticmethod
+    def open_all() -> None:
+        """Open the stores of all tasks that name theirs: processes forked from this one then know them as it does."""
+        for plan in list(_plans):
+            plan.open()
+
+    def open(self) -> None:
+        """Open the store of the task, if settings name it and it can be had."""
+        with contextlib.suppress(LockError):
+            if config.known_store(self._app.conf, self.options.store):
+                _ = self.guard
 
     @property
     def guard(self) -> Guard:

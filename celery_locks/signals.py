@@ -18,7 +18,7 @@ from celery_locks import events
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Signal", "acquired", "contended", "expired", "lost", "outage", "released", "requeued", "skipped"]
+__all__ = ["Signal", "acquired", "contended", "expired", "freed", "lost", "outage", "released", "requeued", "skipped"]
 
 logger = logging.getLogger("celery_locks.signals")
 Happened = TypeVar("Happened", bound=events.Event)
@@ -61,6 +61,7 @@ contended: Signal[events.Contended] = Signal("contended")
 requeued: Signal[events.Requeued] = Signal("requeued")
 skipped: Signal[events.Skipped] = Signal("skipped")
 released: Signal[events.Released] = Signal("released")
+freed: Signal[events.Freed] = Signal("freed")
 expired: Signal[events.Expired] = Signal("expired")
 lost: Signal[events.Lost] = Signal("lost")
 outage: Signal[events.Outage] = Signal("outage")

@@ -10,9 +10,10 @@ from celery import Task, states
 from celery.exceptions import TaskRevokedError
 from celery.result import EagerResult
 
+from celery_locks.current import current_lease
 from celery_locks.errors import LockConfigError, LockError
 from celery_locks.execution import LEASE, Execution, Skipped
-from celery_locks.lease import Lease, current_lease
+from celery_locks.lease import Lease
 from celery_locks.options import Options
 from celery_locks.plan import Plan
 
@@ -62,6 +63,7 @@ class LockedTask(_Task):
         """Check the declaration: a mistake in it is found before there is a job."""
         super().on_bound(app)
         app.steps["consumer"].add("celery_locks.worker:Line")
+        app.steps["worker"].add("celery_locks.worker:Keeping")
         cls._plan = None
         if not _is_celerys_own(cls):
             cls._plan = _planned(cls, app)

@@ -26,6 +26,8 @@ class Store(abc.ABC):
 
     #: The lock lives in a connection or an open file: it has no ttl, ends with its process, and cannot be handed on.
     in_connection: ClassVar[bool] = False
+    #: The lock lives in the memory of one process, and no other can renew it.
+    in_process: ClassVar[bool] = False
 
     def __init__(self, *, prefix: str = DEFAULT_PREFIX, clock: Callable[[], float] = time.monotonic) -> None:
         self.prefix = prefix

@@ -71,6 +71,8 @@ class MemoryStore(Store, Inspects):
     Promises exclusion between the threads of one process and nothing else: a forked process has a copy of its own.
     """
 
+    in_process = True
+
     def __init__(
         self, *, prefix: str = DEFAULT_PREFIX, clock: Callable[[], float] = time.monotonic, space: _Space | None = None
     ) -> None:

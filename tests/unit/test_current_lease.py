@@ -7,7 +7,8 @@ import threading
 import pytest
 
 from celery_locks import LockError, current_lease
-from celery_locks.lease import Claim, Lease, State, carrying
+from celery_locks.current import carrying
+from celery_locks.lease import Claim, Lease, State
 from tests.unit.fakes import START
 
 

@@ -1,0 +1,46 @@
+"""The lease of the job that runs now."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+from celery_locks.errors import LockError
+from celery_locks.lease import State
+
+if TYPE_CHECKING:
+    from celery_locks.lease import Lease
+
+_current: ContextVar[Lease | None] = ContextVar("celery_locks_lease", default=None)
+
+
+def current_lease() -> Lease:
+    """The lease that the running job holds.
+
+    Raises `LockError` where no job runs under a lock, a thread started by the job among them: hand it the lease.
+    """
+    lease = _current.get()
+    # One that was released was left behind by an interrupt that struck while its job was ending.
+    if lease is None or lease.state is State.RELEASED:
+        raise LockError(
+            "no lease here: current_lease() works inside a LockedTask or the job given to Locks.run(); elsewhere use"
+            " the lease that `with locks.lock(...) as lease` gives"
+        )
+    return lease
+
+
+class carrying:  # noqa: N801 - used as a verb: `with carrying(lease):`
+    """Make a lease the current one for the body."""
+
+    __slots__ = ("_before", "_lease")
+
+    def __init__(self, lease: Lease) -> None:
+        self._lease = lease
+        self._before = _current.get()
+
+    def __enter__(self) -> Lease:
+        _current.set(self._lease)
+        return self._lease
+
+    def __exit__(self, *_: object) -> None:
+        _current.set(self._before)

@@ -1,0 +1,58 @@
+"""A lease that is watched, and the other process that may know it: the one that holds it, or the one that keeps it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from celery_locks.lease import Lease
+
+
+class Ward:
+    """What a keeper asks about a lease that two processes know."""
+
+    #: It counts as lost this long before its time is over, in seconds.
+    margin = 0.0
+
+    def due(self, due: float) -> float | None:
+        """When it is to be renewed, as far as the other process knows; None when it is not held any more."""
+        return due
+
+    def begins(self, now: float) -> bool:  # noqa: ARG002 - for those who note it
+        """Say that it is about to be renewed. False: it is not to be."""
+        return True
+
+    def ended(self, lease: Lease, now: float) -> None:
+        """Say that the renewal is over, and until when the lease is held now."""
+
+
+@dataclass
+class Watched:
+    """A lease that a keeper renews, and when that is due."""
+
+    lease: Lease
+    beats: float
+    on_lost: Callable[[Lease], None] | None
+    due: float
+    ward: Ward
+
+    @property
+    def interval(self) -> float:
+        """Seconds between its beats: they follow a ttl that was renewed to another length."""
+        return self.lease.ttl / self.beats
+
+    @property
+    def end(self) -> float | None:
+        """When it counts as lost."""
+        deadline = self.lease.deadline
+        return None if deadline is None else deadline - self.ward.margin
+
+    def is_wanted(self) -> bool:
+        """Whether it is held still; the other process that knows it may have moved its next beat."""
+        due = self.ward.due(self.due)
+        if due is not None:
+            self.due = due
+        return due is not None

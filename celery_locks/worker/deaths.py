@@ -1,0 +1,92 @@
+"""Tells when a process of the pool has died, and wakes whoever waits for that when a process rings."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+
+#: Where the system cannot tell of a death, it is looked for this often, in seconds.
+LOOK = 0.25
+
+
+class Bell:
+    """Wakes the main process. All who are forked from it may ring; ringing never waits."""
+
+    def __init__(self) -> None:
+        self.fd, self._rope = os.pipe()
+        for end in (self.fd, self._rope):
+            os.set_blocking(end, False)
+
+    def ring(self) -> None:
+        """Wake it. A full pipe has woken it already."""
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._rope, b"!")
+
+    def hush(self) -> None:
+        """Begin to listen anew."""
+        with contextlib.suppress(BlockingIOError):
+            while os.read(self.fd, 4096):
+                pass
+
+
+class Deaths:
+    """The living processes of a pool, by their descriptors where the system has such."""
+
+    def __init__(self, bell: Bell) -> None:
+        self._bell = bell
+        self._poll = select.poll()
+        self._poll.register(bell.fd, select.POLLIN)
+        self._fds: dict[int, int | None] = {}
+
+    def expect(self, pid: int) -> None:
+        """Tell when this process dies, or that it has."""
+        if pid in self._fds:
+            return
+        self._fds[pid] = fd = _descriptor(pid)
+        if fd is not None:
+            self._poll.register(fd, select.POLLIN)
+
+    def wait(self, timeout: float) -> list[int]:
+        """Those that have died, once there are some, or the bell rings, or the time is over."""
+        if None in self._fds.values():
+            timeout = min(timeout, LOOK)
+        ready = {fd for fd, _ in self._poll.poll(timeout * 1000)}
+        if self._bell.fd in ready:
+            self._bell.hush()
+        dead = [pid for pid, fd in self._fds.items() if (not _lives(pid) if fd is None else fd in ready)]
+        for pid in dead:
+            self._forget(pid)
+        return dead
+
+    def strike(self, pid: int, number: signal.Signals) -> None:
+        """Send a signal to one that lives."""
+        fd = self._fds.get(pid)
+        with contextlib.suppress(ProcessLookupError):
+            if fd is not None:
+                signal.pidfd_send_signal(fd, number)
+            elif pid in self._fds:
+                os.kill(pid, number)
+
+    def _forget(self, pid: int) -> None:
+        fd = self._fds.pop(pid)
+        if fd is not None:
+            self._poll.unregister(fd)
+            os.close(fd)
+
+
+def _descriptor(pid: int) -> int | None:
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        # No Linux, an old one, a sandbox that forbids it; or it is dead, which is seen at the next look.
+        return None
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -1,0 +1,57 @@
+"""Lets a worker's main process keep the leases of its prefork pool."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from billiard.process import current_process
+from celery import bootsteps, signals
+from celery.concurrency.prefork import TaskPool
+
+from celery_locks.board import Board
+from celery_locks.parent import Parent, adopt
+from celery_locks.plan import Plan
+from celery_locks.worker.children import Children
+from celery_locks.worker.deaths import Bell
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: The pool may be made to grow by so many processes beyond what it was started with.
+GROWTH = 32
+
+
+class Keeping(bootsteps.StartStopStep):
+    """Shares a board with the pool before its processes are forked, and looks after it once they are.
+
+    It is never stopped: what is held until the last job is done is kept until then.
+    """
+
+    requires = ("celery.worker.components:Pool",)
+
+    def __init__(self, w: Any, **options: Any) -> None:
+        super().__init__(w, **options)
+        self._children: Children | None = None
+
+    def create(self, w: Any) -> None:
+        """Make what is shared: nothing is forked yet."""
+        if isinstance(w.pool, TaskPool):
+            Plan.open_all()
+            board, bell = Board(max(w.min_concurrency or 0, w.max_concurrency or 0) + GROWTH), Bell()
+            self._born = _born(board, bell, w.hostname)
+            signals.worker_process_init.connect(self._born, weak=False)
+            self._children = Children(board, bell)
+
+    def start(self, w: Any) -> None:  # noqa: ARG002 - Celery's signature
+        """Begin to look after what the pool holds."""
+        if self._children:
+            self._children.start()
+
+
+def _born(board: Board, bell: Bell, hostname: str) -> Callable[..., None]:
+    def born(sender: Any = None, **_: Any) -> None:
+        index = getattr(current_process(), "index", None)
+        if sender == hostname and index is not None and index < len(board.regions):
+            adopt(Parent(board, index, bell.ring))
+
+    return born
