@@ -34,7 +34,7 @@ class Interruption:
     def __init__(self) -> None:
         self._lease: Lease | None = None
         self._kept: Lease | None = None
-        self._is_over = False
+        self._asks = self._is_over = False
         self._main = threading.current_thread() is threading.main_thread()
 
     def heeds(self, lease: Lease) -> None:
@@ -55,7 +55,7 @@ class Interruption:
     def fire(self, lease: Lease) -> None:
         """Raise `LockLost` in the body, if it still runs."""
         self._lease = lease
-        if self._main:
+        if self._main and not self._asks:
             signal.pthread_kill(_main_ident(), SIGNAL)
 
     def _raise_if_fired(self) -> None:
@@ -67,16 +67,18 @@ class Interruption:
 
     def due(self) -> Lease | None:
         """The lost lease, once."""
-        lease, self._lease = self._lease or self._told(), None
-        if lease is None or self._is_over:
+        if self._is_over:
             return None
-        self._is_over = True
+        lease = self._lease or self._told()
+        self._is_over = lease is not None
         return lease
 
     def _told(self) -> Lease | None:
         if self._kept is None:
             return None
+        self._asks = True
         self._kept.hear()
+        self._asks = False
         return self._kept if self._kept.state is State.LOST else None
 
 

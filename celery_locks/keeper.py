@@ -136,9 +136,7 @@ class Keeper:
     def expire(self) -> None:
         """Report the leases whose time is over."""
         for watched in self._all():
-            # Asking the lease may move its end: it hears what another process has to say of it.
-            held, end = watched.lease.held(), watched.end
-            if not held or (end is not None and end <= self._clock()):
+            if watched.is_over(self._clock()):
                 self._report(watched, "its ttl ran out before it could be renewed")
 
     def start_afresh(self) -> None:

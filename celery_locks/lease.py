@@ -126,6 +126,11 @@ class Lease:
         return self.claim.owner
 
     @property
+    def is_over(self) -> bool:
+        """Whether it is known to have ended, lost or released."""
+        return self.state in _OVER
+
+    @property
     def remaining(self) -> float | None:
         """Seconds until it ends without renewal; 0.0 once over, None where it has no ttl."""
         self.hear()

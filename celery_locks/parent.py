@@ -69,7 +69,7 @@ class Parent:
         slot = self._slots.get(lease.owner)
         if slot is None or lease.deadline is None:
             return None
-        kept = Kept(self._region, slot, interval, FLAG if on_lost is None else KILL if on_lost is kill else RAISE)
+        kept = Kept(self._region, slot, interval, on_lost)
         self._entrust(kept, lease)
         return kept
 
@@ -136,11 +136,15 @@ class Parent:
 class Kept(Ward):
     """A lease that our parent keeps: what it shows of it. Ours to renew only when it does not."""
 
-    def __init__(self, region: Region, slot: int, interval: float, on_lost: int) -> None:
+    #: The parent is the first to tell of a loss, also when both of us were stopped and go on.
+    margin = -0.5
+
+    def __init__(self, region: Region, slot: int, interval: float, on_lost: OnLost) -> None:
         self.slot = slot
         self.interval = interval
-        self.on_lost = on_lost
+        self.on_lost = FLAG if on_lost is None else KILL if on_lost is kill else RAISE
         self.ttl = 0.0
+        self._on_lost = on_lost
         self._region = region
         self._head = 0
         self._heard: float | None = None
@@ -156,8 +160,10 @@ class Kept(Ward):
         if news is None:
             return
         if news.is_lost:
-            # Reported by the parent.
-            lease.lose(news.reason)
+            # Reported by the parent, which has sent a signal too. One that was sent while this process was stopped may
+            # have come to a thread that it does not interrupt.
+            if lease.lose(news.reason) and self._on_lost:
+                self._on_lost(lease)
         elif lease.deadline is not None and news.deadline > lease.deadline:
             lease.extend(news.deadline)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -16,6 +17,13 @@ logger = logging.getLogger("celery_locks.rounds")
 IDLE = 30.0
 #: A step that failed is tried again after this many seconds.
 AFTER_FAILURE = 1.0
+#: A signal that comes to another thread than the main one interrupts nothing.
+_NOT_OURS = signal.valid_signals() - {signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV}
+
+
+def leave_signals_to_main() -> None:
+    """Let no signal come to this thread that is to interrupt what the main thread does."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _NOT_OURS)
 
 
 class Rounds:
@@ -51,6 +59,7 @@ class Rounds:
             self._sooner.notify()
 
     def _go(self) -> None:
+        leave_signals_to_main()
         # An interrupt may strike after the start of one thread and before that is known: the last one started stays.
         while self.thread is threading.current_thread():
             self._done()

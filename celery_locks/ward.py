@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class Ward:
     """What a keeper asks about a lease that two processes know."""
 
-    #: It counts as lost this long before its time is over, in seconds.
+    #: It counts as lost this long before its time is over, in seconds; below zero: after it.
     margin = 0.0
 
     def due(self, due: float) -> float | None:
@@ -49,6 +49,12 @@ class Watched:
         """When it counts as lost."""
         deadline = self.lease.deadline
         return None if deadline is None else deadline - self.ward.margin
+
+    def is_over(self, now: float) -> bool:
+        """Whether it counts as lost now."""
+        # Asking the lease may move its end: it hears what another process has to say of it.
+        held, end = self.lease.held(), self.end
+        return not held if end is None or self.lease.is_over else end <= now
 
     def is_wanted(self) -> bool:
         """Whether it is held still; the other process that knows it may have moved its next beat."""

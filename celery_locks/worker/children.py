@@ -16,6 +16,7 @@ from celery_locks.interrupt import SIGNAL
 from celery_locks.keeper import Keeper
 from celery_locks.lease import Claim, Lease, State
 from celery_locks.parent import KILL, RAISE
+from celery_locks.rounds import leave_signals_to_main
 from celery_locks.ward import Ward
 from celery_locks.worker.deaths import Bell, Deaths
 
@@ -123,6 +124,7 @@ class Children:
             threading.Thread(target=_give_back, args=(entries,), name="celery_locks-dead", daemon=True).start()
 
     def _go(self) -> None:
+        leave_signals_to_main()
         while True:
             try:
                 self._round()
@@ -179,6 +181,7 @@ class Children:
 
 
 def _give_back(entries: list[Entry]) -> None:
+    leave_signals_to_main()
     freed = [entry for entry in entries if _is_given_back(entry)]
     if freed:
         _say_freed(freed)

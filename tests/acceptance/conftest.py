@@ -175,3 +175,13 @@ def hire(system: System) -> Iterator[Callable[..., Worker]]:
             return worker
 
         yield new
+
+
+@pytest.fixture
+def hire_kept(hire: Callable[..., Worker]) -> Callable[..., Worker]:
+    """Makes workers that know the jobs which make it hard to keep their leases."""
+
+    def new(name: str, conf: dict[str, Any] | None = None, **options: Any) -> Worker:
+        return hire(name, conf, module="tests.acceptance.stubborn", **options)
+
+    return new

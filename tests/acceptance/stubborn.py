@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
+from celery_locks import Locks
+from celery_locks.stores.redis import RedisStore
+from tests.acceptance.journal import Journal
 from tests.acceptance.tasks import app, declare, noted, stays_open
+from tests.waiting import wait_until
 
 __all__ = ["app"]
 
@@ -21,6 +27,33 @@ def holds_the_interpreter(self: Any, key: str, job: str, seconds: float) -> str:
 
 
 declare("holds_the_interpreter", holds_the_interpreter, lock_ttl=1.0)
-declare("holds_the_interpreter_or_dies", holds_the_interpreter, lock_ttl=2.0, lock_on_lost="kill")
+declare("holds_the_interpreter_or_dies", holds_the_interpreter, lock_ttl=5.0, lock_on_lost="kill")
 declare("five_minutes", stays_open, lock_ttl=300.0)
 declare("five_minutes_without_beat", stays_open, lock_ttl=300.0, lock_heartbeat=False)
+declare("fifteen_seconds", lock_ttl=15.0)
+declare("open_six_seconds", stays_open, lock_ttl=6.0)
+declare("five_minutes_hard_limit", stays_open, lock_ttl=300.0, time_limit=1)
+
+
+def holds_many(self: Any, key: str, job: str, locks: int, until: str) -> str:
+    """Hold so many plain locks with a heartbeat, besides its own, until a file is there."""
+    with noted(self, key, job), ExitStack() as stack:
+        for number in range(locks):
+            stack.enter_context(Locks.from_app(app).lock(f"{key}-{number}", ttl=6.0, heartbeat=True))
+        Journal.of_this_process().write("full", key=key)
+        wait_until(Path(until).exists, f"{until} to be there", timeout=120)
+    return job
+
+
+declare("holds_many", holds_many, lock_ttl=6.0)
+
+_renew = RedisStore.renew
+
+
+def note_renewal(store: RedisStore, leases: Any) -> Any:
+    """Write down each round trip that renews leases."""
+    Journal.of_this_process().write("renewal", key="renewal", leases=len(leases))
+    return _renew(store, leases)
+
+
+RedisStore.renew = note_renewal  # type: ignore[method-assign]

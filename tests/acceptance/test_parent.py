@@ -7,6 +7,7 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
+from celery.exceptions import TimeLimitExceeded
 
 from tests.acceptance.journal import judge
 from tests.acceptance.nodes import start_all
@@ -20,16 +21,6 @@ if TYPE_CHECKING:
     from tests.acceptance.nodes import Worker
 
 pytestmark = only_redis  # what is proved here lies between the worker and the store
-
-
-@pytest.fixture
-def hire_kept(hire: Callable[..., Worker]) -> Callable[..., Worker]:
-    """Makes workers that know the jobs of this module."""
-
-    def new(name: str, conf: dict | None = None, **options: object) -> Worker:
-        return hire(name, conf, module="tests.acceptance.stubborn", **options)
-
-    return new
 
 
 def test_a_job_that_holds_the_interpreter_keeps_its_key(desk: Office, hire_kept: Callable[..., Worker]) -> None:
@@ -63,3 +54,68 @@ def test_a_dead_process_frees_its_key(
         desk.wait_until_free()
     wait_until(lambda: worker.log().count("given back") == 20, "the worker to say so", PATIENCE)
     assert worker.is_alive()
+
+
+def test_a_revoked_job_frees_its_key(desk: Office, hire_kept: Callable[..., Worker], tmp_path: Path) -> None:
+    """revoke(terminate=True), however it ends the process, and its key is free at once."""
+    hire_kept("worker", queues=["revoked"]).start()
+    for how in ("SIGTERM", "SIGKILL", "SIGQUIT"):
+        job = desk.send("five_minutes", how, queue="revoked", until=str(tmp_path / "never"))
+        desk.journal.wait_for_start(desk.key, how)
+        job.revoke(terminate=True, signal=how)
+        desk.wait_until_free()
+
+
+def test_a_hard_time_limit_frees_the_key(desk: Office, hire_kept: Callable[..., Worker], tmp_path: Path) -> None:
+    """The process is ended, and the key is free long before its ttl of five minutes."""
+    hire_kept("worker", queues=["limited"]).start()
+    job = desk.send("five_minutes_hard_limit", "too long", queue="limited", until=str(tmp_path / "never"))
+    with pytest.raises(TimeLimitExceeded):
+        job.get(timeout=PATIENCE)
+    desk.wait_until_free()
+
+
+def test_processes_forked_later(desk: Office, hire_kept: Callable[..., Worker], tmp_path: Path) -> None:
+    """The parent keeps the leases of a process that replaces another, and of one by which the pool grows."""
+    worker = hire_kept("worker", {"worker_max_tasks_per_child": 1}, queues=["later"], concurrency=1)
+    worker.start()
+    first = worker.children()
+    assert desk.send("work", "first", queue="later").get(timeout=PATIENCE) == "first"
+    desk.app.control.pool_grow(1, destination=[worker.name])
+    wait_until(lambda: len(worker.children() - first) == 2, "two processes that came later", PATIENCE)
+    keys = [desk.key, f"{desk.key}-too"]
+    for key in keys:
+        desk.app.send_task("holds_the_interpreter", (key, "later", 4.0), queue="later")
+    runs = [desk.journal.wait_for_start(key, "later") for key in keys]
+    assert {run.pid for run in runs} & first == set()
+    for key in keys:
+        desk.journal.wait_for_runs(key, 1)
+        assert [event["held"] for event in desk.journal.events("lease", key)] == [True]
+    for key in keys:
+        desk.app.send_task("five_minutes", (key, "killed", str(tmp_path / "never")), queue="later")
+        os.kill(desk.journal.wait_for_start(key, "killed").pid, signal.SIGKILL)
+        wait_until(lambda key=key: not desk.locks.locked(key), f"{key!r} to be free", PATIENCE)
+
+
+def test_many_leases_are_one_round_trip(desk: Office, hire_kept: Callable[..., Worker], tmp_path: Path) -> None:
+    """A thousand leases in four processes are renewed by the parent alone, all together."""
+    worker = hire_kept("worker", queues=["many"], concurrency=4)
+    worker.start()
+    keys = [f"{desk.key}-{number}" for number in range(4)]
+    for key in keys:
+        desk.app.send_task("holds_many", (key, "many", 250, str(tmp_path / "end")), queue="many")
+    for key in keys:
+        wait_until(lambda key=key: desk.journal.events("full", key), f"{key} to hold its locks", PATIENCE)
+    so_far = len(desk.journal.events("renewal", "renewal"))
+
+    def renewals() -> list[dict]:
+        return desk.journal.events("renewal", "renewal")[so_far:]
+
+    def in_one() -> bool:
+        return [each["leases"] for each in renewals()[-2:]] == [1004, 1004]
+
+    wait_until(in_one, "two renewals of all leases", PATIENCE)
+    assert {each["pid"] for each in renewals()} == {worker.pid}
+    (tmp_path / "end").touch()
+    for key in keys:
+        desk.journal.wait_for_runs(key, 1)
