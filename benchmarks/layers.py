@@ -70,7 +70,7 @@ class _SilentWire:
         """Nothing was opened."""
 
 
-class _SilentStore(Store):
+class SilentStore(Store):
     """Grants at once: what is left is the work of the layers above a store."""
 
     def acquire(self, claim: Claim) -> Lease:
@@ -94,7 +94,7 @@ def run(url: str, *, quick: bool) -> Part:
 
 
 def _without_server() -> dict[str, Subject]:
-    store = _SilentStore()
+    store = SilentStore()
     guard = Guard(store)
     return {
         "nothing": lambda: None,

@@ -11,7 +11,7 @@ import marshal
 import math
 import mmap
 import struct
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zlib import crc32
 
 #: A slot is free; or its claim may have been granted; or its lease is to be kept; or it is being given back.
@@ -29,8 +29,9 @@ _LEASE_FORM = struct.Struct("=ddqI")
 _REASON = 192
 _NEWS_FORM = struct.Struct(f"=dII{_REASON}s")
 _FRAME = struct.Struct("=II")
+_FRAME_SIZE = _FRAME.size
 #: The longest claim that fits, in bytes.
-ROOM = _SLOT - _CLAIM - _FRAME.size
+ROOM = _SLOT - _CLAIM - _FRAME_SIZE
 
 # Words of a region's first page.
 _PID, _USED, _HEADS = 0, 1, 8
@@ -118,15 +119,16 @@ class Region:
 
     def move(self, slot: int, state: int) -> int:
         """Put the same lease into another state; the slot's head from now on."""
-        head = self._words[_HEADS + slot] = self.head(slot) & ~3 | state
+        at = _HEADS + slot
+        head = self._words[at] = self._words[at] & ~3 | state
         return head
 
-    def claim(self, slot: int, entry: Entry) -> bool:
-        """Show what is asked for, in a slot that was free or ours; False when it does not fit."""
-        text = marshal.dumps(tuple(entry))
+    def claim(self, slot: int, entry: tuple[Any, ...]) -> bool:
+        """Show what is asked for, an `Entry`, in a slot that was free or ours; False when it does not fit."""
+        text = marshal.dumps(entry)
         if len(text) > ROOM:
             return False
-        head = (self.head(slot) | 3) + 1 | CLAIMED
+        head = (self._words[_HEADS + slot] | 3) + 1 | CLAIMED
         self._write(slot, head, _CLAIM, text)
         if slot >= self._words[_USED]:
             self._words[_USED] = slot + 1
@@ -138,10 +140,13 @@ class Region:
         text = self._read(slot, self.head(slot), _CLAIM, ROOM)
         return Entry(*marshal.loads(text)) if text else None  # noqa: S302 - written by our own child, and checked
 
-    def hold(self, slot: int, term: Term) -> int:
-        """Show that the claim was granted, and how the lease is to be kept; the slot's head from now on."""
-        self._write(slot, self.head(slot), _LEASE, _LEASE_FORM.pack(*term))
-        return self.move(slot, HELD)
+    def hold(self, slot: int, term: tuple[Any, ...]) -> int:
+        """Show that the claim was granted, and how the lease is to be kept, a `Term`; the slot's head from now on."""
+        at = _HEADS + slot
+        head = self._words[at] & ~3 | HELD
+        self._write(slot, head, _LEASE, _LEASE_FORM.pack(*term))
+        self._words[at] = head
+        return head
 
     def term(self, slot: int) -> Term | None:
         """How the lease in a slot is to be kept; None when that cannot be told."""
@@ -173,19 +178,23 @@ class Region:
         """When its parent last began to renew what was in this slot."""
         return self._times[(slot * _SLOT + _BEGAN) // 8]
 
+    def ended(self, slot: int) -> float:
+        """When its parent last had something to tell of what was in this slot."""
+        return self._times[(slot * _SLOT + _ENDED) // 8]
+
     def is_beating(self, slot: int) -> bool:
         """Whether a renewal is under way."""
         at = slot * _SLOT
         return self._times[(at + _BEGAN) // 8] > self._times[(at + _ENDED) // 8]
 
     def _write(self, slot: int, head: int, where: int, data: bytes) -> None:
-        record = _FRAME.pack(len(data), crc32(data, head >> 2 & _LOW)) + data
-        at = slot * _SLOT + where
-        self._slots[at : at + len(record)] = record
+        at, size = slot * _SLOT + where, len(data)
+        _FRAME.pack_into(self._slots, at, size, crc32(data, head >> 2 & _LOW))
+        self._slots[at + _FRAME_SIZE : at + _FRAME_SIZE + size] = data
 
     def _read(self, slot: int, head: int, where: int, room: int) -> bytes | None:
         at = slot * _SLOT + where
         length, checksum = _FRAME.unpack_from(self._slots, at)
-        at += _FRAME.size
+        at += _FRAME_SIZE
         data = bytes(self._slots[at : at + min(length, room)])
         return data if data and checksum == crc32(data, head >> 2 & _LOW) else None

@@ -12,7 +12,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from celery_locks.board import CLAIMED, FREE, LEAVING, Entry, Term
+from celery_locks.board import CLAIMED, FREE, LEAVING
 from celery_locks.errors import StoreUnavailable
 from celery_locks.interrupt import kill
 from celery_locks.ward import Ward
@@ -103,15 +103,16 @@ class Parent:
                 self._entrust(kept, lease)
 
     def _show(self, slot: int, keeper: Keeper, claim: Claim, ttl: float) -> bool:
-        entry = Entry(self._pid, keeper.number, claim.key, claim.owner, ttl, claim.task, claim.task_id)
-        return self._region.claim(slot, entry)
+        key, owner, _, task, task_id, _ = claim
+        return self._region.claim(slot, (self._pid, keeper.number, key, owner, ttl, task, task_id))
 
     def _entrust(self, kept: Kept, lease: Lease) -> None:
         deadline = lease.deadline
         if deadline is None:
             return
-        kept.begin(self._region.hold(kept.slot, Term(deadline, kept.interval, lease.fence, kept.on_lost)), lease)
-        if deadline - lease.ttl + kept.interval < self._board.wakes_at:
+        head = self._region.hold(kept.slot, (deadline, kept.interval, lease.fence, kept.on_lost))
+        kept.begin(head, lease, since := deadline - lease.ttl)
+        if since + kept.interval < self._board.wakes_at:
             self._ring()
 
     def _wait_for_beat(self, slot: int, lease: Lease) -> None:
@@ -147,15 +148,17 @@ class Kept(Ward):
         self._on_lost = on_lost
         self._region = region
         self._head = 0
-        self._heard: float | None = None
+        self._since = self._heard = 0.0
 
-    def begin(self, head: int, lease: Lease) -> None:
-        """It is kept from now on, for its ttl of now."""
-        self._head, self._heard, self.ttl = head, None, lease.ttl
+    def begin(self, head: int, lease: Lease, since: float) -> None:
+        """It is kept from then on, for its ttl of now."""
+        self._head, self._since, self._heard, self.ttl = head, since, since, lease.ttl
         lease.news = self
 
     def __call__(self, lease: Lease) -> None:
         """Take note of what the parent shows."""
+        if self._region.ended(self.slot) < self._since:
+            return
         news = self._region.news(self.slot, self._head)
         if news is None:
             return
@@ -169,14 +172,13 @@ class Kept(Ward):
 
     def due(self, due: float) -> float | None:
         """Half an interval late, counted from when the parent last tried."""
-        if self._heard is None:
-            self._heard = due - self.interval
-            return self._heard + OVERDUE * self.interval
         began = self._region.began(self.slot)
-        if began <= self._heard:
+        if began > self._heard:
+            self._heard = began
+        elif due > self._since + self.interval:
+            # We have beaten already, and know better when to do it next.
             return due
-        self._heard = began
-        return began + OVERDUE * self.interval
+        return self._heard + OVERDUE * self.interval
 
     def begins(self, now: float) -> bool:
         """The parent has not renewed it: say so, once a process."""

@@ -21,7 +21,7 @@ from celery_locks.ward import Ward
 from celery_locks.worker.deaths import Bell, Deaths
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from celery_locks.board import Board, Entry, Region, Term
 
@@ -47,17 +47,18 @@ _SHOWN = 3
 class Child(Ward):
     """A lease that a process of the pool holds, as its slot on the board shows it."""
 
-    def __init__(self, region: Region, slot: int, entry: Entry, term: Term, deaths: Deaths) -> None:
+    def __init__(self, region: Region, slot: int, entry: Entry, term: Term, family: Children) -> None:
         self.head = region.head(slot)
         self.keeper = Keeper.numbered(entry.keeper)
         claim = Claim(entry.key, entry.owner, entry.ttl, entry.task, entry.task_id)
-        self.lease = Lease(claim, term.fence, term.deadline)
+        self.lease = Lease(claim, term.fence, term.deadline, family.clock)
         self.interval = term.interval
         part, most = MARGINS.get(term.on_lost, MARGIN)
         self.margin = min(part * entry.ttl, most)
         self._region, self._slot = region, slot
         self._pid, self._on_lost = entry.pid, term.on_lost
-        self._deaths = deaths
+        self._clock = family.clock
+        self._strike = family.deaths.strike
 
     def is_held(self) -> bool:
         """Whether the process holds it still."""
@@ -84,19 +85,21 @@ class Child(Ward):
     def lost(self, lease: Lease) -> None:
         """End the job, as its task wishes."""
         self._region.tell(self._slot, self.head, News(-math.inf, is_lost=True, reason=lease.reason))
+        self._region.end(self._slot, self._clock())
         if self._on_lost == KILL:
             logger.critical("the lease of %r is lost: ending process %d (lock_on_lost='kill')", lease.key, self._pid)
-            self._deaths.strike(self._pid, signal.SIGKILL)
+            self._strike(self._pid, signal.SIGKILL)
         elif self._on_lost == RAISE:
-            self._deaths.strike(self._pid, SIGNAL)
+            self._strike(self._pid, SIGNAL)
 
 
 class Children:
     """The processes of a pool and what they hold."""
 
-    def __init__(self, board: Board, bell: Bell) -> None:
+    def __init__(self, board: Board, bell: Bell, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self.deaths = Deaths(bell)
         self._board = board
-        self._deaths = Deaths(bell)
         self._held: dict[tuple[int, int], Child] = {}
         self._was_idle = True
         self._is_half_read = False
@@ -111,7 +114,7 @@ class Children:
         self._board.wakes_at = math.inf
         for place, region in enumerate(self._board.regions):
             if region.pid:
-                self._deaths.expect(region.pid)
+                self.deaths.expect(region.pid)
                 for slot in region.used():
                     self._see(place, region, slot)
         self._board.wakes_at = self._next_look()
@@ -134,7 +137,7 @@ class Children:
 
     def _round(self) -> None:
         self.look()
-        for dead in self._deaths.wait(max(0.0, min(self._board.wakes_at - time.monotonic(), _LONGEST))):
+        for dead in self.deaths.wait(max(0.0, min(self._board.wakes_at - self.clock(), _LONGEST))):
             self.bury(dead)
 
     def _see(self, place: int, region: Region, slot: int) -> None:
@@ -153,13 +156,13 @@ class Children:
         if entry is None or term is None:
             self._is_half_read = True
             return
-        child = Child(region, slot, entry, term, self._deaths)
+        child = Child(region, slot, entry, term, self)
         self._held[place, slot] = child
         if child.keeper is not None:
             child.keeper.watch(child.lease, child.interval, child.lost, child)
 
     def _next_look(self) -> float:
-        now = time.monotonic()
+        now = self.clock()
         if self._is_half_read:
             self._is_half_read = False
             return now + _AT_ONCE

@@ -121,12 +121,12 @@ def test_hiccups_lose_nothing(
 
 
 def test_a_stopped_process_keeps_its_key(
-    desk: Office, hire_kept: Callable[..., Worker], store: RedisServer, worker: Worker
+    desk: Office, hire_kept: Callable[..., Worker], store: RedisServer, worker: Worker, tmp_path: Path
 ) -> None:
     """SIGSTOP for a process of the pool, for ttls: its key stays its own, and the job goes on when it may."""
     other = hire_kept("other", {"lock_store": store.url}, queues=["other"])
     other.start()
-    job = desk.send("short_lease", "stopped", queue="losing", seconds=0.5)
+    job = desk.send("open_short_lease", "stopped", queue="losing", until=str(tmp_path / "end"))
     run = desk.journal.wait_for_start(desk.key, "stopped")
     os.kill(run.pid, signal.SIGSTOP)
     contender = desk.send("work", "contender", queue="other")
@@ -136,6 +136,7 @@ def test_a_stopped_process_keeps_its_key(
     desk.wait_for_messages("contender", so_far + 10)
     assert desk.locks.holder(desk.key).owner == run.facts["owner"]
     os.kill(run.pid, signal.SIGCONT)
+    (tmp_path / "end").touch()
     assert (job.get(timeout=PATIENCE), contender.get(timeout=PATIENCE)) == ("stopped", "contender")
     judge(desk.journal.runs(desk.key), ["stopped", "contender"])
     assert worker.is_alive()

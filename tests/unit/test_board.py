@@ -7,14 +7,14 @@ import os
 
 import pytest
 
-from celery_locks.board import CLAIMED, FREE, HELD, LEAVING, ROOM, SLOTS, Board, Entry, News, Region, Term
+from celery_locks.board import CLAIMED, FREE, HELD, LEAVING, ROOM, SLOTS, Board, News, Region, Term
 from tests.unit.fakes import in_child
 
 TERM = Term(deadline=1010.0, interval=10.0, fence=1_700_000_000_000_000, on_lost=2)
 
 
-def entry(key: str = "wallet:42", owner: str = "me", pid: int = 7) -> Entry:
-    return Entry(pid, 3, key, owner, 30.0, "shop.sync", "an-id")
+def entry(key: str = "wallet:42", owner: str = "me", pid: int = 7) -> tuple[object, ...]:
+    return (pid, 3, key, owner, 30.0, "shop.sync", "an-id")
 
 
 @pytest.fixture
