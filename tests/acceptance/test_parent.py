@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.acceptance.nodes import Worker
+
+_numbers = itertools.count(1)
 
 pytestmark = only_redis  # what is proved here lies between the worker and the store
 
@@ -119,3 +122,18 @@ def test_many_leases_are_one_round_trip(desk: Office, hire_kept: Callable[..., W
     (tmp_path / "end").touch()
     for key in keys:
         desk.journal.wait_for_runs(key, 1)
+
+
+@pytest.mark.parametrize("soft", [0, 1])
+def test_a_cold_shutdown_frees_the_key(
+    desk: Office, hire_kept: Callable[..., Worker], tmp_path: Path, soft: int
+) -> None:
+    """What is interrupted is given back, long before its ttl of five minutes; so after a soft shutdown."""
+    queue = f"cold-{next(_numbers)}"
+    worker = hire_kept("worker", {"worker_soft_shutdown_timeout": soft}, queues=[queue])
+    worker.start()
+    desk.send("five_minutes", "cut off", queue=queue, until=str(tmp_path / "never"))
+    desk.journal.wait_for_start(desk.key, "cut off")
+    os.kill(worker.pid, signal.SIGQUIT)
+    worker.wait_until_ended(60)
+    desk.wait_until_free(5)
