@@ -101,6 +101,8 @@ class Children:
         self.deaths = Deaths(bell)
         self._board = board
         self._held: dict[tuple[int, int], Child] = {}
+        #: Who was the last to die in a place: it has the name of the dead until another takes it.
+        self._buried: dict[int, int] = {}
         self._was_idle = True
         self._is_half_read = False
 
@@ -114,7 +116,8 @@ class Children:
         self._board.wakes_at = math.inf
         for place, region in enumerate(self._board.regions):
             if region.pid:
-                self.deaths.expect(region.pid)
+                if region.pid != self._buried.get(place):
+                    self.deaths.expect(region.pid)
                 for slot in region.used():
                     self._see(place, region, slot)
         self._board.wakes_at = self._next_look()
@@ -124,7 +127,7 @@ class Children:
         entries = list(self._left_by(pid))
         if entries:
             # A store that hangs must not hold up the others.
-            threading.Thread(target=_give_back, args=(entries,), name="celery_locks-dead", daemon=True).start()
+            threading.Thread(target=_bury, args=(entries,), name="celery_locks-dead", daemon=True).start()
 
     def _go(self) -> None:
         leave_signals_to_main()
@@ -174,6 +177,8 @@ class Children:
 
     def _left_by(self, pid: int) -> Iterator[Entry]:
         for place, region in enumerate(self._board.regions):
+            if region.pid == pid:
+                self._buried[place] = pid
             for slot in region.used():
                 if region.state(slot) in (CLAIMED, HELD, LEAVING):
                     entry = region.entry(slot)
@@ -183,8 +188,12 @@ class Children:
                         yield entry
 
 
-def _give_back(entries: list[Entry]) -> None:
+def _bury(entries: list[Entry]) -> None:
     leave_signals_to_main()
+    _give_back(entries)
+
+
+def _give_back(entries: list[Entry]) -> None:
     freed = [entry for entry in entries if _is_given_back(entry)]
     if freed:
         _say_freed(freed)

@@ -6,6 +6,7 @@ import contextlib
 import os
 import select
 import signal
+import threading
 
 #: Where the system cannot tell of a death, it is looked for this often, in seconds.
 LOOK = 0.25
@@ -39,6 +40,8 @@ class Deaths:
         self._poll = select.poll()
         self._poll.register(bell.fd, select.POLLIN)
         self._fds: dict[int, int | None] = {}
+        # A descriptor that is closed may be another process's at once.
+        self._mutex = threading.Lock()
 
     def expect(self, pid: int) -> None:
         """Tell when this process dies, or that it has."""
@@ -62,18 +65,19 @@ class Deaths:
 
     def strike(self, pid: int, number: signal.Signals) -> None:
         """Send a signal to one that lives."""
-        fd = self._fds.get(pid)
-        with contextlib.suppress(ProcessLookupError):
+        with self._mutex, contextlib.suppress(ProcessLookupError):
+            fd = self._fds.get(pid)
             if fd is not None:
                 signal.pidfd_send_signal(fd, number)
             elif pid in self._fds:
                 os.kill(pid, number)
 
     def _forget(self, pid: int) -> None:
-        fd = self._fds.pop(pid)
-        if fd is not None:
-            self._poll.unregister(fd)
-            os.close(fd)
+        with self._mutex:
+            fd = self._fds.pop(pid)
+            if fd is not None:
+                self._poll.unregister(fd)
+                os.close(fd)
 
 
 def _descriptor(pid: int) -> int | None:

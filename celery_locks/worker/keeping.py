@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from typing import TYPE_CHECKING, Any
 
 from billiard.process import current_process
@@ -16,6 +18,8 @@ from celery_locks.worker.deaths import Bell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+logger = logging.getLogger("celery_locks.worker")
 
 #: The pool may be made to grow by so many processes beyond what it was started with.
 GROWTH = 32
@@ -51,7 +55,11 @@ class Keeping(bootsteps.StartStopStep):
 def _born(board: Board, bell: Bell, hostname: str) -> Callable[..., None]:
     def born(sender: Any = None, **_: Any) -> None:
         index = getattr(current_process(), "index", None)
-        if sender == hostname and index is not None and index < len(board.regions):
+        if sender != hostname or index is None:
+            return
+        if index < len(board.regions):
             adopt(Parent(board, index, bell.ring))
+        else:
+            logger.warning("the pool has grown beyond %d: process %d keeps its leases itself", index, os.getpid())
 
     return born

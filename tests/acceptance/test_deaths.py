@@ -211,7 +211,7 @@ def test_two_sent_with_one_id(office: Office) -> None:
 
 @only_redis
 def test_a_lost_job_of_a_dead_process_is_reported(desk: Office, hire: Callable[..., Worker]) -> None:
-    """A job acknowledged early whose pool process is killed ends failed: reported, and its key is free after a ttl."""
+    """A job acknowledged early whose pool process is killed ends failed: reported, and its key is free."""
     worker = hire("worker", queues=["reported"])
     worker.start()
     job = desk.send("short_lease", "killed", queue="reported", seconds=30)

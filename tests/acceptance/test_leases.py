@@ -122,7 +122,7 @@ def test_a_soft_time_limit_while_waiting_in_the_slot(office: Office) -> None:
 
 
 def test_a_hard_time_limit(office: Office) -> None:
-    """A hard time limit kills the process: the key becomes free, with its ttl."""
+    """A hard time limit kills the process: the key becomes free."""
     job = office.send("hard_limit", "too long", seconds=30)
     office.journal.wait_for_start(office.key, "too long")
     with pytest.raises(TimeLimitExceeded):

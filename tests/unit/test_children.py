@@ -288,6 +288,21 @@ def test_a_process_in_the_place_of_a_dead_one(pool: Pool, region: Region):
     wait_until(lambda: pool.room.holder(dead.key) is None, "its key to be free")
 
 
+def test_a_place_of_the_dead_is_left_alone(room: Room):
+    """Until another process takes it: nobody waits for a death that was told."""
+    pool_board, waited = Board(2), []
+    family = Children(pool_board, Bell(), room.clock)
+    family.deaths.expect = waited.append  # type: ignore[method-assign]
+    pool_board.regions[0].settle(7)
+    family.look()
+    family.bury(7)
+    family.look()
+    assert waited == [7]
+    pool_board.regions[0].settle(8)
+    family.look()
+    assert waited == [7, 8]
+
+
 def new_process() -> subprocess.Popen:
     return subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
 

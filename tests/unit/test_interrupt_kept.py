@@ -1,0 +1,119 @@
+"""Interrupting a job whose lease another process keeps: that sends the signal, and the lease knows why."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from celery_locks import LockLost
+from celery_locks.interrupt import SIGNAL, Interruption
+from celery_locks.lease import Claim, Lease
+from celery_locks.rounds import leave_signals_to_main
+
+
+@pytest.fixture
+def said() -> list[str]:
+    """Why the lease is lost, once it is."""
+    return []
+
+
+@pytest.fixture
+def kept(said: list[str]) -> Lease:
+    """A lease that hears what is said."""
+    lease = Lease(Claim("wallet:42", "me", 30.0), 7, time.monotonic() + 30.0)
+    lease.news = lambda lease: said and lease.lose(said[0])
+    return lease
+
+
+def heeding(lease: Lease) -> Interruption:
+    interruption = Interruption()
+    interruption.heeds(lease)
+    return interruption
+
+
+def struck(said: list[str], why: str = "lost") -> None:
+    """A body that loses its lease, and would go on for long."""
+    said.append(why)
+    os.kill(os.getpid(), SIGNAL)
+    time.sleep(10)
+
+
+def test_a_signal_from_outside_ends_the_body(kept: Lease, said: list[str]):
+    """It comes from another process; why it came is what the lease hears."""
+    with pytest.raises(LockLost, match="the parent says so"), heeding(kept):
+        struck(said, "the parent says so")
+
+
+def test_a_signal_about_nothing_ends_nothing(kept: Lease):
+    """The lease is held: somebody else sent it."""
+    with heeding(kept):
+        os.kill(os.getpid(), SIGNAL)
+        time.sleep(0)
+
+
+def test_a_loss_before_the_body_began(kept: Lease, said: list[str]):
+    """Its signal came when nobody listened."""
+    said.append("lost early")
+    with pytest.raises(LockLost, match="lost early"), heeding(kept):
+        pytest.fail("the body ran")
+
+
+def test_a_loss_is_raised_once(kept: Lease, said: list[str]):
+    """A second signal, and the process's own keeper, do not strike the cleaning up."""
+    cleaned = []
+    interruption = heeding(kept)
+
+    def body() -> None:
+        try:
+            struck(said)
+        finally:
+            os.kill(os.getpid(), SIGNAL)
+            interruption.fire(kept)
+            time.sleep(0)
+            cleaned.append(True)
+
+    with pytest.raises(LockLost), interruption:
+        body()
+    assert cleaned
+
+
+def test_a_loss_that_is_heard_meanwhile_interrupts_once(kept: Lease, said: list[str]):
+    """To ask the lease for the reason may be the first that this process hears of it."""
+    signals: list[int] = []
+    interruption = heeding(kept)
+    kept.news = lambda lease: said and lease.lose(said[0]) and interruption.fire(lease)
+    before = signal.signal(SIGNAL, lambda number, _: signals.append(number))
+    try:
+        with pytest.raises(LockLost), interruption:
+            struck(said)
+        time.sleep(0)
+    finally:
+        signal.signal(SIGNAL, before)
+    assert signals == []
+
+
+def test_an_unkept_lease_is_not_asked():
+    """One that was never held, of a job that runs without its store, does not end the job."""
+    lease = Lease.unlocked(Claim("wallet:42", "me", 30.0))
+    with heeding(lease):
+        os.kill(os.getpid(), SIGNAL)
+        time.sleep(0)
+
+
+def test_a_helper_thread_takes_no_signals():
+    """A signal for the process is the main thread's, or it would interrupt nothing."""
+    masks = []
+
+    def look() -> None:
+        leave_signals_to_main()
+        masks.append(signal.pthread_sigmask(signal.SIG_BLOCK, []))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    assert {SIGNAL, signal.SIGUSR1, signal.SIGTERM, signal.SIGINT} <= masks[0]
+    assert SIGNAL not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
