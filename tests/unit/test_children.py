@@ -160,6 +160,24 @@ def test_a_beat_is_shown(pool: Pool, region: Region, monkeypatch):
     assert seen == [True, True]
 
 
+def test_what_is_taken_back_as_its_beat_begins(pool: Pool, region: Region, monkeypatch):
+    """Its holder renews it by hand: it is left out of the beat, and nobody waits for that."""
+    pool.hold()
+    other = pool.hold(1)
+    pool.children.look()
+    begin = region.begin
+
+    def taken_back(slot: int, now: float) -> None:
+        begin(slot, now)
+        region.move(0, CLAIMED)
+
+    monkeypatch.setattr(region, "begin", taken_back)
+    pool.room.clock.advance(10.0)
+    pool.room.keeper.tick()
+    assert [[lease.key for lease in call] for call in pool.room.store.called("renew")] == [[other.key]]
+    assert not region.is_beating(0)
+
+
 # Loss
 
 
@@ -320,9 +338,10 @@ def watch(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> De
 def test_a_death_is_told(watch: Deaths):
     """Once, and only of the one that died."""
     with new_process() as first, new_process() as second:
-        for process in (first, second):
+        for process in (first, second, first, second):
+            known = watch._fds.get(process.pid)
             watch.expect(process.pid)
-            watch.expect(process.pid)
+            assert known in (None, watch._fds[process.pid])
         assert watch.wait(0.0) == []
         watch.strike(first.pid, signal.SIGKILL)
         first.wait()
