@@ -55,7 +55,8 @@ class Keeping(bootsteps.StartStopStep):
 def _born(board: Board, bell: Bell, hostname: str) -> Callable[..., None]:
     def born(sender: Any = None, **_: Any) -> None:
         index = getattr(current_process(), "index", None)
-        if sender != hostname or index is None:
+        # Older versions of Celery do not say whose process it is.
+        if sender not in (None, hostname) or index is None:
             return
         if index < len(board.regions):
             adopt(Parent(board, index, bell.ring))

@@ -39,13 +39,13 @@ def holds_many(self: Any, key: str, job: str, locks: int, until: str) -> str:
     """Hold so many plain locks with a heartbeat, besides its own, until a file is there."""
     with noted(self, key, job), ExitStack() as stack:
         for number in range(locks):
-            stack.enter_context(Locks.from_app(app).lock(f"{key}-{number}", ttl=6.0, heartbeat=True))
+            stack.enter_context(Locks.from_app(app).lock(f"{key}-{number}", ttl=30.0, heartbeat=True))
         Journal.of_this_process().write("full", key=key)
         wait_until(Path(until).exists, f"{until} to be there", timeout=120)
     return job
 
 
-declare("holds_many", holds_many, lock_ttl=6.0)
+declare("holds_many", holds_many, lock_ttl=30.0)
 
 _renew = RedisStore.renew
 

@@ -117,7 +117,7 @@ def test_many_leases_are_one_round_trip(desk: Office, hire_kept: Callable[..., W
     def in_one() -> bool:
         return [each["leases"] for each in renewals()[-2:]] == [1004, 1004]
 
-    wait_until(in_one, "two renewals of all leases", PATIENCE)
+    wait_until(in_one, "two renewals of all leases", 2 * PATIENCE)
     assert {each["pid"] for each in renewals()} == {worker.pid}
     (tmp_path / "end").touch()
     for key in keys:
