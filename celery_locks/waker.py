@@ -65,7 +65,7 @@ class Waker:
     def stay(self, waiting: Waiting, call: Callable[[str], None], seconds: float) -> None:
         """Wait on, as the store knows already. Unless it is called, the key is looked at in so many seconds."""
         with self._mine():
-            if self._heard.pop(waiting.ticket, None) is None:
+            if not self._heard.pop(waiting.ticket, False):
                 self._roll.add(Waiter(waiting, call))
                 self._look_in(waiting.key, seconds)
                 self._listen()
@@ -120,7 +120,7 @@ class Waker:
         self._pid = os.getpid()
         self._mutex = threading.Lock()
         self._roll = Roll()
-        self._heard: OrderedDict[str, None] = OrderedDict()
+        self._heard: OrderedDict[str, bool] = OrderedDict()
         self._new: list[Waiting] = []
         self._tell_at = 0.0
         self._wanted: dict[str, float] = {}
@@ -254,7 +254,7 @@ class Waker:
             _surely(waiter.call, wake.ticket)
 
     def _remember(self, ticket: str) -> None:
-        self._heard[ticket] = None
+        self._heard[ticket] = True
         if len(self._heard) > REMEMBERED:
             self._heard.popitem(last=False)
 
