@@ -36,10 +36,10 @@ class Caller:
 
     def call(self, held: Held) -> None:
         """Start it soon. From any thread."""
-        self._called.append(held)
         with self._mutex:
             if not self._open:
                 return
+            self._called.append(held)
             if self._pipe is None:
                 self._consumer.timer.call_after(0, self._start_all)
             else:
