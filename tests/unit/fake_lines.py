@@ -54,6 +54,8 @@ class FakeLines(Lines):
         return [self.looks.get(each, Look(30.0, turn=False)) for each in waiting]
 
     def leave(self, waiting):
+        if self.down:
+            raise StoreUnavailable("the server does not answer")
         self.left += waiting
 
     def listen(self):
