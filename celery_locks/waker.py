@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from celery_locks.errors import StoreUnavailable
 from celery_locks.roll import Roll, Waiter
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from celery_locks.stores.base import Lines, Look, Wake
 
 logger = logging.getLogger("celery_locks.waker")
+T = TypeVar("T")
 
 #: A wake is awaited in pieces of this length, so that a thread with nobody to wake can end.
 PATIENCE = 5.0
@@ -102,7 +103,9 @@ class Waker:
     def again(self, waiting: Waiting) -> None:
         """Tell the store once more that a ticket is here: whatever has happened, it is in line then."""
         with self._mine():
-            self._tell(waiting)
+            # With the date it has from its line: without it, a store that has forgotten all would put it last.
+            waiter = self._roll.find(waiting.ticket)
+            self._tell(waiter.waiting if waiter else waiting)
 
     def hears(self) -> bool:
         """Whether a wake would be heard now."""
@@ -182,12 +185,12 @@ class Waker:
 
     def _stands(self, waiter: Waiter, look: Look) -> None:
         if waiter.joined and look.busy and not look.turn:
-            waiter.joined(look.busy)
+            _surely(waiter.joined, look.busy)
         with self._mutex:
             waiter.joined = None
             is_called = (look.turn or waiter.woken) and self._roll.remove(waiter.waiting.ticket)
         if is_called:
-            waiter.call(waiter.waiting.ticket)
+            _surely(waiter.call, waiter.waiting.ticket)
 
     def _listen(self) -> None:
         self._idle_at = self._clock() + IDLE
@@ -205,8 +208,8 @@ class Waker:
                 logger.warning("wakes are not heard, jobs come by their countdown: %s; again in %g s", error, pause)
                 time.sleep(pause)
             except Exception:
-                # Whatever a call does, the others who wait must be heard.
-                logger.exception("a call failed; wakes are heard again in %g s", AGAIN)
+                # Whatever it is, those who wait must be heard.
+                logger.exception("listening failed; wakes are heard again in %g s", AGAIN)
                 time.sleep(AGAIN)
             with self._mutex:
                 if not self._is_needed():
@@ -248,9 +251,17 @@ class Waker:
                 if waiter is None:
                     self._remember(wake.ticket)
         if waiter:
-            waiter.call(wake.ticket)
+            _surely(waiter.call, wake.ticket)
 
     def _remember(self, ticket: str) -> None:
         self._heard[ticket] = True
         if len(self._heard) > REMEMBERED:
             self._heard.popitem(last=False)
+
+
+def _surely(tell: Callable[[T], None], what: T) -> None:
+    """Whatever one does that is called or told, the others who wait must be too."""
+    try:
+        tell(what)
+    except Exception:
+        logger.exception("one who waits could not be told or called")

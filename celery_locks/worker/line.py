@@ -122,9 +122,10 @@ def _visible(consumer: Any) -> float | None:
     return float(given) if given is not None else None
 
 
-def _revoked(request: Any, **_: Any) -> None:
+def _revoked(sender: Any, request: Any, **_: Any) -> None:
     place = requeue.place(vars(request))
-    plan = getattr(request.task, "_plan", None) if place else None
+    # The request knows its task by name only.
+    plan = getattr(sender, "_plan", None) if place else None
     if place and plan:
         plan.guard.leave_line(*place)
 
