@@ -10,7 +10,7 @@ from celery_locks import events, signals
 from celery_locks.errors import LockConfigError, LockTimeout, StoreUnavailable
 from celery_locks.instrumentation import log
 from celery_locks.keeper import Keeper, lose
-from celery_locks.lease import Busy, Lease, State, Ticket, carrying
+from celery_locks.lease import Busy, Lease, State, Ticket, carrying, ticket_of
 from celery_locks.patience import Patience
 from celery_locks.stores.base import Lines, Waiting
 from celery_locks.waker import Waker
@@ -98,7 +98,7 @@ class Guard:
         """Take the key, waiting at most `wait` seconds for it (None: for ever), and keep it with a beat."""
         started = self._clock()
         if self.waker and wait != 0.0 and claim.ticket is None:
-            claim = claim._replace(ticket=Ticket(claim.owner[-16:]))
+            claim = claim._replace(ticket=Ticket(ticket_of(claim.owner, self.waker.home(), in_slot=False)))
         outcome = self._take(claim, started, wait)
         waited = self._clock() - started
         if isinstance(outcome, Busy):
@@ -173,7 +173,7 @@ class Guard:
         try:
             outcome = self.store.acquire(claim)
             if isinstance(outcome, Busy):
-                outcome = self._patience.wait(claim, outcome, None if wait is None else started + wait)
+                outcome = self._patience.wait(claim, outcome, started, wait)
             return self._in_time(outcome) if isinstance(outcome, Lease) else outcome
         except StoreUnavailable as error:
             self._say_outage(claim, "acquire", error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 import time
@@ -62,12 +63,18 @@ class Waker:
             self._tell(waiting, TOGETHER if joined else 0.0)
             self._listen()
 
-    def stay(self, waiting: Waiting, call: Callable[[str], None], seconds: float) -> None:
-        """Wait on, as the store knows already. Unless it is called, the key is looked at in so many seconds."""
+    def stay(self, waiting: Waiting, call: Callable[[str], None], seconds: float, asked: float = math.inf) -> None:
+        """Wait on, as the store has known since it was `asked`.
+
+        Unless it is called, the key is looked at in so many seconds.
+        """
         with self._mine():
             if not self._heard.pop(waiting.ticket, False):
                 self._roll.add(Waiter(waiting, call))
                 self._look_in(waiting.key, seconds)
+                if self._hearing and self._hearing_since > asked:
+                    # A wake may have come in between.
+                    self._tell(waiting)
                 self._listen()
                 return
         # The wake came before its ticket.
@@ -89,10 +96,13 @@ class Waker:
             now = self._clock()
             for each in [each for each, until in self._wanted.items() if until <= now]:
                 del self._wanted[each]
-            self._wanted[key] = now + WANTED
+            self._wanted[key] = self._calm_at = now + WANTED
 
     def is_calm(self) -> bool:
         """Whether no key at all is wanted here."""
+        if self._wanted and self._clock() >= self._calm_at:
+            with self._mine():
+                self._wanted.clear()
         return not (self._wanted or self._roll.keys)
 
     def is_wanted(self, key: str) -> bool:
@@ -111,6 +121,10 @@ class Waker:
         """Whether a wake would be heard now."""
         return self._pid == os.getpid() and self._hearing
 
+    def home(self) -> str:
+        """What begins the name of a ticket that only this process can wait with; nothing where that is of no use."""
+        return self._home if self._store.sees_homes and self.hears() else ""
+
     def _mine(self) -> threading.Lock:
         if self._pid != os.getpid():
             self._start_afresh()
@@ -124,9 +138,12 @@ class Waker:
         self._new: list[Waiting] = []
         self._tell_at = 0.0
         self._wanted: dict[str, float] = {}
+        self._calm_at = -math.inf
         self._rounds = Rounds("waker", self._mutex, self._attend, self._due, self._clock)
         self._listener: threading.Thread | None = None
         self._hearing = False
+        self._hearing_since = 0.0
+        self._home = os.urandom(4).hex()
         self._idle_at = 0.0
         self._failures = 0
 
@@ -216,11 +233,11 @@ class Waker:
                     self._listener = None
 
     def _hear_all(self) -> None:
-        listening = self._store.listen()
+        listening = self._store.listen(self._home)
         try:
             # What was said before now was not heard, and the store may have forgotten who is present.
             with self._mutex:
-                self._hearing, self._failures = True, 0
+                self._hearing, self._hearing_since, self._failures = True, self._clock(), 0
                 self._heard.clear()
                 self._new = []
                 for each in self._roll.everybody():

@@ -49,7 +49,7 @@ class Door:
         if key is None or not waker.is_wanted(key):
             return None
         owner = new_owner(f"{request.task.name}[{request.id}]")
-        ticket = ticket_of(owner, in_slot=bool(plan.options.wait))
+        ticket = ticket_of(owner, waker.home(), in_slot=bool(plan.options.wait))
         asked, longest = _asked(plan.options), plan.options.max_wait
         seconds = countdown(asked, _contention(request, key), longest=longest, in_line=True)
         request.wait_until(request.task.app.now() + timedelta(seconds=seconds))

@@ -58,7 +58,7 @@ class FakeLines(Lines):
             raise StoreUnavailable("the server does not answer")
         self.left += waiting
 
-    def listen(self):
+    def listen(self, home=""):  # noqa: ARG002 - it is for the store
         self.listened += 1
         if self.deaf:
             raise StoreUnavailable("nobody may listen")

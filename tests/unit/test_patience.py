@@ -54,7 +54,7 @@ def test_a_store_that_tells_is_not_asked_again_and_again(watched, clock):
     clock.later(3.0, lambda: watched.memory.release(Claim(KEY, "somebody", 1.0)))
     watched.free_in = [3.0]
     watched.calls.clear()
-    assert isinstance(waiting(watched, clock).wait(Claim(KEY, "ann", 30.0), busy, None), Lease)
+    assert isinstance(waiting(watched, clock).wait(Claim(KEY, "ann", 30.0), busy, clock(), None), Lease)
     assert watched.watched == [(KEY, patience.NAP)]
     assert len(watched.called("acquire")) == 1
     assert clock.slept == []
@@ -65,17 +65,17 @@ def test_a_word_that_comes_too_early_is_no_lease(watched, clock):
     busy = taken(watched)
     watched.free_in = [0.5, 0.25]
     clock.later(2.0, lambda: watched.memory.release(Claim(KEY, "somebody", 1.0)))
-    assert isinstance(waiting(watched, clock).wait(Claim(KEY, "ann", 30.0), busy, None), Lease)
+    assert isinstance(waiting(watched, clock).wait(Claim(KEY, "ann", 30.0), busy, clock(), None), Lease)
     assert [seconds for _, seconds in watched.watched] == [patience.NAP] * 3
 
 
 def test_a_watch_ends_with_the_time_to_wait_and_with_the_lease(watched, clock):
     """Nobody says that a lease ran out, and nobody waits past its deadline."""
     busy = taken(watched, ttl=3.0)
-    assert isinstance(waiting(watched, clock).wait(Claim(KEY, "ann", 30.0), busy, clock() + 9.0), Lease)
+    assert isinstance(waiting(watched, clock).wait(Claim(KEY, "ann", 30.0), busy, clock(), 9.0), Lease)
     assert watched.watched == [(KEY, 3.0)]
     watched.watched.clear()
-    answer = waiting(watched, clock).wait(Claim(KEY, "bob", 30.0), ask_as(watched, "bob"), clock() + 7.0)
+    answer = waiting(watched, clock).wait(Claim(KEY, "bob", 30.0), ask_as(watched, "bob"), clock(), 7.0)
     assert isinstance(answer, Busy)
     assert watched.watched == [(KEY, patience.NAP), (KEY, 2.0)]
 
@@ -90,14 +90,14 @@ def test_no_time_to_wait_is_none_at_all(watched, clock):
     """Neither a watch nor another try."""
     busy = taken(watched)
     watched.calls.clear()
-    assert waiting(watched, clock).wait(Claim(KEY, "ann", 30.0), busy, clock()) is busy
+    assert waiting(watched, clock).wait(Claim(KEY, "ann", 30.0), busy, clock(), 0.0) is busy
     assert (watched.watched, watched.calls) == ([], [])
 
 
 def test_a_lease_that_has_just_ended_is_no_busy_loop(watched, clock):
     """A store that says 0 s is asked again a little later."""
     busy = taken(watched)._replace(remaining=0.0)
-    waiting(watched, clock).wait(Claim(KEY, "ann", 30.0), busy, clock() + 1.0)
+    waiting(watched, clock).wait(Claim(KEY, "ann", 30.0), busy, clock(), 1.0)
     assert watched.watched[0] == (KEY, 0.001)
 
 
@@ -134,7 +134,7 @@ class Prompt:
         self.stayed: list[tuple[Waiting, float]] = []
         self.forgotten: list[str] = []
 
-    def stay(self, place, call, seconds):
+    def stay(self, place, call, seconds, asked):  # noqa: ARG002 - the waker's own verb
         self.stayed.append((place, seconds))
         if self.error:
             raise self.error
@@ -152,7 +152,7 @@ def test_whoever_is_called_in_line_asks_with_the_date_it_has(clock):
     """And is forgotten by the waker, whatever the answer."""
     lease = Lease(CLAIM, 7, None)
     store, called = LinedStore(clock, STANDS, lease), Prompt(clock)
-    assert Patience(store, called, clock, clock.sleep).wait(CLAIM, STANDS, None) is lease
+    assert Patience(store, called, clock, clock.sleep).wait(CLAIM, STANDS, clock(), None) is lease
     assert [claim.ticket for claim in store.asked] == [Ticket(TICKET), Ticket(TICKET)]
     assert called.stayed == [(Waiting(KEY, TICKET), 8.0)] * 2
     assert called.forgotten == [TICKET] * 2
@@ -162,7 +162,7 @@ def test_whoever_is_called_in_line_asks_with_the_date_it_has(clock):
 def test_a_deadline_takes_who_only_waits_here_out_of_line(clock):
     """Plain code does not come back."""
     store, called = LinedStore(clock), Prompt(clock)
-    assert Patience(store, called, clock, clock.sleep).wait(CLAIM, STANDS, clock()) == STANDS
+    assert Patience(store, called, clock, clock.sleep).wait(CLAIM, STANDS, clock(), 0.0) == STANDS
     assert store.left == [Waiting(KEY, TICKET)]
     assert store.asked == []
 
@@ -172,7 +172,7 @@ def test_a_deadline_sends_away_who_goes_back_to_a_queue(clock):
     away = STANDS._replace(present=False)
     store, called = LinedStore(clock, away), Prompt(clock)
     claim = CLAIM._replace(ticket=Ticket("ann", Stance.WAITS_IF_NEXT))
-    assert Patience(store, called, clock, clock.sleep).wait(claim, STANDS, clock()) == away
+    assert Patience(store, called, clock, clock.sleep).wait(claim, STANDS, clock(), 0.0) == away
     assert store.left == []
     assert [each.ticket for each in store.asked] == [Ticket(TICKET, Stance.GOES)]
 
@@ -181,7 +181,7 @@ def test_one_that_is_not_the_next_does_not_wait_here(clock):
     """The store has said that it goes."""
     away = STANDS._replace(present=False)
     store = LinedStore(clock)
-    assert Patience(store, Prompt(clock), clock, clock.sleep).wait(CLAIM, away, None) == away
+    assert Patience(store, Prompt(clock), clock, clock.sleep).wait(CLAIM, away, clock(), None) == away
     assert store.asked == []
 
 
@@ -190,7 +190,7 @@ def test_an_interrupt_takes_who_waits_out_of_line(clock):
     store, called = LinedStore(clock), Prompt(clock)
     called.error = KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt):
-        Patience(store, called, clock, clock.sleep).wait(CLAIM, STANDS, None)
+        Patience(store, called, clock, clock.sleep).wait(CLAIM, STANDS, clock(), None)
     assert store.left == [Waiting(KEY, TICKET)]
     assert called.forgotten
 

@@ -109,9 +109,15 @@ class RedisStore(Store, Inspects, Lines):
         with self._speaking():
             self._wire.batch([self._waiting(scripts.LEAVE, each, undated(each.ticket)) for each in waiting])
 
-    def listen(self) -> Listening:
+    def listen(self, home: str = "") -> Listening:
+        channels = [self._channel, f"{self._channel}:{home}"] if home else [self._channel]
         with self._speaking():
-            return RedisListening(self._wire.listener(), self._channel, self._key, self._failure)
+            return RedisListening(self._wire.listener(), channels, self._key, self._failure)
+
+    @property
+    def sees_homes(self) -> bool:  # type: ignore[override]  # of a cluster each node sees its own listeners alone
+        """Whether the server sees at once that a process hears no more."""
+        return self._wire.sees_listeners
 
     def inspect(self, key: str) -> Holding | None:
         return holding(key, self._run(Call(scripts.INSPECT, [self._lock_name(key)]))[0])

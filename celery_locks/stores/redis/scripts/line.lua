@@ -27,8 +27,7 @@ local function place_of(line, dated)
   return redis.call('ZCOUNT', line, '0', '(' .. dated) + 1
 end
 
--- The ticket whose turn it is, its score, and how many were called before it and did not come. What is no line is empty.
-local function first(line)
+local function foremost(line)
   local head = line and redis.pcall('ZRANGE', line, 0, 0, 'WITHSCORES') or {}
   local missed, score = 0, tonumber(head[2])
   if score and score < 0 then
@@ -48,6 +47,24 @@ local function first(line)
     end
   end
   return head[1], score, missed
+end
+
+-- Whether a ticket that can be waited for in one process alone, which it names before a dot, is that of one that hears no more.
+local function is_gone(channel, ticket)
+  local home = string.match(ticket, '^(%x+)%.')
+  local heard = home and redis.pcall('PUBSUB', 'NUMSUB', channel .. ':' .. home)
+  return heard and heard[2] == 0
+end
+
+-- The ticket whose turn it is, its score, and how many were called before it and did not come. What is no line is empty.
+-- Whose process is gone is passed over, but for the one who asks.
+local function first(line, channel, asks)
+  local ticket, score, missed = foremost(line)
+  while ticket and ticket ~= asks and score < AWAY and is_gone(channel, ticket) do
+    redis.call('ZREM', line, ticket)
+    ticket, score = foremost(line)
+  end
+  return ticket, score, missed
 end
 
 -- Keep a free key for this ticket, for a short time, and wake it. Nobody else may take it meanwhile.
@@ -76,7 +93,7 @@ local function left(lock, line, window, channel, ticket)
   local gone = redis.pcall('ZREM', line, ticket)
   if redis.pcall('GET', lock) == '~' .. ticket then
     redis.call('DEL', lock)
-    hand_over(lock, line, window, channel, first(line))
+    hand_over(lock, line, window, channel, first(line, channel))
   end
   return gone == 1 and 1 or 0
 end
