@@ -6,11 +6,11 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-from celery_locks.lease import Claim, Lease
+from celery_locks.lease import Claim, Lease, Verdict
 from celery_locks.stores import open_store
 from celery_locks.stores.redis import RedisStore, scripts
 from celery_locks.stores.redis.wire import Call
-from tests.stores.contract.asking import take
+from tests.stores.contract.asking import take, verdict
 from tests.stores.places import Place
 
 if TYPE_CHECKING:
@@ -45,7 +45,9 @@ def opened(url: str, prefix: str = "lock:") -> Iterator[RedisStore]:
 @contextlib.contextmanager
 def _ready(url: str) -> Iterator[RedisStore]:
     with opened(url + QUICK) as store:
-        take(store, "first")
+        assert verdict(store, take(store, "first")) is Verdict.RENEWED
+        # Now the server knows the scripts: one it does not know is answered, and changes nothing.
+        assert store.release(take(store, "warm").claim)
         yield store
 
 
