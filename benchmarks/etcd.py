@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import shutil
-import subprocess
 import tempfile
 import time
 from contextlib import contextmanager, suppress
@@ -17,14 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.report import AtMost, Figure, Part
 from benchmarks.rounds import Rounds
-from benchmarks.server import PATIENCE, free_port
+from benchmarks.server import PATIENCE, free_port, started
+from benchmarks.uncontended import reused, the_store
 from celery_locks import Locks
-from celery_locks.lease import Claim, new_owner
+from celery_locks.lease import new_owner
 from celery_locks.stores.etcd import messages
 from celery_locks.stores.etcd.leases import new_number
 from celery_locks.stores.etcd.naming import Names
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable, Iterator
 
     Subject = Callable[[], object]
@@ -89,25 +90,6 @@ def _owners() -> Iterator[str]:
     return (f"{name}{number}" for number in count())
 
 
-def the_store(locks: Locks) -> Subject:
-    store, owners = locks.store, _owners()
-
-    def both() -> None:
-        claim = Claim("store", next(owners), TTL)
-        store.acquire(claim)
-        store.release(claim)
-
-    return both
-
-
-def reused(lock: Any) -> Subject:
-    def both() -> None:
-        lock.acquire()
-        lock.release()
-
-    return both
-
-
 def _posting(port: int) -> Posts:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
 
@@ -142,16 +124,9 @@ def _server(program: str, directory: Path) -> Iterator[int]:
         "initial-cluster": f"default=http://127.0.0.1:{peers}",
     }
     command = [program, *(f"--{name}={value}" for name, value in flags.items())]
-    with (directory / "server.log").open("wb") as log:
-        process = subprocess.Popen(  # noqa: S603 - our own command
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
-    try:
+    with started(command, directory / "server.log") as process:
         _wait_until_it_answers(port, process, directory / "server.log")
         yield port
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def _wait_until_it_answers(port: int, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -17,6 +17,7 @@ from tests.stores.contract import (
     ProcessContract,
     StoreContract,
     StoreFixtures,
+    killed,
 )
 from tests.stores.etcd_stores import QUICK, run_out
 
@@ -52,11 +53,7 @@ class TestEtcdFaults(FaultContract, StoreFixtures):
 
     @pytest.fixture
     def upset(self, etcd_server: EtcdServer) -> Callable[[], object]:
-        def killed() -> None:
-            etcd_server.kill()
-            etcd_server.start()
-
-        return killed
+        return killed(etcd_server)
 
 
 class TestEtcdClusterFaults(FaultContract, StoreFixtures):

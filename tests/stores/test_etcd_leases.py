@@ -15,7 +15,7 @@ from celery_locks.stores.etcd import leases as leases_
 from celery_locks.stores.etcd import messages
 from celery_locks.stores.etcd.renewal import Renewal
 from tests.stores.contract.asking import claim, patient, refused, take, verdict
-from tests.stores.etcd_stores import LOCK, marks, number_of, opened
+from tests.stores.etcd_stores import LOCK, marks, number_of, opened, place_of
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 
     from celery_locks.stores.etcd import EtcdStore
     from tests.servers.etcd import EtcdServer
+    from tests.stores.places import Place
+
+
+@pytest.fixture
+def place(etcd_url: str) -> Place:
+    return place_of(etcd_url)
 
 
 @pytest.fixture
@@ -35,12 +41,6 @@ def store(etcd_url: str) -> Iterator[EtcdStore]:
 def open_another(etcd_url: str) -> Iterator[Callable[[], EtcdStore]]:
     with contextlib.ExitStack() as stores:
         yield lambda: stores.enter_context(opened(etcd_url))
-
-
-@pytest.fixture
-def other(etcd_url: str) -> Iterator[EtcdStore]:
-    with opened(etcd_url) as store:
-        yield store
 
 
 def _revision(server: EtcdServer) -> int:

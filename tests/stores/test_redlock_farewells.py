@@ -7,49 +7,32 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.stores.contract.asking import take
-from tests.stores.redlock_stores import QUICK, everywhere, opened, owners, warmed
+from tests.stores.redlock_stores import Nodes, everywhere, opened, owners
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from celery_locks.stores.redlock import RedlockStore
-    from tests.servers.proxy import Proxy
     from tests.servers.redis import RedisServer
-    from tests.servers.redlock import RedlockNodes
+    from tests.stores.places import Place
+    from tests.stores.redlock_stores import Ways
 
 
 @pytest.fixture
-def nodes(redlock_nodes: RedlockNodes) -> list[RedisServer]:
-    """Three empty nodes."""
-    redlock_nodes.flush()
-    return redlock_nodes.nodes[:3]
+def place(nodes: list[RedisServer]) -> Place:
+    return Nodes(nodes)
 
 
-@pytest.fixture
-def ways(proxy: Callable[[str], Proxy], nodes: list[RedisServer]) -> list[Proxy]:
-    """A proxy on the way to each."""
-    return [proxy(node.url) for node in nodes]
-
-
-@pytest.fixture
-def store(ways: list[Proxy], nodes: list[RedisServer]) -> Iterator[RedlockStore]:
-    """A client whose requests go through the proxies, with connections and scripts already there."""
-    with opened(ways, QUICK) as store:
-        yield warmed(store, nodes)
-
-
-def test_a_lease_reaches_a_node_that_is_connected_late(ways: list[Proxy], nodes: list[RedisServer]) -> None:
+def test_a_lease_reaches_a_node_that_is_connected_late(ways: Ways, nodes: list[RedisServer]) -> None:
     """Two of three decide, and the third is told as soon as it is there: else one more loss would end the lease."""
     ways[0].delay(0.1)
     with opened(ways) as store:
         take(store, "wallet", ttl=600)
         assert owners(nodes[:1]) == [None]
-        wait_until(lambda: store.inspect("none") or owners(nodes) == ["anna"] * 3, "the node to be told", interval=0.05)
+        _all_told(store, nodes, "anna")
 
 
 def test_a_release_reaches_a_node_that_was_out_of_reach(
-    store: RedlockStore, ways: list[Proxy], nodes: list[RedisServer]
+    store: RedlockStore, ways: Ways, nodes: list[RedisServer]
 ) -> None:
     """It could not be told, for nobody could connect: it is told as soon as it can be, long before the ttl is over."""
     lease = take(store, "wallet", ttl=600)
@@ -60,11 +43,11 @@ def test_a_release_reaches_a_node_that_was_out_of_reach(
     assert owners(nodes[1:]) == [None] * 2
     assert owners(nodes[:1]) == ["anna"]
     ways[0].accept()
-    wait_until(lambda: store.inspect("none") or owners(nodes) == [None] * 3, "the node to be told", interval=0.05)
+    _all_told(store, nodes, None)
 
 
 def test_a_release_that_went_down_with_its_connection_is_sent_again(
-    store: RedlockStore, ways: list[Proxy], nodes: list[RedisServer]
+    store: RedlockStore, ways: Ways, nodes: list[RedisServer]
 ) -> None:
     """The majority had answered, and nobody waited any more: the node hears it on the next connection."""
     lease = take(store, "wallet", ttl=600)
@@ -74,11 +57,11 @@ def test_a_release_that_went_down_with_its_connection_is_sent_again(
     ways[0].cut()
     ways[0].let_go("requests")
     assert owners(nodes[:1]) == ["anna"]
-    wait_until(lambda: store.inspect("none") or owners(nodes) == [None] * 3, "the node to be told", interval=0.05)
+    _all_told(store, nodes, None)
 
 
 def test_a_release_reaches_a_node_that_forgot_its_script(
-    store: RedlockStore, ways: list[Proxy], nodes: list[RedisServer]
+    store: RedlockStore, ways: Ways, nodes: list[RedisServer]
 ) -> None:
     """It says so when the majority has long decided: it is told once more."""
     lease = take(store, "wallet", ttl=600)
@@ -87,7 +70,11 @@ def test_a_release_reaches_a_node_that_forgot_its_script(
         node.ask("SCRIPT", "FLUSH")
     ways[0].delay(0.1, "answers")
     assert store.release(lease.claim)
-    wait_until(lambda: store.inspect("none") or owners(nodes) == [None] * 3, "the node to be told", interval=0.05)
+    _all_told(store, nodes, None)
+
+
+def _all_told(store: RedlockStore, nodes: list[RedisServer], owner: str | None) -> None:
+    wait_until(lambda: store.inspect("none") or owners(nodes) == [owner] * 3, "the node to be told", interval=0.05)
 
 
 def _asked(store: RedlockStore) -> bool:

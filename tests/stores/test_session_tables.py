@@ -15,24 +15,24 @@ from celery_locks.stores.getlock import GetLockStore, statements
 from celery_locks.stores.sessions import Held
 from tests.stores.contract import claim, patient, refused, take, verdict
 from tests.stores.processes import Crew
-from tests.stores.session_stores import opened, room_of
+from tests.stores.session_stores import opened, place_of, room_of
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from celery_locks.stores.sessions import SessionStore
+    from tests.stores.places import Place
     from tests.stores.session_stores import Database
 
 
 @pytest.fixture
-def store(database: Database) -> Iterator[SessionStore]:
-    with opened(database.url) as store:
-        yield store
+def place(database: Database) -> Place:
+    return place_of(database)
 
 
 @pytest.fixture
-def other(database: Database) -> Iterator[SessionStore]:
+def store(database: Database) -> Iterator[SessionStore]:
     with opened(database.url) as store:
         yield store
 

@@ -17,6 +17,7 @@ from tests.stores.contract import (
     ProcessContract,
     StoreContract,
     StoreFixtures,
+    killed,
 )
 
 if TYPE_CHECKING:
@@ -61,11 +62,7 @@ class TestZooKeeperFaults(FaultContract, StoreFixtures):
 
     @pytest.fixture
     def upset(self, zookeeper_server: ZooKeeperServer) -> Callable[[], object]:
-        def killed() -> None:
-            zookeeper_server.kill()
-            zookeeper_server.start()
-
-        return killed
+        return killed(zookeeper_server)
 
 
 class TestZooKeeperEnsembleFaults(FaultContract, StoreFixtures):

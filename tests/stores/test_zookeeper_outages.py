@@ -11,37 +11,20 @@ import pytest
 
 from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Busy, Lease
-from tests.stores.contract.asking import claim, refused, take
-from tests.stores.zookeeper_stores import QUICK, is_free, lasting, opened
+from tests.stores.contract.asking import claim, refused, take, verbs
+from tests.stores.zookeeper_stores import QUICK, is_free, opened, place_of
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from celery_locks.stores.zookeeper import ZooKeeperStore
     from tests.servers.proxy import Proxy
     from tests.servers.zookeeper import ZooKeeperEnsemble, ZooKeeperServer
+    from tests.stores.places import Place
 
 
 @pytest.fixture
-def way(proxy: Callable[[str], Proxy], zookeeper_url: str) -> Proxy:
-    """A proxy on the way to a ZooKeeper."""
-    return proxy(zookeeper_url)
-
-
-@pytest.fixture
-def store(way: Proxy) -> Iterator[ZooKeeperStore]:
-    """A client whose requests go through the proxy, with a session already that a busy machine does not end."""
-    with opened(lasting(way.url) + QUICK) as store:
-        take(store, "first")
-        yield store
-
-
-@pytest.fixture
-def other(zookeeper_url: str) -> Iterator[ZooKeeperStore]:
-    """A client whose way is never broken."""
-    with opened(zookeeper_url) as store:
-        yield store
+def place(zookeeper_url: str) -> Place:
+    return place_of(zookeeper_url)
 
 
 def test_a_release_without_a_connection_is_done_when_it_is_back(
@@ -67,14 +50,7 @@ def test_a_frozen_server_costs_a_bounded_time(
     """Each verb on a frozen server is an outage after its timeout, and says so in one line."""
     lease = take(store, "wallet")
     zookeeper_server.pause()
-    for verb in (
-        lambda: store.acquire(claim("other")),
-        lambda: store.renew([lease]),
-        lambda: store.release(lease.claim),
-        lambda: store.inspect("wallet"),
-        lambda: list(store.list()),
-        lambda: store.force_release("wallet"),
-    ):
+    for verb in (*verbs(store, lease), lambda: store.force_release(lease.key)):
         before = time.monotonic()
         with pytest.raises(StoreUnavailable, match=r"timeout=0\.5$") as raised:
             verb()

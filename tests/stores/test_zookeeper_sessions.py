@@ -16,35 +16,20 @@ from tests.servers.missing import require
 from tests.servers.programs import JAVA, ZOOKEEPER
 from tests.servers.zookeeper import ZooKeeperEnsemble
 from tests.stores.contract.asking import patient, refused, take, verdict
-from tests.stores.zookeeper_stores import QUICK, end_session, is_kept, lasting, opened
+from tests.stores.zookeeper_stores import QUICK, end_session, is_kept, lasting, opened, place_of
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from celery_locks.stores.zookeeper import ZooKeeperStore
     from tests.servers.proxy import Proxy
+    from tests.stores.places import Place
 
 
 @pytest.fixture
-def way(proxy: Callable[[str], Proxy], zookeeper_url: str) -> Proxy:
-    """A proxy on the way to a ZooKeeper."""
-    return proxy(zookeeper_url)
-
-
-@pytest.fixture
-def store(way: Proxy) -> Iterator[ZooKeeperStore]:
-    """A client whose requests go through the proxy, with a session already that a busy machine does not end."""
-    with opened(lasting(way.url) + QUICK) as store:
-        take(store, "first")
-        yield store
-
-
-@pytest.fixture
-def other(zookeeper_url: str) -> Iterator[ZooKeeperStore]:
-    """A client whose way is never broken."""
-    with opened(zookeeper_url) as store:
-        yield store
+def place(zookeeper_url: str) -> Place:
+    return place_of(zookeeper_url)
 
 
 @pytest.fixture

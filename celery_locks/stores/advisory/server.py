@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, quote, urlencode
+from urllib.parse import quote, urlencode
 
 import psycopg
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from celery_locks.errors import LockConfigError
-from celery_locks.stores import hidden
 from celery_locks.stores.advisory import pooler, statements
-from celery_locks.stores.advisory.mending import remedy
+from celery_locks.stores.advisory.mending import ADVICE
 from celery_locks.stores.advisory.wire import PostgresSession, Wire
-from celery_locks.stores.sessions import Broken, Refused, times
+from celery_locks.stores.mending import remedy
+from celery_locks.stores.sessions import Broken, Refused, asked
 from celery_locks.stores.sessions.session import opening
 
 if TYPE_CHECKING:
@@ -46,10 +46,7 @@ class PostgresServer:
     @classmethod
     def from_url(cls, url: str, options: dict[str, Any]) -> PostgresServer:
         """Take a URL apart. What libpq would not take is an error now."""
-        place, _, query = url.partition("?")
-        name = hidden(place)
-        found = {**options, **dict(parse_qsl(query, keep_blank_values=True))}
-        patience = times(name, found)
+        place, name, found, patience = asked(url, options)
         try:
             settings = conninfo_to_dict(f"postgresql://{place.partition('://')[2]}?{urlencode(found, quote_via=quote)}")
         except psycopg.Error as error:
@@ -63,7 +60,7 @@ class PostgresServer:
 
     def remedy(self, text: str) -> str:
         """What to do about an error with this text."""
-        return remedy(text)
+        return remedy(ADVICE, text)
 
     def connect(self, clock: Callable[[], float]) -> PostgresSession:
         """A new session, with its statements prepared. A pooler that gives it to others between two is refused."""

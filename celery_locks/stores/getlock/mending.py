@@ -5,7 +5,7 @@ from __future__ import annotations
 from celery_locks.stores.getlock.statements import TABLE
 
 #: A sign in the error's text, and what it asks for. The first that is found counts.
-_ADVICE = {
+ADVICE = {
     "shares sessions": "name the server itself",
     "NULL": "the server is out of memory, or was told to end this request: see its log, and try again",
     "Access denied for user": "the user or password is wrong, or the database not this user's: write"
@@ -26,9 +26,3 @@ _ADVICE = {
     "no answer within": "it hangs, is overloaded or out of reach; the time allowed is ?timeout=2",
     "timed out": "it hangs, is overloaded or out of reach; the time allowed is ?connect_timeout=2",
 }
-_ELSE = "check that the server runs and that the URL is right"
-
-
-def remedy(text: str) -> str:
-    """What to do about an error with this text."""
-    return next((advice for sign, advice in _ADVICE.items() if sign in text), _ELSE)

@@ -6,17 +6,17 @@ import math
 import os
 import re
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 import pymysql
 from pymysql.constants import CLIENT
 
 from celery_locks.errors import LockConfigError
-from celery_locks.stores import hidden
 from celery_locks.stores.getlock import statements
-from celery_locks.stores.getlock.mending import remedy
+from celery_locks.stores.getlock.mending import ADVICE
 from celery_locks.stores.getlock.wire import MOVED, MySQLSession
-from celery_locks.stores.sessions import Broken, Refused, times
+from celery_locks.stores.mending import remedy
+from celery_locks.stores.sessions import Broken, Refused, asked
 from celery_locks.stores.sessions.session import opening
 
 if TYPE_CHECKING:
@@ -46,16 +46,13 @@ class MySQLServer:
     @classmethod
     def from_url(cls, url: str, options: dict[str, Any]) -> MySQLServer:
         """Take a URL apart. What PyMySQL would not take is an error now."""
-        place, _, query = url.partition("?")
-        name = hidden(place)
-        found = {**options, **dict(parse_qsl(query, keep_blank_values=True))}
-        patience = times(name, found)
+        place, name, found, patience = asked(url, options)
         settings = {**_address(name, place), **{option: _read(name, option, text) for option, text in found.items()}}
         return cls(name, patience, {**_defaults(patience), **settings})
 
     def remedy(self, text: str) -> str:
         """What to do about an error with this text."""
-        return remedy(text)
+        return remedy(ADVICE, text)
 
     def connect(self, clock: Callable[[], float]) -> MySQLSession:
         """A new session. One that turns out to be another's at the next request is refused."""

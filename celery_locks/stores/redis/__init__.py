@@ -17,12 +17,13 @@ from redis.exceptions import (
 
 from celery_locks.errors import LockConfigError, LockError, StoreUnavailable
 from celery_locks.lease import Busy, Claim, Holding, Lease, Verdict, parts, undated
-from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, Lines, Store, require_name
+from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, Lines, Store
 from celery_locks.stores.redis import scripts
 from celery_locks.stores.redis.address import Address, parse
 from celery_locks.stores.redis.connect import wire_for
 from celery_locks.stores.redis.listening import RedisListening
 from celery_locks.stores.redis.mending import outage
+from celery_locks.stores.redis.names import glob, key_of, lock_name
 from celery_locks.stores.redis.wire import Call, good
 from celery_locks.stores.redis.written import asks_with, busy, holding, look
 
@@ -124,7 +125,7 @@ class RedisStore(Store, Inspects, Lines):
 
     def list(self, pattern: str = "*") -> Iterator[Holding]:
         with self._speaking():
-            names = self._wire.names(self._glob(pattern))
+            names = self._wire.names(glob(self.prefix, pattern))
             while page := list(itertools.islice(names, SHOWN_AT_ONCE)):
                 yield from self._shown(page)
 
@@ -179,20 +180,10 @@ class RedisStore(Store, Inspects, Lines):
         return name, f"{name}:fence", f"{name}:line"
 
     def _lock_name(self, key: str) -> str:
-        # The braces put all names of one key on one node of a cluster; a brace in the key must not end them early.
-        return f"{self.prefix}{{{_escaped(require_name(key))}}}"
+        return lock_name(self.prefix, key)
 
     def _key(self, name: bytes | str) -> str:
-        text = name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name
-        return text[len(self.prefix) + 1 : -1].replace("%7D", "}").replace("%25", "%")
-
-    def _glob(self, pattern: str) -> str:
-        literal = "".join(f"\\{letter}" if letter in "*?[]\\" else letter for letter in self.prefix)
-        return f"{literal}{{{_escaped(pattern)}}}"
-
-
-def _escaped(key: str) -> str:
-    return key.replace("%", "%25").replace("}", "%7D") if "}" in key or "%" in key else key
+        return key_of(self.prefix, name)
 
 
 def _ms(seconds: float) -> int:

@@ -12,9 +12,10 @@ Forked processes call it too.
 """
 
 from tests.stores.contract.asking import ODD_KEYS, Opens, claim, patient, refused, run_out, take, verdict
+from tests.stores.contract.broken_ways import CutAnswerContract, InterruptContract, LateAnswerContract
 from tests.stores.contract.connection import ConnectionContract
 from tests.stores.contract.expiring import ExpiringContract
-from tests.stores.contract.faults import FaultContract
+from tests.stores.contract.faults import FaultContract, killed
 from tests.stores.contract.inspecting import InspectContract
 from tests.stores.contract.leaving import LeavingContract
 from tests.stores.contract.lines import LinesContract
@@ -26,9 +27,12 @@ from tests.stores.contract.waiting import OpensWith
 __all__ = [
     "ODD_KEYS",
     "ConnectionContract",
+    "CutAnswerContract",
     "ExpiringContract",
     "FaultContract",
     "InspectContract",
+    "InterruptContract",
+    "LateAnswerContract",
     "LeavingContract",
     "LinesContract",
     "LostAnswerContract",
@@ -38,6 +42,7 @@ __all__ = [
     "StoreContract",
     "StoreFixtures",
     "claim",
+    "killed",
     "patient",
     "refused",
     "run_out",
