@@ -54,7 +54,7 @@ class PostgresServer:
                 f"{name!r} is not a Postgres URL ({_said(error, place)}); write {FORM}, with the options of libpq as a"
                 " query, and / ? # % and @ in a user name or password as %2F %3F %23 %25 and %40"
             ) from None
-        if mistake := _mistake(settings, query):
+        if mistake := _mistake(settings, url.partition("?")[2]):
             raise LockConfigError(f"{name!r} is not a Postgres URL ({mistake}); write {FORM}")
         return cls(name, patience, {**_defaults(patience), **settings})
 
