@@ -16,6 +16,7 @@ from tests.stores.contract.connection import ConnectionContract
 from tests.stores.contract.expiring import ExpiringContract
 from tests.stores.contract.faults import FaultContract
 from tests.stores.contract.inspecting import InspectContract
+from tests.stores.contract.joining import JoiningContract
 from tests.stores.contract.leaving import LeavingContract
 from tests.stores.contract.lines import LinesContract
 from tests.stores.contract.lost_answer import LostAnswerContract
@@ -29,6 +30,7 @@ __all__ = [
     "ExpiringContract",
     "FaultContract",
     "InspectContract",
+    "JoiningContract",
     "LeavingContract",
     "LinesContract",
     "LostAnswerContract",
