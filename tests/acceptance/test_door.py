@@ -42,12 +42,6 @@ def send(desk: Office, task: str, name: str, *, queue: str, **options: Any) -> A
     return result
 
 
-def waits_in_line(desk: Office, count: int) -> None:
-    """Until so many are in line."""
-    with desk.vault.client() as client:
-        wait_until(lambda: client.zcard(f"lock:{{{desk.key}}}:line") == count, f"{count} to be in line", PATIENCE)
-
-
 def requeues(desk: Office, count: int) -> list[int]:
     return [run.facts["requeues"] for run in desk.journal.wait_for_runs(desk.key, count, PATIENCE)]
 
@@ -130,7 +124,7 @@ def test_a_revoked_job_at_the_door_is_passed_over(desk: Office, hire: Callable[.
         _, second, *_ = at_the_door(desk, 2, queue="revoked")
         stamped = desk.job("line", "stamped", queue="revoked").set(headers={"mark": "x"})
         third = stamped.apply_async(stamped_headers=["mark"], mark="x")
-        waits_in_line(desk, 3)
+        desk.wait_for_line(3)
         fourth = send(desk, "line", "job 3", queue="revoked")
         second.revoke()
         desk.app.control.revoke_by_stamped_headers({"mark": ["x"]})
@@ -208,7 +202,7 @@ def test_jobs_at_the_door_of_a_stopped_worker_are_handed_over(desk: Office, hire
     with desk.taken(ttl=120):
         results = at_the_door(desk, 4, queue="hands-on")
         ann.stop()
-        waits_in_line(desk, 0)
+        desk.wait_for_line(0)
         bob.start()
         desk.wait_for_messages("job 3", 2)
     assert [result.get(timeout=PATIENCE) for result in results] == names(4)
@@ -246,14 +240,8 @@ def test_two_workers_share_one_line(desk: Office, hire: Callable[..., Worker]) -
     with desk.taken():
         for number in range(8):
             send(desk, "line", f"job {number}", queue="shared-line")
-            waits_in_line(desk, number + 1)
-            wait_until(lambda: _all_present(desk), "all to be back from the queue", PATIENCE)
+            desk.wait_for_line(number + 1)
     runs = desk.journal.wait_for_runs(desk.key, 8, PATIENCE)
     judge(runs, names(8))
     assert [run.job for run in runs] == names(8)
     assert {run.facts["requeues"] for run in runs} <= {0, 1}
-
-
-def _all_present(desk: Office) -> bool:
-    with desk.vault.client() as client:
-        return not client.zcount(f"lock:{{{desk.key}}}:line", 4e15, "+inf")
