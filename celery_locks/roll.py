@@ -7,7 +7,7 @@ import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from celery_locks.lease import undated
+from celery_locks.lease import parts, undated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +32,7 @@ class Waiter:
 
 @dataclass
 class _Key:
-    names: set[str] = field(default_factory=set)
+    names: dict[str, None] = field(default_factory=dict)
     look_at: float = 0.0
 
 
@@ -49,7 +49,7 @@ class Roll:
         key, ticket = waiter.waiting
         name = undated(ticket)
         self.waiters[name] = waiter
-        self.keys.setdefault(key, _Key()).names.add(name)
+        self.keys.setdefault(key, _Key()).names[name] = None
 
     def find(self, ticket: str) -> Waiter | None:
         """Who waits with this ticket, if anybody here does."""
@@ -65,7 +65,7 @@ class Roll:
         waiter = self.waiters.pop(name, None)
         known = self.keys.get(waiter.waiting.key) if waiter else None
         if waiter and known:
-            known.names.discard(name)
+            known.names.pop(name, None)
             if not known.names:
                 del self.keys[waiter.waiting.key]
         return waiter
@@ -78,13 +78,13 @@ class Roll:
         return everybody
 
     def everybody(self) -> list[Waiting]:
-        """All who wait here."""
-        return [waiter.waiting for waiter in self.waiters.values()]
+        """All who wait here, in the order in which they came to their lines."""
+        return sorted((waiter.waiting for waiter in self.waiters.values()), key=_since)
 
     def waiting_for(self, key: str) -> list[Waiting]:
-        """All who wait here for this key."""
+        """All who wait here for this key, in that order: a store that has forgotten them may call the first at once."""
         known = self.keys.get(key)
-        return [self.waiters[name].waiting for name in known.names] if known else []
+        return sorted((self.waiters[name].waiting for name in known.names), key=_since) if known else []
 
     def look_at(self, key: str, when: float) -> float | None:
         """Look at this key a little after that time, which is returned; None when nobody here waits for it."""
@@ -114,3 +114,8 @@ class Roll:
     def _is_stale(self, look_at: float, key: str) -> bool:
         known = self.keys.get(key)
         return known is None or known.look_at != look_at
+
+
+def _since(waiting: Waiting) -> str:
+    """Those without a date come last, as they came here."""
+    return parts(waiting.ticket)[1] or "~"

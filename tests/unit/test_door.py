@@ -425,6 +425,7 @@ def test_a_patient_job_waits_longer_where_wakes_are_heard(hall, at_work):
     consumer, part = at_work(task)
     request = waits(task, patient=True)
     consumer.receive(part, request)
+    hall.attend()
     over(consumer)
     assert consumer.started == []
     assert [entry.eta for entry in consumer.entries] == [100.0, 100.0 + line.LOOK_AFTER]

@@ -64,6 +64,17 @@ def test_who_waits_for_a_key_is_told_apart():
     assert called.waiting_for("wallet:44") == []
 
 
+def test_all_are_named_in_the_order_of_their_lines():
+    """Whoever was first in line may have come here last; those without a date came here last of all."""
+    called = Roll()
+    tickets = [f"170000000000000{9 - number}-{number * 7 % 10}" for number in range(9)]
+    for ticket in ("zoe", "0bob", *tickets):
+        waits(called, ticket)
+    expected = [Waiting(KEY, ticket) for ticket in (*reversed(tickets), "zoe", "0bob")]
+    assert called.waiting_for(KEY) == expected
+    assert called.everybody() == expected
+
+
 def test_a_key_that_nobody_waits_for_is_not_looked_at():
     """Neither from the beginning, nor when the last has gone, nor for those who came later."""
     called = Roll()

@@ -17,6 +17,7 @@ from tests.stores.contract.connection import ConnectionContract
 from tests.stores.contract.expiring import ExpiringContract
 from tests.stores.contract.faults import FaultContract, killed
 from tests.stores.contract.inspecting import InspectContract
+from tests.stores.contract.joining import JoiningContract
 from tests.stores.contract.leaving import LeavingContract
 from tests.stores.contract.lines import LinesContract
 from tests.stores.contract.lost_answer import LostAnswerContract
@@ -32,6 +33,7 @@ __all__ = [
     "FaultContract",
     "InspectContract",
     "InterruptContract",
+    "JoiningContract",
     "LateAnswerContract",
     "LeavingContract",
     "LinesContract",
