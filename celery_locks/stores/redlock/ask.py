@@ -47,6 +47,13 @@ class Ask:
         self.request, self.open = self.in_full, False
         return self
 
+    def said(self, known: set[bytes]) -> bytes:
+        """The request, with the script where that is not among those the node knows. It is from then on."""
+        if self.script in known:
+            return self.request
+        known.add(self.script)
+        return self.in_full
+
     def is_wanted(self, now: float) -> bool:
         """Whether it is still to be sent."""
         return self.open or self.until > now
@@ -77,9 +84,9 @@ class Ask:
             if node not in self.answers and (node not in self.failures or node in self._again):
                 yield node
 
-    def is_waited_for(self, nodes: Sequence[Node]) -> bool:
-        """Whether any node may yet answer."""
-        return any(node not in self.answers and node not in self.failures for node in nodes)
+    def silent(self, nodes: Sequence[Node]) -> list[Node]:
+        """The nodes that may yet answer."""
+        return [node for node in nodes if node not in self.answers and node not in self.failures]
 
 
 class Command(Ask):

@@ -50,7 +50,7 @@ class Node:
         self._out = b""
         self._sending = self._open = self._ready = False
         self._watched = self._greetings = 0
-        #: The scripts that it has run since we are connected: a restart may have cost it all others.
+        #: The scripts it was told since we are connected. A restart, which ends a connection, costs it all of them.
         self._known: set[bytes] = set()
 
     @property
@@ -188,7 +188,7 @@ class Node:
             ask = self._queue.popleft()
             if ask.is_wanted(now):
                 self._owed.append((ask, now))
-                self._out += ask.request if ask.script in self._known else ask.in_full
+                self._out += ask.said(self._known)
         link = self._link
         if link:
             try:
@@ -231,7 +231,8 @@ class Node:
             raise ConnectionError("it answers what it was not asked")
         else:
             ask, _ = self._owed.popleft()
-            (self._known.discard if isinstance(answer, ResponseError) else self._known.add)(ask.script)
+            if isinstance(answer, ResponseError):
+                self._known.discard(ask.script)
             if more := ask.hear(self, answer, now):
                 self._queue.append(more)
                 self._say(now)

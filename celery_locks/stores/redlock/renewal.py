@@ -37,20 +37,17 @@ class Renewal:
     def make(self, ring: Ring) -> list[Verdict] | StoreUnavailable:
         """A verdict for each lease, in their order."""
         asks = [part.ask for part in self._parts]
-        took = ring.ask(asks, lambda: self._is_clear(ring))
-        if self._is_clear(ring):
+        took = ring.ask(asks, lambda: all(part.is_clear(ring) for part in self._parts))
+        by_part = [part.verdicts(ring) for part in self._parts]
+        verdicts = [verdict for each in by_part for verdict in each]
+        if Verdict.UNKNOWN not in verdicts:
             # For those that lack a lease to say so, also after a new connection. Nobody waits for a beat.
             ring.linger(asks, min(max(LINGER, 2 * took), ring.timeout - took), took)
-        verdicts = [part.verdicts(ring) for part in self._parts]
-        known = [verdict for each in verdicts for verdict in each]
-        if all(verdict is Verdict.UNKNOWN for verdict in known):
+        elif all(verdict is Verdict.UNKNOWN for verdict in verdicts):
             return unavailable(ring, asks)
-        for part, each in zip(self._parts, verdicts, strict=True):
+        for part, each in zip(self._parts, by_part, strict=True):
             self._mend(ring, part, [verdict is Verdict.RENEWED for verdict in each])
-        return known
-
-    def _is_clear(self, ring: Ring) -> bool:
-        return all(part.is_clear(ring) for part in self._parts)
+        return verdicts
 
     def _mend(self, ring: Ring, part: _Part, renewed: Sequence[bool]) -> None:
         """Write the leases that were renewed down on the nodes that lack them, also on those that say so later."""

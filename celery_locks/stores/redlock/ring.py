@@ -75,7 +75,7 @@ class Ring:
             node.put(ask, start)
         self._gather(
             [*asks.values()],
-            lambda: not any(ask.is_waited_for([node]) for node, ask in asks.items()),
+            lambda: not any(ask.silent([node]) for node, ask in asks.items()),
             start,
             start + self.timeout,
         )
@@ -107,7 +107,7 @@ class Ring:
         self, asks: Sequence[Ask], is_enough: Callable[[], bool], now: float, deadline: float, took: float = 0.0
     ) -> float:
         start, patience = now - took, 0.0
-        while not is_enough() and any(ask.is_waited_for(self.nodes) for ask in asks):
+        while not is_enough() and any(ask.silent(self.nodes) for ask in asks):
             if not patience and all(len(ask.answers) >= self.majority for ask in asks):
                 took = now - start
                 patience = took + max(GRACE, 2 * took)
@@ -121,8 +121,7 @@ class Ring:
 
     def _waits_until(self, asks: Sequence[Ask], patience: float) -> float:
         """When each of the nodes that may yet answer has had that long for what it owes."""
-        silent = [node for node in self.nodes if any(ask.is_waited_for([node]) for ask in asks)]
-        return max(node.owes_since for node in silent) + patience
+        return max([node.owes_since for ask in asks for node in ask.silent(self.nodes)]) + patience
 
     def end(self, farewell: bytes = b"") -> None:
         """Hang up everywhere."""
