@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from celery_locks.lease import Verdict
+from celery_locks.stores.redlock.node import KEPT
 from tests.stores.contract.asking import take
-from tests.stores.redlock_stores import Nodes, everywhere, opened, owners
+from tests.stores.redlock_stores import Nodes, everywhere, opened, owners, warmed
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -75,6 +78,36 @@ def test_a_release_reaches_a_node_that_forgot_its_script(
 
 def _all_told(store: RedlockStore, nodes: list[RedisServer], owner: str | None) -> None:
     wait_until(lambda: store.inspect("none") or owners(nodes) == [owner] * 3, "the node to be told", interval=0.05)
+
+
+def test_a_release_is_kept_for_longer_than_its_claim(store: RedlockStore, ways: Ways, nodes: list[RedisServer]) -> None:
+    """The lease may have been renewed for much longer, and the node out of reach has it for that long."""
+    lease = take(store, "wallet", ttl=0.5)
+    lease.ttl = 600
+    assert store.renew([lease]) == [Verdict.RENEWED]
+    everywhere(nodes, "anna")
+    ways[0].refuse()
+    wait_until(lambda: store.inspect("none") or not _asked(store), "the node to be left alone")
+    assert store.release(lease.claim)
+    end = time.monotonic() + 0.6
+    wait_until(lambda: time.monotonic() > end, "the time of the claim to pass")
+    ways[0].accept()
+    wait_until(lambda: store.inspect("none") or owners(nodes) == [None] * 3, "the node to be told", interval=0.05)
+
+
+def test_of_more_than_is_kept_the_latest_is_said(ways: Ways, nodes: list[RedisServer]) -> None:
+    """A connection that owed hundreds of answers breaks: the release that came last is among what is said again."""
+    with opened(ways, "?socket_timeout=60") as store:
+        lease = take(warmed(store, nodes), "wallet", ttl=600)
+        everywhere(nodes, "anna")
+        ways[0].hold("requests")
+        for number in range(KEPT // 2 + 1):
+            assert store.release(take(store, f"key {number}", ttl=600).claim)
+        assert store.release(lease.claim)
+        assert owners(nodes[:1]) == ["anna"]
+        ways[0].cut()
+        ways[0].let_go("requests")
+        wait_until(lambda: store.inspect("none") or owners(nodes) == [None] * 3, "the node to be told", interval=0.05)
 
 
 def _asked(store: RedlockStore) -> bool:

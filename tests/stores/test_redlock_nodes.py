@@ -10,14 +10,17 @@ import pytest
 
 from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Verdict
+from celery_locks.stores import redlock
+from celery_locks.stores.redlock import ring
 from tests.stores.contract.asking import refused, take, verbs, verdict
-from tests.stores.redlock_stores import PATIENT, QUICK, everywhere, opened, owners, release, warmed, works
+from tests.stores.redlock_stores import PATIENT, QUICK, everywhere, opened, owners, plant, release, warmed, works
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from celery_locks.stores.redlock import RedlockStore
+    from tests.servers.proxy import Proxy
     from tests.servers.redis import RedisServer
     from tests.servers.redlock import RedlockNodes
 
@@ -142,3 +145,37 @@ def test_a_release_reaches_a_node_whose_connection_was_given_up(nodes: list[Redi
         assert store.release(lease.claim)
         nodes[0].resume()
         wait_until(lambda: store.inspect("none") or owners(nodes) == [None] * 5, "the node to be told", interval=0.05)
+
+
+def test_nodes_that_hang_are_waited_for_once(
+    store: RedlockStore, nodes: list[RedisServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without two hung nodes nobody can have a majority: the eleven tries of a call do not wait for them each anew."""
+    warmed(store, nodes)
+    for node in nodes[:2]:
+        plant(node, "ben")
+    for node in nodes[3:]:
+        node.pause()
+    monkeypatch.setattr(ring, "GRACE", 2)
+    before = time.monotonic()
+    assert refused(store, "wallet", "cleo").holder == "ben"
+    # One wait and the pauses are 4 seconds at most, eleven are 22 and more.
+    assert time.monotonic() - before < 15
+
+
+def test_nodes_that_are_slow_are_waited_for(
+    nodes: list[RedisServer], proxy: Callable[[str], Proxy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They still owe an answer to the call before, and decide this one at its first try."""
+    ways = [proxy(node.url) for node in nodes]
+    with opened(ways, PATIENT) as store:
+        warmed(store, nodes)
+        for node in nodes[:2]:
+            plant(node, "ben")
+        for way in ways[3:]:
+            way.delay(0.1, "answers")
+        monkeypatch.setattr(ring, "GRACE", 5)
+        monkeypatch.setattr(redlock, "PAUSES", ())
+        take(store, "other")
+        assert any(node._owed for node in store._rings._idle[0].nodes[3:])
+        take(store, "wallet", "cleo")

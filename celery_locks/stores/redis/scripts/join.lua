@@ -19,10 +19,11 @@ local function lined_up(holder)
   local dated, away = string.format('%016.0f', date), string.format('%.0f', AWAY)
   local place = place_of(line, dated)
   local present = stance == 'wait' or (stance == 'next' and place == 1)
-  if not present and string.find(mine, '.', 1, true) then
+  local bare = string.match(mine, '^%x+%.(.*)')
+  if bare and not present then
     -- It leaves the process that it names.
     redis.pcall('ZREM', line, mine)
-    mine = string.match(mine, '%.(.*)')
+    mine = bare
   end
   if type(redis.pcall('ZADD', line, present and dated or string.format('%.0f', AWAY + now), mine)) == 'table' then
     -- The server is full.
