@@ -439,6 +439,21 @@ def test_a_patient_job_waits_longer_where_wakes_are_heard(hall, at_work):
 
 
 @pytest.mark.usefixtures("hearing")
+def test_one_that_nobody_will_call_does_not_wait_longer(hall, at_work):
+    """Its message came twice, and its ticket brought the other copy to a slot."""
+    task = job(hall)
+    consumer, part = at_work(task)
+    for _ in range(2):
+        consumer.receive(part, waits(task, patient=True))
+    hall.waker._roll.remove(f"{DATE}ann").call(f"{DATE}ann")
+    consumer.turn()
+    assert len(consumer.started) == 1
+    entry = consumer.entries[0]
+    entry.fun(*entry.args)
+    assert len(consumer.started) == 2
+
+
+@pytest.mark.usefixtures("hearing")
 def test_a_job_with_a_countdown_in_seconds_does_not_wait_longer(hall, at_work):
     """The number is a ceiling."""
     task = job(hall)
