@@ -110,12 +110,14 @@ class Waker:
         with self._mine():
             return key in self._roll.keys or self._wanted.get(key, 0.0) > self._clock()
 
-    def again(self, waiting: Waiting) -> None:
-        """Tell the store once more that a ticket is here: whatever has happened, it is in line then."""
+    def again(self, waiting: Waiting) -> bool:
+        """Tell the store once more that a ticket is here: it is in line then. False when it does not wait here."""
         with self._mine():
-            # With the date it has from its line: without it, a store that has forgotten all would put it last.
             waiter = self._roll.find(waiting.ticket)
-            self._tell(waiter.waiting if waiter else waiting)
+            if waiter:
+                # With the date it has from its line: without it, a store that has forgotten all would put it last.
+                self._tell(waiter.waiting)
+            return waiter is not None
 
     def hears(self) -> bool:
         """Whether a wake would be heard now."""

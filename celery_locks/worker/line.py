@@ -97,8 +97,8 @@ class Line(bootsteps.StartStopStep):
         expired = bool(request.expires) and request.maybe_expire()
         if expired or not (guard.waker and guard.waker.hears()) or time.monotonic() - since + LOOK_AFTER > longest:
             return None
-        guard.waker.again(place)
-        return LOOK_AFTER
+        # One that nobody will call, as when its message came twice and the other copy was called, need not wait.
+        return LOOK_AFTER if guard.waker.again(place) else None
 
     def _warn(self, request: LockedRequest) -> None:
         """Say so, once a task, when the broker will deliver a job again that still waits for its countdown."""

@@ -60,6 +60,21 @@ def test_jobs_at_the_door_run_in_order_and_are_not_requeued(
     assert [len(desk.wait_for_messages(name, 1)) for name in names(6)] == [2, 1, 1, 1, 1, 1]
 
 
+@pytest.mark.parametrize("pool", ["prefork", "solo"])
+def test_one_that_finds_its_key_taken_keeps_the_others_at_the_door(
+    desk: Office, hire: Callable[..., Worker], pool: str
+) -> None:
+    """Of a crowd that was there before the worker only those go back that were on their way into a slot."""
+    queue = f"crowd-{pool}"
+    with desk.taken():
+        for name in names(20):
+            desk.job("line", name, queue=queue).apply_async()
+        hire("ann", {"worker_prefetch_multiplier": 1}, pool=pool, queues=[queue]).start()
+        desk.wait_for_line(20)
+    judge(desk.journal.wait_for_runs(desk.key, 20, PATIENCE), names(20))
+    assert 1 <= sum(requeues(desk, 20)) <= (1 if pool == "solo" else 10)
+
+
 def test_a_job_at_the_door_shows_key_holder_and_place(desk: Office, hire: Callable[..., Worker]) -> None:
     """As one does that was re-queued."""
     hire("ann", queues=["shows"]).start()

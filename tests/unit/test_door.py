@@ -6,11 +6,14 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import pickle
 import threading
 from types import SimpleNamespace
 
 import pytest
+from billiard.einfo import ExceptionInfo
 from celery.app.task import Context
+from celery.exceptions import Retry
 from kombu import Queue
 from kombu.message import Message
 from kombu.serialization import dumps
@@ -436,6 +439,21 @@ def test_a_patient_job_waits_longer_where_wakes_are_heard(hall, at_work):
 
 
 @pytest.mark.usefixtures("hearing")
+def test_one_that_nobody_will_call_does_not_wait_longer(hall, at_work):
+    """Its message came twice, and its ticket brought the other copy to a slot."""
+    task = job(hall)
+    consumer, part = at_work(task)
+    for _ in range(2):
+        consumer.receive(part, waits(task, patient=True))
+    hall.waker._roll.remove(f"{DATE}ann").call(f"{DATE}ann")
+    consumer.turn()
+    assert len(consumer.started) == 1
+    entry = consumer.entries[0]
+    entry.fun(*entry.args)
+    assert len(consumer.started) == 2
+
+
+@pytest.mark.usefixtures("hearing")
 def test_a_job_with_a_countdown_in_seconds_does_not_wait_longer(hall, at_work):
     """The number is a ceiling."""
     task = job(hall)
@@ -531,21 +549,29 @@ def test_a_revoked_job_leaves_its_line(hall, at_work):
     assert part
 
 
-def test_a_slot_that_found_its_key_taken_shuts_the_door(hall):
-    """What comes next for that key waits there."""
+@pytest.mark.parametrize("is_own_process", [True, False])
+def test_a_slot_that_found_its_key_taken_shuts_the_door(hall, is_own_process):
+    """What comes next for that key waits there, in whichever pool the slot is."""
     hall.waker._wanted.clear()
-    task = job(hall)
-    request = come(task)
-    reason = LockTimeout("taken", "wallet:43", "somebody")
+    request = come(job(hall))
     for other in (None, ValueError("no"), LockTimeout("no key")):
-        request.on_retry(_info(other))
+        request.on_retry(_raised(other, is_own_process))
     assert hall.waker.is_calm()
-    request.on_retry(_info(reason))
+    request.on_retry(_raised(LockTimeout("taken", "wallet:43", "somebody"), is_own_process))
     assert hall.waker.is_wanted("wallet:43")
 
 
-def _info(reason):
-    return SimpleNamespace(exception=SimpleNamespace(exc=reason, when=None), traceback="")
+def _raised(reason, is_own_process):
+    """What the worker is told of a retry. A process pickles it, which takes it out of its wrapping."""
+    try:
+        _raise(Retry(exc=reason, when=1.0))
+    except Retry:
+        info = ExceptionInfo()
+    return info if is_own_process else pickle.loads(pickle.dumps(info))  # noqa: S301 - our own
+
+
+def _raise(error):
+    raise error
 
 
 # What is warned of

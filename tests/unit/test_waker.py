@@ -449,14 +449,14 @@ def test_what_was_wanted_once_is_not_kept(still, clock):
 def test_again_tells_a_place_with_its_date(comer, lines):
     """A store that has forgotten all gives it its place back, and not the last one."""
     comer._attend()
-    comer.again(Waiting(KEY, "a"))
+    assert comer.again(Waiting(KEY, "a"))
     comer._attend()
     assert lines.attended == [[Waiting(KEY, "a")], [Waiting(KEY, f"{DATE}a")]]
 
 
 def test_again_tells_nothing_of_one_that_waits_no_more(still, lines):
     """It was called, or forgotten."""
-    still.again(Waiting(KEY, "a"))
+    assert not still.again(Waiting(KEY, "a"))
     still._attend()
     assert lines.attended == []
 
