@@ -132,7 +132,7 @@ class Line(OnPaper, RuleBasedStateMachine):
     def come_to_the_door(self, data: st.DataObject, *, again: bool) -> None:
         """It joins without having asked for the key, once, also when its answer is lost."""
         job = data.draw(st.sampled_from([j for j in self.jobs.values() if j.at == "" and j is not self.holder]))
-        was_kept = bool(self.holder or self.kept)
+        was_kept, came_before = bool(self.holder or self.kept), job.date
         for _ in range(1 + again):
             look = self.store.attend([Waiting("wallet", job.ticket)])[0]
         self._dated(job, look.busy)
@@ -142,7 +142,8 @@ class Line(OnPaper, RuleBasedStateMachine):
         assert look.busy
         assert look.busy.holder == (self.holder and self.holder.owner)
         ahead = sum(other.at == "present" and (other.date or 0) < (job.date or 0) for other in self.jobs.values())
-        assert look.busy.place == ahead + 1
+        # Whoever comes with a date has been told before.
+        assert look.busy.place == (None if came_before else ahead + 1)
         assert was_kept or self.kept
 
     def _dated(self, job: Job, busy: Busy | None) -> None:
