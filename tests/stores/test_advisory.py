@@ -20,6 +20,7 @@ from tests.stores.contract import (
     ProcessContract,
     StoreContract,
     StoreFixtures,
+    WatchesContract,
 )
 
 if TYPE_CHECKING:
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
 PATIENT = "?timeout=20&connect_timeout=20"
 
 
-class TestAdvisory(StoreContract, ConnectionContract, InspectContract, LostAnswerContract, ProcessContract):
+class TestAdvisory(
+    StoreContract, ConnectionContract, InspectContract, LostAnswerContract, ProcessContract, WatchesContract
+):
     """One Postgres over TCP."""
 
     store_type = AdvisoryStore

@@ -11,12 +11,14 @@ import psycopg
 from psycopg import pq
 
 from celery_locks.lease import Busy, Holding
+from celery_locks.stores.advisory import statements
 from celery_locks.stores.sessions import Broken, Held, Refused, Session, Taken, Unheard
 from celery_locks.stores.sessions.session import is_ready
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from celery_locks.stores.advisory.waiter import Waiter
     from celery_locks.stores.sessions import Times
 
 _NUMBER = struct.Struct("!q")
@@ -45,6 +47,8 @@ class PostgresSession(Session):
         self._pgconn = connection.pgconn
         self._pgconn.nonblocking = 1
         self._asked = clock()
+        self._listening: set[int] = set()
+        self.waiters: set[Waiter] = set()
         self.pid = 0
         super().__init__(self._pgconn.socket, times, clock)
 
@@ -58,6 +62,10 @@ class PostgresSession(Session):
         """As 150004 for 15.4."""
         return self._pgconn.server_version
 
+    def end(self) -> None:
+        super().end()
+        _wake(self.waiters)
+
     def close(self) -> None:
         self._wire.close()
 
@@ -68,6 +76,7 @@ class PostgresSession(Session):
     def ping(self) -> None:
         if self.backend_pid() != self.pid:
             raise self._moved()
+        self._listen()
 
     def backend_pid(self) -> int:
         """The process that answers now."""
@@ -96,7 +105,7 @@ class PostgresSession(Session):
         return {name for name, fence, place in rows if wanted[name] == (_number(fence), _number(place))}
 
     def give_back(self, held: Held) -> bool:
-        _, ours = self._ask("give_back", held.name, _NUMBER.pack(held.fence), _NUMBER.pack(held.place))[0]
+        _, ours, _ = self._ask("give_back", held.name, _NUMBER.pack(held.fence), _NUMBER.pack(held.place))[0]
         return bool(ours == _TRUE)
 
     def undo(self, held: Held) -> None:
@@ -113,6 +122,36 @@ class PostgresSession(Session):
 
     def force(self, name: bytes) -> bool:
         return bool(self._ask("force", name, os.urandom(8)))
+
+    def watch(self, waiter: Waiter) -> bool:
+        """Wake this one when its key may be free; False when it may be free now."""
+        self.waiters.add(waiter)
+        self._listen()
+        ((taken,),) = self._ask("wait", _NUMBER.pack(waiter.name))
+        return bool(taken == _TRUE)
+
+    def hear(self) -> None:
+        """Wake those of whose keys something was said."""
+        self.finish()
+        try:
+            self._pgconn.consume_input()
+        except psycopg.Error as error:
+            raise Broken(str(error)) from error
+        self._tell()
+
+    def _listen(self) -> None:
+        """Listen for those who wait now, and for nobody else."""
+        wanted = {waiter.name for waiter in self.waiters.copy()}
+        begin, end = wanted - self._listening, self._listening - wanted
+        if begin or end:
+            self._listening |= begin
+            self.do(statements.listen(begin, end))
+            self._listening = wanted
+
+    def _tell(self) -> None:
+        while (said := self._pgconn.notifies()) is not None:
+            channel = said.relname.decode()
+            _wake(waiter for waiter in self.waiters.copy() if channel == f"{statements.CHANNEL}{waiter.name}")
 
     def _ask(self, name: str, *values: bytes) -> list[tuple[Any, ...]]:
         self.finish()
@@ -148,6 +187,7 @@ class PostgresSession(Session):
         if self._pgconn.status != pq.ConnStatus.OK:
             raise Broken(_last_word(results) or self._pgconn.get_error_message())
         self.heard = self._asked
+        self._tell()
         return results
 
     def _next(self, deadline: float) -> pq.abc.PGresult | None:
@@ -162,6 +202,11 @@ class PostgresSession(Session):
 
     def _moved(self) -> Broken:
         return Broken(MOVED)
+
+
+def _wake(waiters: Iterable[Waiter]) -> None:
+    for waiter in tuple(waiters):
+        waiter.wake()
 
 
 def _refused(result: pq.abc.PGresult) -> Refused:
