@@ -40,22 +40,13 @@ class AdvisoryStore(SessionStore, Watches):
         until = time.monotonic() + min(seconds, UNTOLD)
         with Waiter(self._name(require_name(key))) as waiter:
             session = self._do(_watching, waiter)
-            try:
-                while session and waiter.wait(session.fd, until) and not session.ended:
-                    self._do(_hear, session)
-            finally:
-                if session:
-                    session.waiters.discard(waiter)
+            while session and waiter.wait(session.fd, until) and not session.ended:
+                self._do(_hear, session)
 
 
 def _watching(room: Room, waiter: Waiter) -> PostgresSession | None:
     session = cast("PostgresSession", room.settled())
-    try:
-        taken = session.watch(waiter)
-    except BaseException:
-        session.waiters.discard(waiter)
-        raise
-    return session if taken else None
+    return session if session.watch(waiter) else None
 
 
 def _hear(room: Room, session: PostgresSession) -> None:

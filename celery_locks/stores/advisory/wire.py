@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import time
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -48,7 +49,8 @@ class PostgresSession(Session):
         self._pgconn.nonblocking = 1
         self._asked = clock()
         self._listening: set[int] = set()
-        self.waiters: set[Waiter] = set()
+        # Weak, so that whoever was interrupted waits no more.
+        self._waiters: weakref.WeakSet[Waiter] = weakref.WeakSet()
         self.pid = 0
         super().__init__(self._pgconn.socket, times, clock)
 
@@ -64,7 +66,7 @@ class PostgresSession(Session):
 
     def end(self) -> None:
         super().end()
-        _wake(self.waiters)
+        _wake(self._waiters)
 
     def close(self) -> None:
         self._wire.close()
@@ -125,7 +127,7 @@ class PostgresSession(Session):
 
     def watch(self, waiter: Waiter) -> bool:
         """Wake this one when its key may be free; False when it may be free now."""
-        self.waiters.add(waiter)
+        self._waiters.add(waiter)
         self._listen()
         ((taken,),) = self._ask("wait", _NUMBER.pack(waiter.name))
         return bool(taken == _TRUE)
@@ -141,7 +143,7 @@ class PostgresSession(Session):
 
     def _listen(self) -> None:
         """Listen for those who wait now, and for nobody else."""
-        wanted = {waiter.name for waiter in self.waiters.copy()}
+        wanted = {waiter.name for waiter in self._waiters}
         begin, end = wanted - self._listening, self._listening - wanted
         if begin or end:
             self._listening |= begin
@@ -151,7 +153,7 @@ class PostgresSession(Session):
     def _tell(self) -> None:
         while (said := self._pgconn.notifies()) is not None:
             channel = said.relname.decode()
-            _wake(waiter for waiter in self.waiters.copy() if channel == f"{statements.CHANNEL}{waiter.name}")
+            _wake(waiter for waiter in self._waiters if channel == f"{statements.CHANNEL}{waiter.name}")
 
     def _ask(self, name: str, *values: bytes) -> list[tuple[Any, ...]]:
         self.finish()
