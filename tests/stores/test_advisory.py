@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from celery_locks.stores import advisory
 from celery_locks.stores import open_store as from_any_url
-from celery_locks.stores.advisory import AdvisoryStore
+from celery_locks.stores.advisory import AdvisoryStore, wire
 from tests.servers.missing import require
 from tests.servers.pgbouncer import PgBouncerServer
 from tests.servers.programs import PGBOUNCER
@@ -51,7 +50,7 @@ class TestAdvisory(
     def _told(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
         """Nobody looks himself, but where nobody can tell."""
         if "dead_holder" not in request.node.name:
-            monkeypatch.setattr(advisory, "UNTOLD", LONG)
+            monkeypatch.setattr(wire, "UNTOLD", LONG)
 
 
 @pytest.fixture(scope="module")

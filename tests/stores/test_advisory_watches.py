@@ -9,8 +9,7 @@ import psycopg
 import pytest
 
 from celery_locks.errors import StoreUnavailable
-from celery_locks.stores import advisory
-from celery_locks.stores.advisory import AdvisoryStore
+from celery_locks.stores.advisory import AdvisoryStore, wire
 from tests.stores.contract.asking import claim, refused, take
 from tests.stores.contract.watchers import LONG, pause, running, waiting, watched
 from tests.stores.session_stores import opened, room_of
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def _told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody looks himself."""
-    monkeypatch.setattr(advisory, "UNTOLD", LONG)
+    monkeypatch.setattr(wire, "UNTOLD", LONG)
 
 
 @pytest.fixture
@@ -117,6 +116,20 @@ def test_a_key_that_was_forced_is_watched_where_it_is(store: AdvisoryStore, othe
             pause(0.2)
             assert not waiter.lease
             assert store.release(claim("wallet", owner))
+            waiter.done()
+
+
+def test_a_lock_of_a_stranger_is_not_asked_for_without_pause(
+    store: AdvisoryStore, other: AdvisoryStore, advisory_database: Database
+) -> None:
+    """Another program's lock on the same number is in no row, and nobody tells of its end: a watch of it is a pause."""
+    number = int.from_bytes(store._name("wallet"), "big", signed=True)
+    with psycopg.connect(advisory_database.url.replace("+advisory", ""), autocommit=True) as stranger:
+        stranger.execute("SELECT pg_advisory_lock(%s)", (number,))
+        with waiting(other, "wallet") as waiter:
+            pause(0.5)
+            assert waiter.watches <= 0.5 / wire.UNKNOWN + 1
+            stranger.execute("SELECT pg_advisory_unlock(%s)", (number,))
             waiter.done()
 
 

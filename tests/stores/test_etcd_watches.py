@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
-from celery_locks.stores.etcd.watching import UNSEEING
+from celery_locks.stores.etcd.watching import UNSEEING, Watch
 from tests.stores.contract.asking import claim, refused, take
 from tests.stores.contract.watchers import (
     LONG,
@@ -86,6 +86,21 @@ def test_a_key_stays_watched_though_others_change(store: EtcdStore, other: EtcdS
         assert not ended
         assert store.release(claim("wallet"))
         wait_until(lambda: ended, "the release to be told", 30)
+
+
+def test_a_look_is_spared_when_nothing_was_written(
+    store: EtcdStore, other: EtcdStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Since the key was seen taken: then the watch misses nothing, and is the only request."""
+    take(store, "wallet")
+    refused(other, "wallet")
+    looks: list[Watch] = []
+    monkeypatch.setattr(Watch, "_is_taken", lambda watch: looks.append(watch) or True)
+    watched(other, "wallet", 0.1)
+    assert not looks
+    take(store, "purse")
+    watched(other, "wallet", 0.1)
+    assert len(looks) == 1
 
 
 def test_another_lease_is_no_release(store: EtcdStore, other: EtcdStore) -> None:

@@ -19,10 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["AdvisoryStore", "from_url"]
 
 
-#: Nobody tells of a holder that died: whoever waits looks himself this often.
-UNTOLD = 1.0
-
-
 class AdvisoryStore(SessionStore, Watches):
     """Promises exclusion between all sessions of one database. A key is known by 64 bits of a digest of it.
 
@@ -37,16 +33,17 @@ class AdvisoryStore(SessionStore, Watches):
         return hashlib.blake2b(naming(self.prefix, key), digest_size=8, person=b"celery_locks").digest()
 
     def watch(self, key: str, seconds: float) -> None:
-        until = time.monotonic() + min(seconds, UNTOLD)
+        until = time.monotonic() + seconds
         with Waiter(self._name(require_name(key))) as waiter:
-            session = self._do(_watching, waiter)
-            while session and waiter.wait(session.fd, until) and not session.ended:
+            session, reliable = self._do(_watching, waiter)
+            until = min(until, time.monotonic() + reliable)
+            while waiter.wait(session.fd, until) and not session.ended:
                 self._do(_hear, session)
 
 
-def _watching(room: Room, waiter: Waiter) -> PostgresSession | None:
+def _watching(room: Room, waiter: Waiter) -> tuple[PostgresSession, float]:
     session = cast("PostgresSession", room.settled())
-    return session if session.watch(waiter) else None
+    return session, session.watch(waiter)
 
 
 def _hear(room: Room, session: PostgresSession) -> None:

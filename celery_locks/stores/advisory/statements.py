@@ -69,11 +69,12 @@ _FORCE = f"""
 WITH forced AS (UPDATE {TABLE} AS t SET place = $2 WHERE name = $1 AND place <> $2 AND {_HELD} RETURNING true)
 SELECT {_TELL} FROM forced"""
 
-# Whether the key is taken, and whoever releases it will tell. A release at the same moment is either seen here, for it
-# takes the row away, or sees the mark.
+# Whether the key is taken by one who will tell of its release, and whether by anyone. A release at the same moment is
+# either seen here, for it takes the row away, or sees the mark.
 _WAIT = f"""
 WITH marked AS (UPDATE {TABLE} AS t SET waited = true WHERE name = $1 AND NOT waited AND {_HELD} RETURNING true)
-SELECT EXISTS (SELECT FROM marked) OR EXISTS (SELECT FROM {TABLE} AS t WHERE name = $1 AND waited AND {_HELD})"""
+SELECT EXISTS (SELECT FROM marked) OR EXISTS (SELECT FROM {TABLE} AS t WHERE name = $1 AND waited AND {_HELD}),
+    EXISTS ({_LOCKED} coalesce((SELECT place FROM {TABLE} WHERE name = $1), $1))"""
 
 # Rows of holders that died. One whose key was moved stays while anybody is at its old place or its new one.
 _SWEEP = f"""
@@ -104,10 +105,9 @@ def begin(idle_timeout: float) -> str:
     return ";\n".join((*_settings(idle_timeout), _SWEEP, *prepared))
 
 
-def listen(begin: Iterable[int], end: Iterable[int]) -> str:
-    """Be told of these keys, and no more of those."""
-    said = [f'UNLISTEN "{CHANNEL}{name}"' for name in end] + [f'LISTEN "{CHANNEL}{name}"' for name in begin]
-    return "; ".join(said)
+def listen(names: Iterable[int]) -> str:
+    """Be told of these keys and of no others. What was listened to before and still is misses nothing."""
+    return "; ".join(("UNLISTEN *", *(f'LISTEN "{CHANNEL}{name}"' for name in names)))
 
 
 def _settings(idle_timeout: float) -> list[str]:

@@ -30,6 +30,10 @@ _GOOD = (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK, pq.ExecStatus.EMPTY_
 _TRUE = b"\x01"
 #: Below every name.
 _FIRST = -(1 << 63)
+#: Nobody tells of a holder that died: whoever waits looks himself this often.
+UNTOLD = 1.0
+#: Nor is there anyone to tell while a key is just being taken, or by a client that is none of ours.
+UNKNOWN = 0.01
 MOVED = "the session has changed between two requests: something between us and Postgres shares sessions"
 
 
@@ -48,7 +52,7 @@ class PostgresSession(Session):
         self._pgconn = connection.pgconn
         self._pgconn.nonblocking = 1
         self._asked = clock()
-        self._listening: set[int] = set()
+        self._listening: set[int] | None = set()
         # Weak, so that whoever was interrupted waits no more.
         self._waiters: weakref.WeakSet[Waiter] = weakref.WeakSet()
         self.pid = 0
@@ -125,12 +129,12 @@ class PostgresSession(Session):
     def force(self, name: bytes) -> bool:
         return bool(self._ask("force", name, os.urandom(8)))
 
-    def watch(self, waiter: Waiter) -> bool:
-        """Wake this one when its key may be free; False when it may be free now."""
+    def watch(self, waiter: Waiter) -> float:
+        """Wake this one when its key may be free, and say for how long that can be relied upon."""
         self._waiters.add(waiter)
         self._listen()
-        ((taken,),) = self._ask("wait", _NUMBER.pack(waiter.name))
-        return bool(taken == _TRUE)
+        ((told, taken),) = self._ask("wait", _NUMBER.pack(waiter.name))
+        return UNTOLD if told == _TRUE else UNKNOWN if taken == _TRUE else 0.0
 
     def hear(self) -> None:
         """Wake those of whose keys something was said."""
@@ -144,10 +148,10 @@ class PostgresSession(Session):
     def _listen(self) -> None:
         """Listen for those who wait now, and for nobody else."""
         wanted = {waiter.name for waiter in self._waiters}
-        begin, end = wanted - self._listening, self._listening - wanted
-        if begin or end:
-            self._listening |= begin
-            self.do(statements.listen(begin, end))
+        if wanted != self._listening:
+            # Interrupted, it is not known.
+            self._listening = None
+            self.do(statements.listen(wanted))
             self._listening = wanted
 
     def _tell(self) -> None:
