@@ -48,7 +48,7 @@ class Watch:
 
     def _watched(self, known: int) -> None:
         with self._talk().stream(messages.WATCH, messages.watch(self._name)) as hear:
-            # From now on: what lies in the past etcd tells a tenth of a second late.
+            # From now on: what etcd tells of the past comes up to a tenth of a second late.
             began = messages.began(hear(min(self._wire.address.try_timeout, self._left())))
             if began <= known or self._is_taken():
                 hear(self._left())
