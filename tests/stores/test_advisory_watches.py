@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import select
+import time
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 
 from celery_locks.errors import StoreUnavailable
+from celery_locks.stores import advisory
 from celery_locks.stores.advisory import AdvisoryStore, wire
+from celery_locks.stores.advisory.waiter import Waiter
 from tests.stores.contract.asking import claim, refused, take
 from tests.stores.contract.watchers import LONG, pause, running, waiting, watched
 from tests.stores.session_stores import opened, room_of
@@ -106,6 +110,20 @@ def test_a_watch_does_not_hold_up_the_verbs(store: AdvisoryStore, other: Advisor
         assert waiter.watches == 1
 
 
+def test_what_a_verb_hears_is_handed_on(store: AdvisoryStore, other: AdvisoryStore) -> None:
+    """A word for one who waits may come between a request of another thread and its answer."""
+    take(store, "wallet")
+    with Waiter(other._name("wallet")) as waiter:
+        other._do(advisory._watching, waiter)
+        assert store.release(claim("wallet"))
+
+        def woken() -> bool:
+            other.inspect("purse")
+            return waiter._ear in select.select([waiter._ear], [], [], 0)[0]
+
+        wait_until(woken, "the verb to hear the word")
+
+
 def test_a_key_that_was_forced_is_watched_where_it_is(store: AdvisoryStore, other: AdvisoryStore) -> None:
     """It has moved to another place, and its next holder's release is told like any other."""
     take(store, "wallet")
@@ -119,16 +137,16 @@ def test_a_key_that_was_forced_is_watched_where_it_is(store: AdvisoryStore, othe
             waiter.done()
 
 
-def test_a_lock_of_a_stranger_is_not_asked_for_without_pause(
-    store: AdvisoryStore, other: AdvisoryStore, advisory_database: Database
-) -> None:
+def test_a_lock_of_a_stranger_is_not_asked_for_without_pause(other: AdvisoryStore, advisory_database: Database) -> None:
     """Another program's lock on the same number is in no row, and nobody tells of its end: a watch of it is a pause."""
-    number = int.from_bytes(store._name("wallet"), "big", signed=True)
+    number = int.from_bytes(other._name("strange"), "big", signed=True)
     with psycopg.connect(advisory_database.url.replace("+advisory", ""), autocommit=True) as stranger:
         stranger.execute("SELECT pg_advisory_lock(%s)", (number,))
-        with waiting(other, "wallet") as waiter:
-            pause(0.5)
-            assert waiter.watches <= 0.5 / wire.UNKNOWN + 1
+        with waiting(other, "strange") as waiter:
+            begun = time.monotonic()
+            for _ in range(20):
+                other.watch("strange", LONG)
+            assert time.monotonic() - begun > 19 * wire.UNKNOWN
             stranger.execute("SELECT pg_advisory_unlock(%s)", (number,))
             waiter.done()
 

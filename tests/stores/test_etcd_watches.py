@@ -127,6 +127,8 @@ def test_the_loss_of_a_member_loses_no_wake(etcd_cluster: EtcdCluster, fault: st
         lost = next(node for node in etcd_cluster.nodes if node.port == other._wire.member().port)
         if fault == "pause":
             lost.pause()
+            watched(other, "wallet")
+            assert other._wire.member().port != lost.port
         with waiting(other, "wallet") as waiter:
             pause(0.5)
             if fault == "kill":

@@ -68,10 +68,6 @@ class PostgresSession(Session):
         """As 150004 for 15.4."""
         return self._pgconn.server_version
 
-    def end(self) -> None:
-        super().end()
-        _wake(self._waiters)
-
     def close(self) -> None:
         self._wire.close()
 
@@ -157,7 +153,9 @@ class PostgresSession(Session):
     def _tell(self) -> None:
         while (said := self._pgconn.notifies()) is not None:
             channel = said.relname.decode()
-            _wake(waiter for waiter in self._waiters if channel == f"{statements.CHANNEL}{waiter.name}")
+            for waiter in tuple(self._waiters):
+                if channel == f"{statements.CHANNEL}{waiter.name}":
+                    waiter.wake()
 
     def _ask(self, name: str, *values: bytes) -> list[tuple[Any, ...]]:
         self.finish()
@@ -208,11 +206,6 @@ class PostgresSession(Session):
 
     def _moved(self) -> Broken:
         return Broken(MOVED)
-
-
-def _wake(waiters: Iterable[Waiter]) -> None:
-    for waiter in tuple(waiters):
-        waiter.wake()
 
 
 def _refused(result: pq.abc.PGresult) -> Refused:
