@@ -127,6 +127,8 @@ class WatchesContract:
             assert other.force_release(key)
             waiter.done()
 
+    # Python itself leaves a socket to be collected that was interrupted while it connected.
+    @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
     def test_an_interrupt_ends_a_watch(self, store: Store, other: Watched, key: str) -> None:
         """A soft time limit is not held up, at whatever moment it strikes, and the store is as good as before."""
         take(store, key)
