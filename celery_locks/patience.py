@@ -23,6 +23,8 @@ logger = logging.getLogger("celery_locks.patience")
 
 #: Whoever waits for a wake looks himself this often, should all wakes be lost.
 NAP = 5.0
+#: The answer to an owner that is done with its key. No word of a free key comes for it.
+REFUSED = Busy()
 
 
 class Patience:
@@ -85,7 +87,7 @@ class Patience:
     def _rest(self, key: str, busy: Busy, pause: float, left: float) -> None:
         """Until it is worth asking again: when the store says so, else for a while, and not past the lease's end."""
         ends = math.inf if busy.remaining is None else max(busy.remaining, 0.001)
-        if isinstance(self._store, Watches):
+        if isinstance(self._store, Watches) and busy != REFUSED:
             self._store.watch(key, min(NAP, left, ends))
         else:
             self._sleep(min(pause, left, ends))

@@ -17,6 +17,7 @@ from tests.stores.contract import (
     ProcessContract,
     StoreContract,
     StoreFixtures,
+    WatchesContract,
     killed,
 )
 from tests.stores.etcd_stores import QUICK, run_out
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from tests.stores.contract import Opens
 
 
-class TestEtcd(StoreContract, ExpiringContract, InspectContract, LostAnswerContract, ProcessContract):
+class TestEtcd(StoreContract, ExpiringContract, InspectContract, LostAnswerContract, ProcessContract, WatchesContract):
     """One server."""
 
     store_type = EtcdStore

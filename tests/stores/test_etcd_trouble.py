@@ -17,7 +17,8 @@ from tests.servers.etcd import EtcdServer
 from tests.servers.missing import require
 from tests.servers.process import HOST, free_port
 from tests.servers.programs import ETCD
-from tests.stores.contract.asking import claim, take, verdict
+from tests.stores.contract.asking import claim, refused, take, verdict
+from tests.stores.contract.watchers import pause, waiting
 from tests.stores.etcd_stores import BRIEF, LOCK, opened
 from tests.stores.redis_sayings import SECRET, is_one_clean_line, is_refused
 from tests.waiting import wait_until
@@ -162,6 +163,21 @@ def test_a_login_that_ran_out_is_renewed(locked_up: EtcdServer) -> None:
             store._wire.token = "forgotten.1"
             assert renewed()
             assert store._wire.token != "forgotten.1"
+
+
+@pytest.mark.parametrize("token", ["", "forgotten.1"])
+def test_a_user_is_told_of_a_release(locked_up: EtcdServer, token: str) -> None:
+    """A watch needs the rights that a lock needs, and a login that ran out is renewed by the look that follows."""
+    url = _url(locked_up, f"anna:{SECRET}")
+    with opened(url) as store, opened(url) as other:
+        lease = take(store, f"chest{token}")
+        refused(other, lease.key)
+        other._wire.token = token
+        with waiting(other, lease.key) as waiter:
+            pause(0.5)
+            assert waiter.watches <= 2
+            assert store.release(lease.claim)
+            waiter.done()
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from tests.stores.contract import (
     ProcessContract,
     StoreContract,
     StoreFixtures,
+    WatchesContract,
     killed,
 )
 
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
     from tests.stores.contract import Opens
 
 
-class TestZooKeeper(StoreContract, ConnectionContract, InspectContract, LostAnswerContract, ProcessContract):
+class TestZooKeeper(
+    StoreContract, ConnectionContract, InspectContract, LostAnswerContract, ProcessContract, WatchesContract
+):
     """One server."""
 
     store_type = ZooKeeperStore

@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 import struct
 import time
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import pq
 
 from celery_locks.lease import Busy, Holding
+from celery_locks.stores.advisory import statements
 from celery_locks.stores.sessions import Broken, Held, Refused, Session, Taken, Unheard
 from celery_locks.stores.sessions.session import is_ready
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from celery_locks.stores.advisory.waiter import Waiter
     from celery_locks.stores.sessions import Times
 
 _NUMBER = struct.Struct("!q")
@@ -27,6 +30,10 @@ _GOOD = (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK, pq.ExecStatus.EMPTY_
 _TRUE = b"\x01"
 #: Below every name.
 _FIRST = -(1 << 63)
+#: Nobody tells of a holder that died: whoever waits looks himself this often.
+UNTOLD = 1.0
+#: Nor is there anyone to tell while a key is just being taken, or by a client that is none of ours.
+UNKNOWN = 0.01
 MOVED = "the session has changed between two requests: something between us and Postgres shares sessions"
 
 
@@ -45,6 +52,9 @@ class PostgresSession(Session):
         self._pgconn = connection.pgconn
         self._pgconn.nonblocking = 1
         self._asked = clock()
+        self._listening: set[int] | None = set()
+        # Weak, so that whoever was interrupted waits no more.
+        self._waiters: weakref.WeakSet[Waiter] = weakref.WeakSet()
         self.pid = 0
         super().__init__(self._pgconn.socket, times, clock)
 
@@ -68,6 +78,7 @@ class PostgresSession(Session):
     def ping(self) -> None:
         if self.backend_pid() != self.pid:
             raise self._moved()
+        self._listen()
 
     def backend_pid(self) -> int:
         """The process that answers now."""
@@ -96,7 +107,7 @@ class PostgresSession(Session):
         return {name for name, fence, place in rows if wanted[name] == (_number(fence), _number(place))}
 
     def give_back(self, held: Held) -> bool:
-        _, ours = self._ask("give_back", held.name, _NUMBER.pack(held.fence), _NUMBER.pack(held.place))[0]
+        _, ours, _ = self._ask("give_back", held.name, _NUMBER.pack(held.fence), _NUMBER.pack(held.place))[0]
         return bool(ours == _TRUE)
 
     def undo(self, held: Held) -> None:
@@ -113,6 +124,38 @@ class PostgresSession(Session):
 
     def force(self, name: bytes) -> bool:
         return bool(self._ask("force", name, os.urandom(8)))
+
+    def watch(self, waiter: Waiter) -> float:
+        """Wake this one when its key may be free, and say for how long that can be relied upon."""
+        self._waiters.add(waiter)
+        self._listen()
+        ((told, taken),) = self._ask("wait", _NUMBER.pack(waiter.name))
+        return UNTOLD if told == _TRUE else UNKNOWN if taken == _TRUE else 0.0
+
+    def hear(self) -> None:
+        """Wake those of whose keys something was said."""
+        self.finish()
+        try:
+            self._pgconn.consume_input()
+        except psycopg.Error as error:
+            raise Broken(str(error)) from error
+        self._tell()
+
+    def _listen(self) -> None:
+        """Listen for those who wait now, and for nobody else."""
+        wanted = {waiter.name for waiter in self._waiters}
+        if wanted != self._listening:
+            # Interrupted, it is not known.
+            self._listening = None
+            self.do(statements.listen(wanted))
+            self._listening = wanted
+
+    def _tell(self) -> None:
+        while (said := self._pgconn.notifies()) is not None:
+            channel = said.relname.decode()
+            for waiter in tuple(self._waiters):
+                if channel == f"{statements.CHANNEL}{waiter.name}":
+                    waiter.wake()
 
     def _ask(self, name: str, *values: bytes) -> list[tuple[Any, ...]]:
         self.finish()
@@ -148,6 +191,7 @@ class PostgresSession(Session):
         if self._pgconn.status != pq.ConnStatus.OK:
             raise Broken(_last_word(results) or self._pgconn.get_error_message())
         self.heard = self._asked
+        self._tell()
         return results
 
     def _next(self, deadline: float) -> pq.abc.PGresult | None:

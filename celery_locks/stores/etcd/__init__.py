@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Busy, Claim, Holding, Lease, Verdict
-from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, Store
+from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, Store, Watches
 from celery_locks.stores.etcd import messages
 from celery_locks.stores.etcd.address import parse
 from celery_locks.stores.etcd.leases import Leases, end, revoke
@@ -19,6 +19,7 @@ from celery_locks.stores.etcd.marks import Marks
 from celery_locks.stores.etcd.mending import Full, LeaseUnknown, Refused, outage
 from celery_locks.stores.etcd.naming import Names, escaped, key_of, lock_name, whole_seconds
 from celery_locks.stores.etcd.renewal import Renewal, Wanted
+from celery_locks.stores.etcd.watching import Watch
 from celery_locks.stores.etcd.wire import Wire
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ LAST_SECOND = 0.5
 _WILD = re.compile(r"[*?\[]")
 
 
-class EtcdStore(Store, Inspects):
+class EtcdStore(Store, Inspects, Watches):
     """A key that is there while the lock is taken, with its owner as value, under a lease of that owner alone.
 
     The fence is the revision that made the key. Exclusion holds as far as etcd's leases do: a holder that was paused
@@ -54,7 +55,8 @@ class EtcdStore(Store, Inspects):
         self._name = wire.address.shown
         self._leases = Leases()
         self._marks = Marks()
-        self._contended: set[str] = set()
+        #: With the revision at which each was seen taken.
+        self._contended: dict[str, int] = {}
 
     def __repr__(self) -> str:
         return f"<EtcdStore {self._name}>"
@@ -114,6 +116,9 @@ class EtcdStore(Store, Inspects):
                     return True
         return False
 
+    def watch(self, key: str, seconds: float) -> None:
+        Watch(self._wire, lock_name(self.prefix, key), seconds).wait(self._contended.get(key, 0))
+
     def close(self) -> None:
         self._wire.close()
 
@@ -122,10 +127,11 @@ class EtcdStore(Store, Inspects):
 
     def _asked(self, talk: Talk, claim: Claim, names: Names, before: float) -> Lease | Busy:
         # A lease is a write in each member. A key that was taken a moment ago is looked at before one is granted.
-        seen = _look(talk, names.lock) if claim.key in self._contended else None
-        if seen and seen.owner != claim.owner:
-            return _busy(talk, seen)
-        self._contended.discard(claim.key)
+        if claim.key in self._contended:
+            seen, revision = _seen(talk, names.lock)
+            if seen and seen.owner != claim.owner:
+                return self._busy(talk, claim.key, seen, revision)
+            self._contended.pop(claim.key, None)
         answer = None
         while answer is None:
             answer = self._once(talk, claim, names)
@@ -142,21 +148,23 @@ class EtcdStore(Store, Inspects):
             return messages.revision(answer)
         taken, _ = messages.found(answer)
         if taken is None or taken.owner != claim.owner:
-            return self._refused(talk, claim.key, names, taken)
+            return self._refused(talk, claim.key, names, answer)
         # The same owner again. Its lock lies under this lease already when it was the answer that was lost.
         ours = taken.lease == lease or Renewal(talk, self._leases).move(names, lease, taken)
         return taken.fence if ours else None
 
-    def _refused(self, talk: Talk, key: str, names: Names, taken: Taken | None) -> Busy:
+    def _refused(self, talk: Talk, key: str, names: Names, answer: dict[str, Any]) -> Busy:
         """A lease is for a holder: the one that was granted for this try goes back."""
         end(talk, self._leases.forget(names))
-        if taken is None:
-            # Free, and this owner is done with it.
-            return Busy()
+        taken, _ = messages.found(answer)
+        # Where it is free, this owner is done with it.
+        return self._busy(talk, key, taken, messages.revision(answer)) if taken else Busy()
+
+    def _busy(self, talk: Talk, key: str, taken: Taken, revision: int) -> Busy:
         if len(self._contended) >= MOST_CONTENDED:
             self._contended.clear()
-        self._contended.add(key)
-        return _busy(talk, taken)
+        self._contended[key] = revision
+        return Busy(taken.owner, _remaining(talk, taken))
 
     def _freed(self, talk: Talk, names: Names) -> bool:
         granted = self._leases.of(names)
@@ -206,11 +214,13 @@ class EtcdStore(Store, Inspects):
 
 
 def _look(talk: Talk, name: str) -> Taken | None:
-    return next(messages.shown(talk.ask(messages.RANGE, messages.look(name))), None)
+    return _seen(talk, name)[0]
 
 
-def _busy(talk: Talk, taken: Taken) -> Busy:
-    return Busy(taken.owner, _remaining(talk, taken))
+def _seen(talk: Talk, name: str) -> tuple[Taken | None, int]:
+    """The lock, and the revision at which it was looked at."""
+    answer = talk.ask(messages.RANGE, messages.look(name))
+    return next(messages.shown(answer), None), messages.revision(answer)
 
 
 def _remaining(talk: Talk, taken: Taken) -> float | None:

@@ -10,7 +10,7 @@ from kazoo.exceptions import BadVersionError, NodeExistsError, NoNodeError, Roll
 
 from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Busy, Claim, Holding, Lease, Verdict
-from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, SessionLease, Store
+from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, SessionLease, Store, Watches
 from celery_locks.stores.zookeeper.address import parse
 from celery_locks.stores.zookeeper.mending import OUTAGE, outage
 from celery_locks.stores.zookeeper.names import Folders, Name, written
@@ -45,7 +45,7 @@ class NodeLease(SessionLease):
         return self._session.keeps(self._number)
 
 
-class ZooKeeperStore(Store, Inspects):
+class ZooKeeperStore(Store, Inspects, Watches):
     """One ephemeral node a key, made with another one that is named after the owner, and removed with it.
 
     The two come and go in one step, so a node can be removed by the name of its owner alone. All locks of a process
@@ -108,8 +108,7 @@ class ZooKeeperStore(Store, Inspects):
             return self._session.leave(name)
 
     def inspect(self, key: str) -> Holding | None:
-        lock = self._folders.lock(key)
-        _, found = self._ask(self._seen(lambda client: [client.get_async(lock)]))
+        _, found = self._ask(self._seen(lambda client: [client.get_async(self._folders.lock(key))]))
         return _holding(key, found)
 
     def list(self, pattern: str = "*") -> Iterator[Holding]:
@@ -134,6 +133,10 @@ class ZooKeeperStore(Store, Inspects):
             if not isinstance(refusal, (NoNodeError, BadVersionError)):
                 raise outage(self._address, refusal)
         return False
+
+    def watch(self, key: str, seconds: float) -> None:
+        with self._speaking():
+            self._session.watch(self._folders.lock(key), seconds)
 
     def close(self) -> None:
         """End the session; the locks that live in it end."""
@@ -236,8 +239,7 @@ def _refusal(results: Sequence[Any]) -> ZookeeperError | None:
 
 
 def _owner(data: bytes | None) -> str | None:
-    names = written(data)
-    return names[1] if names else None
+    return (written(data) or (None, None))[1]
 
 
 def _holding(key: str, found: Any) -> Holding | None:

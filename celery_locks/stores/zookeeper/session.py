@@ -21,6 +21,8 @@ from celery_locks.stores.zookeeper.known import Known
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from kazoo.protocol.states import WatchedEvent
+
     from celery_locks.stores.zookeeper.address import Address
     from celery_locks.stores.zookeeper.names import Name
 
@@ -45,6 +47,7 @@ class Session:
     def _start_afresh(self) -> None:
         self._client: Client | None = None
         self._mutex = threading.Lock()
+        self._watching: dict[Answer, str] = {}
         self.known = Known()
 
     @property
@@ -72,6 +75,21 @@ class Session:
             except BROKEN:
                 if time.monotonic() >= deadline:
                     raise
+
+    def watch(self, path: str, seconds: float) -> None:
+        """Return when the node is gone, or the connection on which that would be told; after so long in any case."""
+        deadline = time.monotonic() + seconds
+        gone = Answer()
+        self._watching[gone] = path
+        try:
+            client = self._connected(min(deadline, time.monotonic() + self._address.timeout))
+            client.get_async(path, watch=self._changes).rawlink(partial(_woken, gone))
+            gone.get(timeout=deadline - time.monotonic())
+        except KazooTimeoutError:
+            if time.monotonic() < deadline:
+                raise
+        finally:
+            self._watching.pop(gone, None)
 
     def leave(self, name: Name) -> bool:
         """Give back what this process took under this name; whether it did, now or before."""
@@ -130,6 +148,13 @@ class Session:
         if answer.exception is None:
             known.left(name, answer.value, self.number)
 
+    def _changes(self, event: WatchedEvent) -> None:
+        # One and the same for all who wait: kazoo keeps each watcher it is given until the node changes. No path is
+        # named when the connection broke.
+        for gone, path in list(self._watching.items()):
+            if event.path in (path, None):
+                gone.set()
+
     def _connected(self, deadline: float) -> Client:
         client = self._client or self._started(deadline)
         if not client.live.wait(deadline - time.monotonic()):
@@ -167,6 +192,12 @@ class Session:
         if self._client is client:
             self._client = None
         _end(client, 0.0)
+
+
+def _woken(gone: Answer, seen: Answer) -> None:
+    # There is no such node, or nobody knows.
+    if seen.exception is not None:
+        gone.set()
 
 
 def _end(client: Client, patience: float) -> None:

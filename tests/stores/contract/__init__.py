@@ -24,6 +24,7 @@ from tests.stores.contract.lost_answer import LostAnswerContract
 from tests.stores.contract.processes import ProcessContract
 from tests.stores.contract.verbs import StoreContract, StoreFixtures
 from tests.stores.contract.waiting import OpensWith
+from tests.stores.contract.watching import WatchesContract
 
 __all__ = [
     "ODD_KEYS",
@@ -43,6 +44,7 @@ __all__ = [
     "ProcessContract",
     "StoreContract",
     "StoreFixtures",
+    "WatchesContract",
     "claim",
     "killed",
     "patient",
