@@ -7,6 +7,7 @@ keeps the next ones for it at its door: unacknowledged, as it keeps those with a
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 from datetime import timedelta
@@ -49,7 +50,7 @@ class Door:
         if key is None or not waker.is_wanted(key):
             return None
         owner = new_owner(f"{request.task.name}[{request.id}]")
-        ticket = ticket_of(owner, in_slot=bool(plan.options.wait))
+        ticket = ticket_of(_name(request), in_slot=bool(plan.options.wait))
         asked, longest = _asked(plan.options), plan.options.max_wait
         seconds = countdown(asked, _contention(request, key), longest=longest, in_line=True)
         request.wait_until(request.task.app.now() + timedelta(seconds=seconds))
@@ -80,6 +81,16 @@ def _may_wait(options: Options) -> bool:
 def _asked(options: Options) -> float | str:
     policy = options.on_contention
     return policy.delay if isinstance(policy, Requeue) and policy.delay is not None else options.countdown
+
+
+def _name(request: LockedRequest) -> str:
+    """The same each time this message is delivered: it comes back to its place when its worker died.
+
+    With a new name each time those who died would stand in line, one after the other called in vain.
+    """
+    sent = request.request_dict
+    told = f"{request.id} {sent.get('retries')} {sent.get(requeue.REQUEUES)}"
+    return hashlib.blake2b(told.encode(), digest_size=8).hexdigest()
 
 
 def _contention(request: LockedRequest, key: str, busy: Busy | None = None) -> Contention:
