@@ -607,3 +607,11 @@ def test_a_countdown_that_outlasts_the_brokers_patience_is_warned_of(at_work, ca
     for _ in range(2):
         consumer.receive(part, waits(task, seconds=countdown))
     assert caplog.text.count("visibility_timeout") == is_warned
+
+
+def test_a_wait_at_the_door_that_outlasts_the_brokers_patience_is_warned_of_too(hall, at_work, caplog):
+    """It is held as long."""
+    task = job(hall)
+    consumer, part = at_work(task, broker_transport_options={"visibility_timeout": 10})
+    consumer.receive(part, come(task))
+    assert caplog.text.count("visibility_timeout") == 1
