@@ -209,6 +209,7 @@ def test_jobs_at_the_door_survive_their_worker(desk: Office, hire: Callable[...,
         desk.wait_for_line(4)
     assert [result.get(timeout=PATIENCE) for result in results] == names(4)
     judge(desk.journal.runs(desk.key), names(4))
+    assert desk.journal.jobs(desk.key) == names(4)
 
 
 def test_jobs_at_the_door_of_a_stopped_worker_are_handed_over(desk: Office, hire: Callable[..., Worker]) -> None:
