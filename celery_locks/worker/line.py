@@ -64,14 +64,13 @@ class Line(bootsteps.StartStopStep):
         if not isinstance(request, LockedRequest) or not self._caller:
             return
         if request.eta:
-            place = requeue.place(request.request_dict)
-            if place:
-                self._warn(request)
-                self._wait(request, Waiting(*place), None)
+            known = requeue.place(request.request_dict)
+            place, joined = Waiting(*known) if known else None, None
         else:
             place, joined = self._door.shut(request) or (None, None)
-            if place:
-                self._wait(request, place, joined)
+        if place:
+            self._warn(request)
+            self._wait(request, place, joined)
 
     def _wait(self, request: LockedRequest, place: Waiting, joined: Callable[[Busy], None] | None) -> None:
         guard, caller = request.guard, self._caller

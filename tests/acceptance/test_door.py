@@ -197,7 +197,7 @@ def test_a_long_line_is_held_without_a_requeue(desk: Office, hire: Callable[...,
 @only_rabbitmq
 @pytest.mark.parametrize("task", ["line", "line_acks_late"])
 def test_jobs_at_the_door_survive_their_worker(desk: Office, hire: Callable[..., Worker], task: str) -> None:
-    """Those of a killed worker are delivered to another, in order again; those who are gone hold nobody up for long."""
+    """Those of a killed worker are delivered to another, come back to their places, and leave nobody behind."""
     queue = f"survives-{task}"
     ann, bob = (hire(name, queues=[queue]) for name in ("ann", "bob"))
     ann.start()
@@ -206,8 +206,10 @@ def test_jobs_at_the_door_survive_their_worker(desk: Office, hire: Callable[...,
         bob.start()
         ann.kill()
         desk.wait_for_messages("job 3", 2)
+        desk.wait_for_line(4)
     assert [result.get(timeout=PATIENCE) for result in results] == names(4)
     judge(desk.journal.runs(desk.key), names(4))
+    assert desk.journal.jobs(desk.key) == names(4)
 
 
 def test_jobs_at_the_door_of_a_stopped_worker_are_handed_over(desk: Office, hire: Callable[..., Worker]) -> None:

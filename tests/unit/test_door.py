@@ -135,6 +135,17 @@ def test_one_that_waits_here_keeps_the_next_at_the_door(hall):
     assert shut(task, 44)[0] is None
 
 
+def test_a_message_that_is_delivered_again_comes_back_to_its_place(hall):
+    """Its worker died: the ticket it had is the one it has. A retry of the job, or another job, has one of its own."""
+    task = job(hall)
+    tickets = [
+        shut(task, ident=ident, retries=retries, store=headers)[0][0].ticket
+        for ident, retries, headers in (("a", 0, {}), ("a", 0, {}), ("a", 1, {}), ("a", 0, {requeue.REQUEUES: 1}))
+    ]
+    assert tickets[0] == tickets[1]
+    assert len({*tickets, shut(task)[0][0].ticket}) == 4
+
+
 def test_nobody_makes_a_key_while_all_is_calm(hall, monkeypatch):
     """A worker that has met no taken key does nothing for a message but look."""
     hall.waker._wanted.clear()
@@ -596,3 +607,11 @@ def test_a_countdown_that_outlasts_the_brokers_patience_is_warned_of(at_work, ca
     for _ in range(2):
         consumer.receive(part, waits(task, seconds=countdown))
     assert caplog.text.count("visibility_timeout") == is_warned
+
+
+def test_a_wait_at_the_door_that_outlasts_the_brokers_patience_is_warned_of_too(hall, at_work, caplog):
+    """It is held as long."""
+    task = job(hall)
+    consumer, part = at_work(task, broker_transport_options={"visibility_timeout": 10})
+    consumer.receive(part, come(task))
+    assert caplog.text.count("visibility_timeout") == 1
