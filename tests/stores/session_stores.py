@@ -12,6 +12,7 @@ import pytest
 
 from celery_locks.stores import open_store
 from celery_locks.stores.sessions import SessionStore
+from tests.stores.contract import take
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -161,3 +162,24 @@ def keepers() -> list[threading.Thread]:
 def room_of(store: SessionStore):
     """What this process has in the store."""
     return store._rooms[os.getpid()]
+
+
+def session_of(store: SessionStore):
+    """Its session, for a test that speaks in it past the verbs, and so has the whole timeout for each request."""
+    session = room_of(store).session
+    session.until = None
+    return session
+
+
+def rows(database: Database) -> int:
+    """How many its table has."""
+    name = database.url.rpartition("/")[2]
+    return int(database.server.ask("SELECT count(*) FROM celery_locks_sessions", name)[0][0])
+
+
+def empty(database: Database) -> None:
+    """Leave it its table, without a row."""
+    with opened(database.url) as store:
+        take(store, "any")
+    wait_until(database.is_quiet, "the lock to end")
+    database.server.ask("DELETE FROM celery_locks_sessions", database.url.rpartition("/")[2])

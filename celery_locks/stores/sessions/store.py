@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
     from typing import Concatenate
 
-    from celery_locks.stores.sessions.session import Session
+    from celery_locks.stores.sessions.session import Session, Times
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -34,6 +34,10 @@ class Server(Protocol):
     @property
     def name(self) -> str:
         """Its address, without a password."""
+
+    @property
+    def times(self) -> Times:
+        """How long a verb may take, and how long a session may be silent."""
 
     def connect(self, clock: Callable[[], float]) -> Session:
         """A new session. Raises `Trouble`, or `LockConfigError` when there can never be one."""
@@ -121,7 +125,9 @@ class SessionStore(Store, Inspects):
 
     def _do(self, step: Callable[Concatenate[Room, P], T], *arguments: P.args, **named: P.kwargs) -> T:
         room = self._room()
+        until = room.patience()
         with room.mutex:
+            room.until = until
             try:
                 return step(room, *arguments, **named)
             except Trouble as trouble:
@@ -131,7 +137,10 @@ class SessionStore(Store, Inspects):
 
     def _room(self) -> Room:
         pid = os.getpid()
-        return self._rooms.get(pid) or self._rooms.setdefault(pid, Room(partial(self._server.connect, self.clock)))
+        return self._rooms.get(pid) or self._rooms.setdefault(pid, self._new_room())
+
+    def _new_room(self) -> Room:
+        return Room(partial(self._server.connect, self.clock), self._server.times)
 
     def _outage(self, trouble: Trouble) -> StoreUnavailable:
         text = " ".join(str(trouble.args[0] if trouble.args else "").split())[:300] or type(trouble).__name__.lower()
