@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
+from celery_locks.errors import StoreUnavailable
 from celery_locks.stores import open_store
 from celery_locks.stores.sessions import SessionStore
 from tests.stores.contract import take
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
+    from celery_locks.stores import Inspects
     from tests.servers.mariadb import MariaServer
     from tests.servers.postgres import PostgresServer
 
@@ -183,3 +185,12 @@ def empty(database: Database) -> None:
         take(store, "any")
     wait_until(database.is_quiet, "the lock to end")
     database.server.ask("DELETE FROM celery_locks_sessions", database.url.rpartition("/")[2])
+
+
+def outage(store: Inspects) -> str:
+    """What a store says that cannot be asked; nothing where it can. A server that is paused may go on for a moment."""
+    try:
+        store.inspect("nothing")
+    except StoreUnavailable as unavailable:
+        return str(unavailable)
+    return ""

@@ -15,7 +15,7 @@ from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Verdict
 from tests.servers.process import HOST
 from tests.stores.contract import claim, patient, take, verdict
-from tests.stores.session_stores import opened, room_of
+from tests.stores.session_stores import opened, outage, room_of
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ def test_a_verb_waits_for_its_timeout_and_no_longer(store: SessionStore, databas
         for number in range(60)
     ]
     database.server.pause()
+    wait_until(lambda: outage(store), "the server to stand still")
     before = time.monotonic()
     answers = _asked_together([*verbs, lambda: store.renew([held])])
     # One after another they would take half a minute.
