@@ -50,12 +50,15 @@ class Room:
 
     def settled(self) -> Session:
         """The session, connected, with nothing unheard and nothing kept that nobody wants."""
-        if time.monotonic() >= self.until:
-            # Another waited for an answer all the time, and none has come.
-            raise Unheard(f"no answer within {self.times.timeout:g} s")
         session = self.session
         if session is None or not session.is_alive():
+            self._look_at_the_time()
             session = self._connected()
+        return self.tidied(session)
+
+    def tidied(self, session: Session) -> Session:
+        """A session that was seen to be alive, as above."""
+        self._look_at_the_time()
         session.until = self.until
         if session.keeper is None or not session.keeper.is_alive():
             self._keep(session)
@@ -63,6 +66,11 @@ class Room:
         while self._doomed:
             self._undo(session, self._doomed[-1])
         return session
+
+    def _look_at_the_time(self) -> None:
+        if time.monotonic() >= self.until:
+            # Another waited for an answer all the time, and none has come.
+            raise Unheard(f"no answer within {self.times.timeout:g} s")
 
     def _connected(self) -> Session:
         self.lose()
@@ -80,12 +88,12 @@ class Room:
         self.drop(doomed)
         self._doomed.pop()
 
-    def has_session(self) -> bool:
-        """Whether what is held here can still be ours. All is forgotten when it cannot."""
+    def living(self) -> Session | None:
+        """The session, if what is held here can still be ours. All is forgotten when it cannot."""
         if self.session is not None and self.session.is_alive():
-            return True
+            return self.session
         self.lose()
-        return False
+        return None
 
     def lose(self) -> None:
         """The session is over: whatever was taken in it is gone."""
@@ -122,10 +130,10 @@ class Room:
         until = self.patience()
         with self.mutex:
             self.until = until
-            if self.session is not session or not self.has_session():
+            if self.session is not session or self.living() is None:
                 return None
             try:
-                self.settled().ping()
+                self.tidied(session).ping()
                 session.sweep()
             except Broken:
                 self.lose()

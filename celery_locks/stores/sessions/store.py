@@ -187,31 +187,33 @@ class SessionStore(Store, Inspects):
         return held if held and _is_of(held, lease.claim) and held.fence == lease.fence else None
 
     def _still(self, room: Room, asked: Collection[Held]) -> set[Held]:
-        if not room.has_session():
+        session = room.living()
+        if session is None:
             return set()
         try:
-            names = room.settled().still(asked)
+            names = room.tidied(session).still(asked)
         except Broken:
             # All that lived in the connection is gone for certain: that is no outage.
             room.lose()
             return set()
         except Unheard:
             # The server may have ended the session by now.
-            if not room.has_session():
+            if room.living() is None:
                 return set()
             raise
         for held in asked:
             if held.name not in names:
                 room.doom(held)
-        room.settled()
+        room.tidied(session)
         return {held for held in asked if held.name in names}
 
     def _release(self, room: Room, claim: Claim, name: bytes) -> bool:
         held = room.held.get(name)
-        if held is None or not _is_of(held, claim) or not room.has_session():
+        session = room.living() if held is not None and _is_of(held, claim) else None
+        if held is None or session is None:
             return room.is_done(claim, name)
         try:
-            ours = self._given_back(room, held)
+            ours = self._given_back(room, session, held)
             if ours:
                 room.finish(claim, name)
             room.drop(held)
@@ -222,8 +224,8 @@ class SessionStore(Store, Inspects):
             raise
         return ours
 
-    def _given_back(self, room: Room, held: Held) -> bool:
-        session = room.settled()
+    def _given_back(self, room: Room, session: Session, held: Held) -> bool:
+        room.tidied(session)
         if room.held.get(held.name) is not held:
             # Just now, as one that nobody wanted.
             return True
