@@ -142,7 +142,7 @@ def test_the_server_may_grant_a_shorter_session(zookeeper_url: str) -> None:
         lease = take(store, "wallet")
         client = store._session._client
         assert client.until - time.monotonic() < 60
-        assert client._connection.granted == 60
+        assert client._connection.proof.granted == 60
         assert lease.held()
 
 
