@@ -104,13 +104,13 @@ def test_a_forced_release_meets_a_changed_ttl(
 ) -> None:
     """A holder that moves its lock to another lease between the look and the revocation is forced out all the same."""
     lease = take(store, "wallet")
-    lease.ttl = 60
-    post = other._wire.members[0].post
+    post, talk, names = other._wire.members[0].post, store._wire.talk(), store._names(lease.claim)
+    moves = iter([store._leases.grant(talk, names, 60)])
 
     def moved_before(path: str, *rest: Any) -> Any:
-        if path == messages.REVOKE and lease.ttl == 60:
-            assert verdict(store, lease) is Verdict.RENEWED
-            lease.ttl = 61
+        if path == messages.REVOKE and (number := next(moves, None)):
+            (taken,) = messages.shown(talk.ask(messages.RANGE, messages.look(LOCK)))
+            assert talk.ask(messages.TXN, messages.move(names, number, taken))["succeeded"]
         return post(path, *rest)
 
     monkeypatch.setattr(other._wire.members[0], "post", moved_before)
