@@ -7,8 +7,6 @@ from itertools import count
 
 import pytest
 
-pytest.importorskip("kazoo", reason="kazoo is not installed")
-
 from celery_locks.stores.zookeeper.proof import EVERY, HEARSAY, MOST, Proof
 
 GRANTED = 4.0
