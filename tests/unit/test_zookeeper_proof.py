@@ -107,17 +107,28 @@ def test_of_two_pings_the_first_is_answered_first() -> None:
 
 
 def test_a_server_that_owes_an_answer_is_mute() -> None:
-    """The oldest request counts: servers answer in order."""
+    """The oldest request counts, and no ping."""
     proof = opened()
     assert not proof.is_mute(100)
     proof.asked(1, 1.0, of_the_leader=False)
     proof.asked(2, 1.9, of_the_leader=True)
     assert not proof.is_mute(1.9)
     assert proof.is_mute(2.1)
-    proof.answered(1, 2.1)
-    assert not proof.is_mute(2.1)
+    proof.asked(-2, 2.0, of_the_leader=False)
+    proof.answered(-2, 2.1)
+    assert proof.is_mute(2.1)
     proof.opened(2.2, 2.3, GRANTED)
     assert not proof.is_mute(100)
+
+
+def test_a_server_that_answers_much_is_not_mute() -> None:
+    """Of many requests that left together the last may be answered late, as long as answers come."""
+    proof = opened()
+    for number in range(1, 6):
+        proof.asked(number, 1.0, of_the_leader=False)
+    for number in range(1, 6):
+        assert not proof.is_mute(1.0 + number * 0.9)
+        proof.answered(number, 1.0 + number * 0.9)
 
 
 def test_what_is_remembered_has_an_end() -> None:

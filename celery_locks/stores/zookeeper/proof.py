@@ -32,6 +32,7 @@ class Proof:
         #: When a request was answered and when it left, the oldest first.
         self._heard: deque[tuple[float, float]] = deque(maxlen=MOST)
         self._due = math.inf
+        self._last_answer = -math.inf
 
     def opened(self, asked: float, answered: float, granted: float) -> None:
         """A connection was opened, of which the leader itself was asked."""
@@ -55,7 +56,11 @@ class Proof:
     def answered(self, number: int, now: float, *, well: bool = True) -> None:
         """The answer to it has come; `well` is whether what was asked for was looked at."""
         asked, of_the_leader = self._asked.pop(number, (math.inf, False))
-        if asked > now or not well:
+        if asked > now:
+            return
+        if number > 0:
+            self._last_answer = now
+        if not well:
             return
         while of_the_leader and self._heard and self._heard[0][0] <= asked - self.granted * HEARSAY:
             self.until = max(self.until, self._heard.popleft()[1] + self.granted)
@@ -67,6 +72,6 @@ class Proof:
         return self._due - now
 
     def is_mute(self, now: float) -> bool:
-        """Whether the server has owed an answer for too long. It answers in order."""
+        """Whether the server has owed an answer for too long. Many answers may take longer, as long as they come."""
         oldest, _ = next(iter(self._asked.values()), (now, False))
-        return now - oldest > self.granted * SILENCE
+        return now - max(oldest, self._last_answer) > self.granted * SILENCE
