@@ -128,6 +128,8 @@ def test_a_holder_counts_from_what_the_leader_was_told(cut: Cut) -> None:
                 assert believes_too_long(stores[number], cut.tap) < 0
         cut.ensemble.cut_off(cut.follower)
         _others_get_them(other, leases)
+        # So that the stores can say goodbye.
+        cut.ensemble.heal()
 
 
 def _others_get_them(other: ZooKeeperStore, leases: list[Lease]) -> None:
