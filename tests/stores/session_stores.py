@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
+from celery_locks.errors import StoreUnavailable
 from celery_locks.stores import open_store
 from celery_locks.stores.sessions import SessionStore
 from tests.stores.contract.asking import take
@@ -18,7 +19,7 @@ from tests.waiting import wait_until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from celery_locks.stores import Store
+    from celery_locks.stores import Inspects, Store
     from tests.servers.mariadb import MariaServer
     from tests.servers.postgres import PostgresServer
 
@@ -161,3 +162,33 @@ def keepers() -> list[threading.Thread]:
 def room_of(store: SessionStore):
     """What this process has in the store."""
     return store._rooms[os.getpid()]
+
+
+def session_of(store: SessionStore):
+    """Its session, for a test that speaks in it past the verbs, and so has the whole timeout for each request."""
+    session = room_of(store).session
+    session.until = None
+    return session
+
+
+def rows(database: Database) -> int:
+    """How many its table has."""
+    name = database.url.rpartition("/")[2]
+    return int(database.server.ask("SELECT count(*) FROM celery_locks_sessions", name)[0][0])
+
+
+def empty(database: Database) -> None:
+    """Leave it its table, without a row."""
+    with opened(database.url) as store:
+        take(store, "any")
+    wait_until(database.is_quiet, "the lock to end")
+    database.server.ask("DELETE FROM celery_locks_sessions", database.url.rpartition("/")[2])
+
+
+def outage(store: Inspects) -> str:
+    """What a store says that cannot be asked; nothing where it can. A server that is paused may go on for a moment."""
+    try:
+        store.inspect("nothing")
+    except StoreUnavailable as unavailable:
+        return str(unavailable)
+    return ""

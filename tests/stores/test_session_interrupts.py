@@ -12,7 +12,7 @@ from celery_locks.guard import Guard
 from celery_locks.lease import Lease, Verdict
 from celery_locks.stores.sessions import Held
 from tests.stores.contract import claim, patient, refused, take, verdict
-from tests.stores.session_stores import QUICK, opened, place_of, room_of
+from tests.stores.session_stores import QUICK, opened, place_of, room_of, session_of
 from tests.stores.time_limits import SoftTimeLimit, struck_after, struck_awaiting
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def test_a_claim_that_was_never_noted_can_be_given_back(database: Database, othe
         take(store, "connected")
         unheard = Held(store._name("wallet"), store.prefix, "wallet", "anna")
         with room_of(store).mutex:
-            room_of(store).session.take(unheard)
+            session_of(store).take(unheard)
             room_of(store).held[unheard.name] = unheard
         assert store.release(claim("wallet", "anna"))
         take(other, "wallet", "ben")

@@ -75,6 +75,32 @@ def test_a_refused_connection_is_an_outage(proxy: Callable[[str], Proxy], server
 
 
 @SERVERS
+def test_an_acquire_that_is_cut_before_a_refused_connection_leaves_no_lock(
+    proxy: Callable[[str], Proxy], server: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its request went through; that there was no connection for the second try does not undo the first."""
+    way, refused_once = proxy(server.url), []
+
+    with opened(way.url + QUICK) as store, opened(server.url) as other:
+        take(store, "first")
+        wire = store._database._wire
+        connect = wire._connect
+
+        def refused_first() -> object:
+            if not refused_once:
+                refused_once.append(1)
+                raise ConnectionRefusedError("Connection refused")
+            return connect()
+
+        monkeypatch.setattr(wire, "_connect", refused_first)
+        way.cut_answer(b"INSERT INTO")
+        with pytest.raises(StoreUnavailable):
+            store.acquire(claim("wallet"))
+        assert refused_once
+        take(other, "wallet", "ben")
+
+
+@SERVERS
 def test_a_server_may_be_restarted_between_two_verbs(store: SqlStore, server: Served) -> None:
     """Its locks are kept, and each verb works at once."""
     lease = take(store, "wallet")

@@ -40,7 +40,7 @@ class PostgresServer:
 
     def __init__(self, name: str, times: Times, settings: dict[str, Any]) -> None:
         self.name = name
-        self._times = times
+        self.times = times
         self._settings = settings
 
     @classmethod
@@ -87,7 +87,7 @@ class PostgresServer:
                 connection = Wire.connect(make_conninfo("", **self._settings), autocommit=True)
             except psycopg.Error as error:
                 raise Broken(str(error)) from error
-            return PostgresSession(connection, self._times, clock)
+            return PostgresSession(connection, self.times, clock)
 
     def _refuse_shared(self, wire: PostgresSession, clock: Callable[[], float]) -> None:
         second = self._wire(clock)
@@ -98,7 +98,7 @@ class PostgresServer:
             second.end()
 
     def _prepare(self, wire: PostgresSession) -> None:
-        begin = statements.begin(self._times.idle_timeout)
+        begin = statements.begin(self.times.idle_timeout)
         try:
             wire.do(begin)
         except Refused as refused:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import struct
-import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +12,7 @@ from psycopg import pq
 
 from celery_locks.lease import Busy, Holding
 from celery_locks.stores.advisory import statements
-from celery_locks.stores.sessions import Broken, Held, Refused, Session, Taken, Unheard
-from celery_locks.stores.sessions.session import is_ready
+from celery_locks.stores.sessions import Broken, Held, Refused, Session, Taken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -79,6 +77,9 @@ class PostgresSession(Session):
         if self.backend_pid() != self.pid:
             raise self._moved()
         self._listen()
+
+    def sweep(self) -> None:
+        """Nothing: a row goes when its key is given back, and one of the dead when the next process connects."""
 
     def backend_pid(self) -> int:
         """The process that answers now."""
@@ -179,12 +180,13 @@ class PostgresSession(Session):
 
     def _hear(self) -> list[pq.abc.PGresult]:
         """The whole answer. libpq keeps what has come so far, so that an interrupt here loses nothing."""
-        results, deadline = [], time.monotonic() + self.times.timeout
+        results = []
+        self.listen()
         try:
             while self._pgconn.flush():
-                self._wait(deadline, writing=True)
+                self.wait(writing=True)
                 self._pgconn.consume_input()
-            while (result := self._next(deadline)) is not None:
+            while (result := self._next()) is not None:
                 results.append(result)
         except psycopg.Error as error:
             raise Broken(_last_word(results) or str(error)) from error
@@ -194,15 +196,11 @@ class PostgresSession(Session):
         self._tell()
         return results
 
-    def _next(self, deadline: float) -> pq.abc.PGresult | None:
+    def _next(self) -> pq.abc.PGresult | None:
         while self._pgconn.is_busy():
-            self._wait(deadline)
+            self.wait()
             self._pgconn.consume_input()
         return self._pgconn.get_result()
-
-    def _wait(self, deadline: float, *, writing: bool = False) -> None:
-        if not is_ready(self.fd, max(0.0, deadline - time.monotonic()), writing=writing):
-            raise Unheard(f"no answer within {self.times.timeout:g} s")
 
     def _moved(self) -> Broken:
         return Broken(MOVED)

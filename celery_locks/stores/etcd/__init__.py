@@ -14,6 +14,7 @@ from celery_locks.lease import Busy, Claim, Holding, Lease, Verdict
 from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, Store, Watches
 from celery_locks.stores.etcd import messages
 from celery_locks.stores.etcd.address import parse
+from celery_locks.stores.etcd.contended import Contended
 from celery_locks.stores.etcd.leases import Leases, end, revoke
 from celery_locks.stores.etcd.marks import Marks
 from celery_locks.stores.etcd.mending import Full, LeaseUnknown, Refused, outage
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from celery_locks.stores.etcd.wire import Talk
 
 SHOWN_AT_ONCE = 500
-#: How many keys that were found taken are remembered.
-MOST_CONTENDED = 1000
 #: etcd tells whole seconds. Whoever waits for the last one should not look a thousand times.
 LAST_SECOND = 0.5
 _WILD = re.compile(r"[*?\[]")
@@ -55,19 +54,20 @@ class EtcdStore(Store, Inspects, Watches):
         self._name = wire.address.shown
         self._leases = Leases()
         self._marks = Marks()
-        #: With the revision at which each was seen taken.
-        self._contended: dict[str, int] = {}
+        self._contended = Contended()
 
     def __repr__(self) -> str:
         return f"<EtcdStore {self._name}>"
 
     def acquire(self, claim: Claim) -> Lease | Busy:
         names, before = self._names(claim), self.clock()
+        # What is needed to undo it is a part of the verb's time.
+        spare = self._wire.address.farewell
         try:
-            with self._talk() as talk:
+            with self._talk(self._wire.address.timeout - spare) as talk:
                 return self._asked(talk, claim, names, before)
         except StoreUnavailable:
-            self._give_up(names)
+            self._give_up(names, spare)
             raise
 
     def renew(self, leases: Sequence[Lease]) -> list[Verdict]:
@@ -110,14 +110,16 @@ class EtcdStore(Store, Inspects, Watches):
 
     def force_release(self, key: str) -> bool:
         """Free the key whoever has it, by ending the lease that holds it; False when it was free."""
+        forced = None
         with self._talk() as talk:
-            while taken := _look(talk, lock_name(self.prefix, key)):
+            # The holder may have moved it to another lease meanwhile: it is the same lock while its fence is.
+            while (taken := _look(talk, lock_name(self.prefix, key))) and forced in (None, taken.fence):
                 if _forced(talk, taken):
-                    return True
-        return False
+                    forced = taken.fence
+        return forced is not None
 
     def watch(self, key: str, seconds: float) -> None:
-        Watch(self._wire, lock_name(self.prefix, key), seconds).wait(self._contended.get(key, 0))
+        Watch(self._wire, lock_name(self.prefix, key), seconds).wait(self._contended.revision(key))
 
     def close(self) -> None:
         self._wire.close()
@@ -131,7 +133,7 @@ class EtcdStore(Store, Inspects, Watches):
             seen, revision = _seen(talk, names.lock)
             if seen and seen.owner != claim.owner:
                 return self._busy(talk, claim.key, seen, revision)
-            self._contended.pop(claim.key, None)
+            self._contended.was_free(claim.key)
         answer = None
         while answer is None:
             answer = self._once(talk, claim, names)
@@ -161,9 +163,7 @@ class EtcdStore(Store, Inspects, Watches):
         return self._busy(talk, key, taken, messages.revision(answer)) if taken else Busy()
 
     def _busy(self, talk: Talk, key: str, taken: Taken, revision: int) -> Busy:
-        if len(self._contended) >= MOST_CONTENDED:
-            self._contended.clear()
-        self._contended[key] = revision
+        self._contended.add(key, revision)
         return Busy(taken.owner, _remaining(talk, taken))
 
     def _freed(self, talk: Talk, names: Names) -> bool:
@@ -191,10 +191,10 @@ class EtcdStore(Store, Inspects, Watches):
             self._marks.forget()
             return talk.ask(messages.TXN, messages.give_back(names, self._marks.lease(talk)))
 
-    def _give_up(self, names: Names) -> None:
+    def _give_up(self, names: Names, spare: float) -> None:
         """Undo a request that may have arrived without an answer. It comes to nothing should it arrive late."""
         with contextlib.suppress(StoreUnavailable):
-            end(self._wire.talk(self._wire.address.try_timeout), self._leases.forget(names))
+            end(self._wire.talk(spare), self._leases.forget(names))
 
     def _page(self, begin: str, last: str | None) -> Sequence[Taken]:
         with self._talk() as talk:
@@ -206,9 +206,9 @@ class EtcdStore(Store, Inspects, Watches):
             return Holding(key, taken.owner, taken.fence, _remaining(talk, taken))
 
     @contextlib.contextmanager
-    def _talk(self) -> Iterator[Talk]:
+    def _talk(self, timeout: float | None = None) -> Iterator[Talk]:
         try:
-            yield self._wire.talk()
+            yield self._wire.talk(timeout)
         except Refused as error:
             raise outage(self._name, error) from error
 

@@ -13,6 +13,7 @@ ADVICE = {
     "command denied": f"let this user create, read and write {TABLE}, or create it (docs/stores/getlock.md)",
     "Unknown database": "create the database, or name another in the URL",
     "doesn't exist": f"leave the table {TABLE} in place: it is made when a process connects",
+    "Unknown column": f"{TABLE} is something else, or older: drop it while nobody holds a lock, and it is made anew",
     "read-only": "this server is a read-only replica: name the primary",
     "read only": "this server is a read-only replica: name the primary",
     "Too many connections": "the server has no connection left: raise its max_connections",

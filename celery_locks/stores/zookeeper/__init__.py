@@ -73,11 +73,11 @@ class ZooKeeperStore(Store, Inspects, Watches):
         if name.mark in known.refused and (busy := self._holder(name.lock)) and busy.holder != claim.owner:
             return busy
         try:
-            known.mine[name.mark] = None
             outcome = self._taken(claim, name)
         except BaseException:
-            # Unheard, it may have been done, or be done yet.
-            self._session.give_up(name)
+            # Unheard, it may have been done, or be done yet; unless it was never asked for.
+            if name.mark in known.mine:
+                self._session.give_up(name)
             raise
         if isinstance(outcome, Busy):
             known.mine.pop(name.mark, None)
@@ -166,8 +166,8 @@ class ZooKeeperStore(Store, Inspects, Watches):
                 return outcome
         return Busy()
 
-    @staticmethod
-    def _taking(client: Client, name: Name) -> Answer:
+    def _taking(self, client: Client, name: Name) -> Answer:
+        self._session.known.mine[name.mark] = None
         all_ = client.transaction()
         all_.create(name.lock, ephemeral=True)
         all_.create(name.mark, ephemeral=True)

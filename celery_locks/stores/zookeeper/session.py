@@ -102,8 +102,9 @@ class Session:
         """Undo a request that nobody waits for any more, whenever it was or will be done."""
         self.known.leave(name)
         self.known.done.add(name.mark)
-        if self._client:
-            # It goes the same way right behind the request: what comes in one session is done in order.
+        if self._client and self._client.live.is_set():
+            # It goes the same way right behind the request: what comes in one session is done in order. While there is
+            # no way it is said when there is one.
             self._leaving(self._client, name)
 
     def close(self) -> None:
@@ -175,12 +176,15 @@ class Session:
         try:
             with self._mutex:
                 if self._client is None:
-                    client = Client(self._address, lambda state: self._changed(client, state))
+                    client = Client(self._address, lambda state: self._changed(client, state), self._holds)
                     client.start_async()
                     self._client = client
                 answer.set(self._client)
         except Exception as error:  # noqa: BLE001 - raised again by whoever waits
             answer.set_exception(error)
+
+    def _holds(self) -> bool:
+        return bool(self.known.mine)
 
     def _changed(self, client: Client, state: str) -> None:
         if state == KazooState.CONNECTED and client is self._client:
