@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import random
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Keys are looked at this much after the time at which something may have changed, spread out among the workers.
 LATER = 0.05
+#: Wakes for those who are not here yet, as many as are remembered.
+REMEMBERED = 1000
 
 
 @dataclass
@@ -91,6 +94,9 @@ class Roll:
         known = self.keys.get(key)
         if known is None:
             return None
+        if 0 < known.look_at <= when + LATER:
+            # It is looked at before anyhow.
+            return known.look_at
         known.look_at = when + LATER * random.random()  # noqa: S311 - no secret
         heapq.heappush(self._looks, (known.look_at, key))
         return known.look_at
@@ -114,6 +120,23 @@ class Roll:
     def _is_stale(self, look_at: float, key: str) -> bool:
         known = self.keys.get(key)
         return known is None or known.look_at != look_at
+
+
+class Early:
+    """Wakes that came before their tickets, the latest of them."""
+
+    def __init__(self) -> None:
+        self._tickets: OrderedDict[str, bool] = OrderedDict()
+
+    def add(self, ticket: str) -> None:
+        """Nobody who is here was meant."""
+        self._tickets[ticket] = True
+        if len(self._tickets) > REMEMBERED:
+            self._tickets.popitem(last=False)
+
+    def taken(self, ticket: str) -> bool:
+        """Whether this one has been called already; the answer is given once."""
+        return self._tickets.pop(ticket, False)
 
 
 def _since(waiting: Waiting) -> str:

@@ -7,13 +7,13 @@ import math
 import os
 import threading
 import time
-from collections import OrderedDict
 from typing import TYPE_CHECKING, TypeVar
 
 from celery_locks.errors import StoreUnavailable
-from celery_locks.roll import Roll, Waiter
+from celery_locks.roll import Early, Roll, Waiter
 from celery_locks.rounds import Rounds
 from celery_locks.stores.base import Waiting
+from celery_locks.wanted import Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,12 +32,8 @@ IDLE = 30.0
 AGAIN = 1.0
 #: Each further time it takes twice as long, up to this.
 RARELY = 30.0
-#: A key that was found taken is taken to be so for this long.
-WANTED = 1.0
 #: Those who come to a key that is taken are told to the store together with who comes next, within this time.
 TOGETHER = 0.005
-#: Wakes for those who are not here yet, as many as are remembered.
-REMEMBERED = 1000
 
 
 class Waker:
@@ -69,7 +65,7 @@ class Waker:
         Unless it is called, the key is looked at in so many seconds.
         """
         with self._mine():
-            if not self._heard.pop(waiting.ticket, False):
+            if not self._early.taken(waiting.ticket):
                 self._roll.add(Waiter(waiting, call))
                 self._look_in(waiting.key, seconds)
                 if self._hearing and self._hearing_since > asked:
@@ -93,22 +89,16 @@ class Waker:
     def note(self, key: str) -> None:
         """A job of this process, or of another, has just found this key taken."""
         with self._mine():
-            now = self._clock()
-            for each in [each for each, until in self._wanted.items() if until <= now]:
-                del self._wanted[each]
-            self._wanted[key] = self._calm_at = now + WANTED
+            self._wanted.add(key)
 
     def is_calm(self) -> bool:
         """Whether no key at all is wanted here."""
-        if self._wanted and self._clock() >= self._calm_at:
-            with self._mine():
-                self._wanted.clear()
         return not (self._wanted or self._roll.keys)
 
     def is_wanted(self, key: str) -> bool:
         """Whether somebody here waits for this key, or has found it taken a moment ago."""
         with self._mine():
-            return key in self._roll.keys or self._wanted.get(key, 0.0) > self._clock()
+            return key in self._roll.keys or key in self._wanted
 
     def again(self, waiting: Waiting) -> bool:
         """Tell the store once more that a ticket is here: it is in line then. False when it does not wait here."""
@@ -136,11 +126,10 @@ class Waker:
         self._pid = os.getpid()
         self._mutex = threading.Lock()
         self._roll = Roll()
-        self._heard: OrderedDict[str, bool] = OrderedDict()
+        self._early = Early()
         self._new: list[Waiting] = []
         self._tell_at = 0.0
-        self._wanted: dict[str, float] = {}
-        self._calm_at = -math.inf
+        self._wanted = Wanted(self._clock)
         self._rounds = Rounds("waker", self._mutex, self._attend, self._due, self._clock)
         self._listener: threading.Thread | None = None
         self._hearing = False
@@ -240,7 +229,7 @@ class Waker:
             # What was said before now was not heard, and the store may have forgotten who is present.
             with self._mutex:
                 self._hearing, self._hearing_since, self._failures = True, self._clock(), 0
-                self._heard.clear()
+                self._early = Early()
                 self._new = []
                 for each in self._roll.everybody():
                     self._tell(each)
@@ -268,14 +257,9 @@ class Waker:
             if wake.turn:
                 self._look_in(wake.key, wake.window)
                 if waiter is None:
-                    self._remember(wake.ticket)
+                    self._early.add(wake.ticket)
         if waiter:
             _surely(waiter.call, wake.ticket)
-
-    def _remember(self, ticket: str) -> None:
-        self._heard[ticket] = True
-        if len(self._heard) > REMEMBERED:
-            self._heard.popitem(last=False)
 
 
 def _surely(tell: Callable[[T], None], what: T) -> None:

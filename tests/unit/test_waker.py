@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from celery_locks import StoreUnavailable, roll, waker
+from celery_locks import StoreUnavailable, roll, waker, wanted
 from celery_locks.lease import Busy
 from celery_locks.stores.base import Look, Waiting, Wake
 from celery_locks.waker import Waker
@@ -387,7 +387,7 @@ def test_a_call_to_be_the_next_is_not_taken_for_a_turn(still):
 
 def test_not_every_wake_is_remembered(still, monkeypatch):
     """The oldest are forgotten: those who stay look themselves in the end."""
-    monkeypatch.setattr(waker, "REMEMBERED", 2)
+    monkeypatch.setattr(roll, "REMEMBERED", 2)
     called = []
     for name in "abc":
         still._woken(Wake(KEY, f"{DATE}{name}", turn=True, window=2.0))
@@ -418,7 +418,7 @@ def test_a_key_that_was_found_taken_is_wanted_for_a_moment(still, clock):
     assert still.is_wanted(KEY)
     assert not still.is_wanted(OTHER)
     assert not still.is_calm()
-    clock.advance(waker.WANTED)
+    clock.advance(wanted.WANTED)
     assert not still.is_wanted(KEY)
 
 
@@ -436,11 +436,11 @@ def test_what_was_wanted_once_is_not_kept(still, clock):
     """A worker that sees a million keys remembers those of the last moment."""
     for number in range(100):
         still.note(f"wallet:{number}")
-        clock.advance(waker.WANTED / 10)
-    assert len(still._wanted) <= 11
-    clock.advance(waker.WANTED)
+        clock.advance(wanted.WANTED / 10)
+    assert len(still._wanted._until) <= 11
+    clock.advance(wanted.WANTED)
     still.note(KEY)
-    assert list(still._wanted) == [KEY]
+    assert list(still._wanted._until) == [KEY]
 
 
 # Whatever happens to the store
@@ -523,6 +523,6 @@ def test_a_child_knows_nothing_of_its_parents_keys(still):
     def child() -> None:
         assert not still.is_wanted(KEY)
         assert still.is_calm()
-        assert not still._heard
+        assert not still._early._tickets
 
     assert in_child(child) == 0
