@@ -173,8 +173,12 @@ class PrivateServer(ABC):
         wait_until(self._stands_still, f"{self} to stand still")
 
     def _stands_still(self) -> bool:
-        process = psutil.Process(self.pid)
-        return all(_is_stopped(each.pid) for each in [process, *process.children(recursive=True)])
+        try:
+            process = psutil.Process(self.pid)
+            return all(_is_stopped(each.pid) for each in [process, *process.children(recursive=True)])
+        except psutil.NoSuchProcess:
+            # One that was killed before stands still for good.
+            return True
 
     def resume(self) -> None:
         """Let a frozen server go on."""
@@ -209,5 +213,9 @@ def _is_stopped(pid: int) -> bool:
     threads = list(Path(f"/proc/{pid}/task").glob("*/stat"))
     if not threads:
         return psutil.Process(pid).status() in {psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE}
-    states = [thread.read_text().rpartition(")")[2].split()[0] for thread in threads]
+    try:
+        states = [thread.read_text().rpartition(")")[2].split()[0] for thread in threads]
+    except OSError:
+        # A thread has just ended: look again.
+        return False
     return all(state in {"T", "t", "Z", "X"} for state in states)

@@ -161,7 +161,7 @@ def test_a_turn_costs_the_same_however_long_the_line(store: RedisStore, redis_se
         "zadd": 15,
         "zrange": 10,
         "zrem": 5,
-        "zcount": 15,
+        "zcount": 10,
     }
     assert sum(asked.values()) - asked["evalsha"] <= 5 * 35
 
