@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from benchmarks.contended import Run
 
-MISSING = "--chart needs matplotlib: pip install matplotlib"
+MISSING = "--chart needs matplotlib: pip install matplotlib, or the extra [bench]"
 #: From light to dark, in the order in which the jobs were sent: one that jumps the line shows.
 COLOURS = "viridis_r"
 INK, EMPTY = "#24292f", "#f6f8fa"

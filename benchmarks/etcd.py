@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import shutil
-import subprocess
 import tempfile
 import time
 from contextlib import contextmanager, suppress
@@ -17,14 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.report import AtMost, Figure, Part
 from benchmarks.rounds import Rounds
-from benchmarks.server import PATIENCE, free_port
+from benchmarks.server import PATIENCE, free_port, started
+from benchmarks.uncontended import reused, the_store
 from celery_locks import Locks
-from celery_locks.lease import Claim, new_owner
+from celery_locks.lease import new_owner
 from celery_locks.stores.etcd import messages
 from celery_locks.stores.etcd.leases import new_number
 from celery_locks.stores.etcd.naming import Names
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable, Iterator
 
     Subject = Callable[[], object]
@@ -42,17 +43,20 @@ def run(_: str, *, quick: bool) -> Part:
     program = shutil.which("etcd")
     if program is None:
         return Part("etcd", TITLE, [], ["etcd is not installed"])
+    rounds, each = (3, 5) if quick else (100, 10)
+    # And those of the round that is not counted.
+    calls = (rounds + 1) * each
     with tempfile.TemporaryDirectory(prefix="benchmarks-etcd-") as directory, _server(program, Path(directory)) as port:
         locks = Locks(f"etcd://127.0.0.1:{port}")
         post = _posting(port)
         subjects = {
-            BARE: bare(post, whole=True),
-            THREE: bare(post, whole=False),
+            BARE: bare(post, calls, whole=True),
+            THREE: bare(post, calls, whole=False),
             STORE: the_store(locks),
             LOCK: reused(locks.lock("reused", ttl=TTL)),
-            **_peers(port),
+            **_peers(port, calls),
         }
-        times = Rounds.timed(subjects, rounds=3 if quick else 100, calls=5 if quick else 10)
+        times = Rounds.timed(subjects, rounds=rounds, calls=each)
         locks.close()
     absent = [] if GATEWAY in subjects else ["etcd3gw is not installed and was left out"]
     return Part("etcd", TITLE, list(_figures(times)), absent)
@@ -68,44 +72,35 @@ def _figures(times: Rounds) -> Iterator[Figure]:
             yield Figure.of(f"{peer} / bare", times.ratio(peer, BARE))
 
 
-def bare(post: Posts, *, whole: bool) -> Subject:
-    """A lease, a key, and both given back: the deletion of the key can be left to the end of its lease."""
+def bare(post: Posts, calls: int, *, whole: bool) -> Subject:
+    """A lease, a key, and both given back: the deletion of the key can be left to the end of its lease.
+
+    What is said is made before the clock runs: the yardstick is the client's calls alone.
+    """
     owners, marks = _owners(), new_number()
     post(messages.GRANT, messages.grant(marks, 3600))
+    said = iter([_said(next(owners), marks, whole=whole) for _ in range(calls)])
 
     def both() -> None:
-        names, lease = Names.of("bare:", "key", next(owners)), new_number()
-        post(messages.GRANT, messages.grant(lease, TTL))
-        post(messages.TXN, messages.take(names, lease))
-        if whole:
-            post(messages.TXN, messages.give_back(names, marks))
-        post(messages.REVOKE, messages.one(lease))
+        for path, body in next(said):
+            post(path, body)
 
     return both
+
+
+def _said(owner: str, marks: int, *, whole: bool) -> list[tuple[str, dict[str, Any]]]:
+    names, lease = Names.of("bare:", "key", owner), new_number()
+    return [
+        (messages.GRANT, messages.grant(lease, TTL)),
+        (messages.TXN, messages.take(names, lease)),
+        *([(messages.TXN, messages.give_back(names, marks))] if whole else []),
+        (messages.REVOKE, messages.one(lease)),
+    ]
 
 
 def _owners() -> Iterator[str]:
     name = new_owner()
     return (f"{name}{number}" for number in count())
-
-
-def the_store(locks: Locks) -> Subject:
-    store, owners = locks.store, _owners()
-
-    def both() -> None:
-        claim = Claim("store", next(owners), TTL)
-        store.acquire(claim)
-        store.release(claim)
-
-    return both
-
-
-def reused(lock: Any) -> Subject:
-    def both() -> None:
-        lock.acquire()
-        lock.release()
-
-    return both
 
 
 def _posting(port: int) -> Posts:
@@ -118,13 +113,13 @@ def _posting(port: int) -> Posts:
     return post
 
 
-def _peers(port: int) -> dict[str, Subject]:
+def _peers(port: int, calls: int) -> dict[str, Subject]:
     if find_spec("etcd3gw") is None:
         return {}
     client = import_module("etcd3gw").Etcd3Client("127.0.0.1", port, timeout=PATIENCE)
     root = f"http://127.0.0.1:{port}"
     return {
-        GATEWAY: bare(lambda path, body: client.post(f"{root}{path}", json=body), whole=True),
+        GATEWAY: bare(lambda path, body: client.post(f"{root}{path}", json=body), calls, whole=True),
         GATEWAY_LOCK: reused(client.lock("peer", ttl=TTL)),
     }
 
@@ -142,16 +137,9 @@ def _server(program: str, directory: Path) -> Iterator[int]:
         "initial-cluster": f"default=http://127.0.0.1:{peers}",
     }
     command = [program, *(f"--{name}={value}" for name, value in flags.items())]
-    with (directory / "server.log").open("wb") as log:
-        process = subprocess.Popen(  # noqa: S603 - our own command
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
-    try:
+    with started(command, directory / "server.log") as process:
         _wait_until_it_answers(port, process, directory / "server.log")
         yield port
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def _wait_until_it_answers(port: int, process: subprocess.Popen[bytes], log: Path) -> None:

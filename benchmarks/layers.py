@@ -54,6 +54,8 @@ _WITH_A_SERVER = (
 class _SilentWire:
     """Answers as the server would, at once: what is left is the store's own work."""
 
+    sees_listeners = True
+
     def run(self, *_: object) -> int:
         return 1
 

@@ -26,13 +26,20 @@ def own_server(directory: Path) -> Iterator[str]:
     """A server that keeps nothing on disk, and its URL without a database; stopped at the end."""
     port = free_port()
     command = [_program(), "--port", str(port), "--dir", str(directory), *SETTINGS]
-    with (directory / "server.log").open("wb") as log:
+    with started(command, directory / "server.log") as process:
+        _wait_until_it_answers(port, process, directory / "server.log")
+        yield f"redis://127.0.0.1:{port}"
+
+
+@contextmanager
+def started(command: list[str], output: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that writes there; ended at the end."""
+    with output.open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 - our own command
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
     try:
-        _wait_until_it_answers(port, process, directory / "server.log")
-        yield f"redis://127.0.0.1:{port}"
+        yield process
     finally:
         process.terminate()
         process.wait()

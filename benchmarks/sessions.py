@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -13,6 +14,8 @@ from benchmarks.report import AtMost, Figure, Part
 from benchmarks.rounds import Rounds
 from benchmarks.uncontended import TTL, reused, the_store
 from celery_locks import Locks
+from celery_locks.lease import Busy
+from celery_locks.stores.sessions import Held, SessionStore
 from tests.servers.mariadb import MariaServer
 from tests.servers.postgres import PostgresServer
 from tests.servers.programs import INITDB, MARIADB, MARIADB_INSTALL, POSTGRES, Program
@@ -77,6 +80,7 @@ def _measured(kind: _Kind, *, quick: bool) -> Rounds:
         subjects = {
             "lock alone": _bare(connection, [kind.take[0], kind.give_back]),
             "bare": _bare(connection, [*kind.take, kind.give_back]),
+            "ours": _ours(locks),
             "store": the_store(locks),
             "lock": reused(locks.lock("reused", ttl=TTL)),
         }
@@ -89,6 +93,8 @@ def _figures(name: str, times: Rounds) -> Iterator[Figure]:
     yield Figure.of(f"{name}: lock, fence, unlock, bare", times.micros("bare"), "µs")
     yield Figure.of(f"{name}: the store / bare", times.ratio("store", "bare"), target=AtMost(1.2))
     yield Figure.of(f"{name}: Lock / bare", times.ratio("lock", "bare"))
+    yield Figure.of(f"{name}: our statements / bare", times.ratio("ours", "bare"))
+    yield Figure.of(f"{name}: the store / our statements", times.ratio("store", "ours"))
     if name == "MariaDB":
         yield Figure.of(f"{name}: the store / the lock without a fence", times.ratio("store", "lock alone"))
 
@@ -105,6 +111,26 @@ def _connected(url: str) -> Any:
         autocommit=True,
         ssl_disabled=True,
     )
+
+
+def _ours(locks: Locks) -> Subject:
+    """The statements that the store sends, in a session that nobody else uses."""
+    store = locks.store
+    if not isinstance(store, SessionStore):
+        raise TypeError("the URL is of another store")
+    session = store._server.connect(time.monotonic)  # noqa: SLF001 - set as the store sets its own
+    name = store._name("ours")  # noqa: SLF001 - as long as the store's
+
+    def both() -> None:
+        held = Held(name, "lock:", "ours", "anna")
+        taken = session.take(held)
+        if isinstance(taken, Busy):
+            raise RuntimeError("the bare lock was not free")  # noqa: TRY004 - it is no mistake of a type
+        held.note(taken)
+        if not session.give_back(held):
+            raise RuntimeError("the bare lock was not ours")
+
+    return both
 
 
 def _bare(connection: Any, statements: list[str]) -> Subject:

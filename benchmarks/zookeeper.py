@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import shutil
 import socket
-import subprocess
 import tempfile
 import time
 from contextlib import closing, contextmanager, suppress
@@ -14,11 +13,12 @@ from typing import TYPE_CHECKING
 
 from benchmarks.report import AtMost, Figure, Part
 from benchmarks.rounds import Rounds
-from benchmarks.server import PATIENCE, free_port
+from benchmarks.server import PATIENCE, free_port, started
 from celery_locks import Locks
 from celery_locks.lease import Claim, new_owner
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable, Iterator
 
     from kazoo.client import KazooClient
@@ -129,16 +129,9 @@ def _own_server() -> Iterator[str]:
         (here / "zoo.cfg").write_text("\n".join([*lines, "admin.enableServer=false"]), encoding="utf-8")
         java = ["java", "-Xmx128m", "-XX:+UseSerialGC", "-Dzookeeper.forceSync=no", "-cp", str(JAR)]
         command = [*java, "org.apache.zookeeper.server.quorum.QuorumPeerMain", str(here / "zoo.cfg")]
-        with (here / "server.log").open("wb") as log:
-            process = subprocess.Popen(  # noqa: S603 - our own command
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
-        try:
+        with started(command, here / "server.log") as process:
             _wait_until_it_answers(port, process, here / "server.log")
             yield f"127.0.0.1:{port}"
-        finally:
-            process.terminate()
-            process.wait()
 
 
 def _wait_until_it_answers(port: int, process: subprocess.Popen[bytes], log: Path) -> None:

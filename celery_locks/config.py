@@ -10,14 +10,17 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from celery_locks.duration import seconds
 from celery_locks.errors import LockConfigError
-from celery_locks.options import KNOWN, LATER, NAMES, unknown
+from celery_locks.options import IN_URL, KNOWN, LATER, NAMES, unknown
 from celery_locks.stores import DEFAULT_PREFIX, hidden
 
 Settings = Mapping[str, Any]
 
 #: Options that are a task's own and have no default setting.
 _NO_DEFAULT = {"lock_store"}
+#: Durations that are settings of some stores only: how these call them, and the schemes of their URLs.
+_OF_STORES = {"lock_restart_delay": ("restart_delay", {"redlock", "redlocks"})}
 _REDIS_TRANSPORTS = {"redis", "rediss", "valkey", "valkeys", "sentinel", "redis+socket", "valkey+socket"}
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False, "none": None, "null": None}
 
@@ -51,7 +54,8 @@ def _check_names(conf: Settings) -> None:
     for name in sorted(given):
         plain = name.removeprefix("CELERY_").lower()
         # A name that is like none of ours may be somebody else's.
-        if plain in LATER or (plain not in KNOWN and difflib.get_close_matches(plain, KNOWN, n=1, cutoff=0.8)):
+        is_near = plain not in KNOWN and difflib.get_close_matches(plain, KNOWN, n=1, cutoff=0.8)
+        if is_near or plain in LATER or plain in IN_URL:
             raise LockConfigError(unknown("setting", name))
 
 
@@ -62,16 +66,27 @@ def store_settings(conf: Settings, alias: str | None = None) -> StoreSettings:
 
 def known_store(conf: Settings, alias: str | None = None) -> StoreSettings | None:
     """The store that settings name, if only as the broker or result backend; None when they name none."""
+    _check_names(conf)
     prefix = _prefix(conf)
     named = alias or setting(conf, "lock_store")
     if named:
-        return StoreSettings(_resolved(conf, _text("lock_store", named)), prefix, {})
+        url = _resolved(conf, _text("lock_store", named))
+        return StoreSettings(url, prefix, _of_its_kind(conf, url))
     return _from_broker(conf, prefix)
 
 
 def _prefix(conf: Settings) -> str:
     prefix = setting(conf, "lock_prefix")
     return DEFAULT_PREFIX if prefix is None else _text("lock_prefix", prefix)
+
+
+def _of_its_kind(conf: Settings, url: str) -> dict[str, Any]:
+    """What is set for stores of that kind. A URL that says it itself has the last word."""
+    scheme = url.partition("://")[0].lower()
+    found = {name: setting(conf, name) for name, (_, schemes) in _OF_STORES.items() if scheme in schemes}
+    return {
+        _OF_STORES[name][0]: seconds(name, value, "the settings") for name, value in found.items() if value is not None
+    }
 
 
 def _resolved(conf: Settings, named: str) -> str:

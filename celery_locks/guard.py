@@ -11,7 +11,7 @@ from celery_locks.current import carrying
 from celery_locks.errors import LockConfigError, LockTimeout, StoreUnavailable
 from celery_locks.instrumentation import log
 from celery_locks.keeper import Keeper
-from celery_locks.lease import Busy, Lease, State, Ticket
+from celery_locks.lease import Busy, Lease, State, Ticket, ticket_of
 from celery_locks.loss import lose
 from celery_locks.parent import Care
 from celery_locks.patience import Patience
@@ -102,7 +102,7 @@ class Guard:
         """Take the key, waiting at most `wait` seconds for it (None: for ever), and keep it with a beat."""
         started = self._clock()
         if self.waker and wait != 0.0 and claim.ticket is None:
-            claim = claim._replace(ticket=Ticket(claim.owner[-16:]))
+            claim = claim._replace(ticket=Ticket(ticket_of(claim.owner, self.waker.home(), in_slot=False)))
         self._care.claims(claim, beat)
         outcome = self._take(claim, started, wait)
         waited = self._clock() - started
@@ -184,7 +184,7 @@ class Guard:
         try:
             outcome = self.store.acquire(claim)
             if isinstance(outcome, Busy):
-                outcome = self._patience.wait(claim, outcome, None if wait is None else started + wait)
+                outcome = self._patience.wait(claim, outcome, started, wait)
             return self._in_time(outcome) if isinstance(outcome, Lease) else outcome
         except StoreUnavailable as error:
             self._care.left(claim)

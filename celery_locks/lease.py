@@ -230,6 +230,9 @@ def new_owner(name: str = "lock") -> str:
     return f"{name}@{_process()}#{os.urandom(8).hex()}"
 
 
-def ticket_of(owner: str, *, in_slot: bool) -> str:
-    """The ticket of an execution. Its last letter tells whether it may be called to wait in a slot for its turn."""
-    return owner[-16:] + ("s" if in_slot else "g")
+def ticket_of(owner: str, home: str = "", *, in_slot: bool) -> str:
+    """The ticket of an execution. Its last letter tells whether it may be called to wait in a slot for its turn.
+
+    One that can only be waited for in one process begins with that process's name: it dies with it.
+    """
+    return (f"{home}." if home else "") + owner[-16:] + ("s" if in_slot else "g")

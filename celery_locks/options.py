@@ -129,9 +129,14 @@ def _store(name: str, value: object, where: str) -> str | None:
 
 def unknown(kind: str, name: str) -> str:
     """What to say of an option or setting that is none, or none yet."""
-    if name.removeprefix("CELERY_").lower() in LATER:
+    plain = name.removeprefix("CELERY_").lower()
+    if plain in LATER:
         return f"the {kind} {name} is not supported in this version: remove it"
-    close = difflib.get_close_matches(name.removeprefix("CELERY_").lower(), KNOWN, n=1)
+    if plain in IN_URL:
+        return f"unknown {kind} {name}: write it into the store's URL, ?{plain.removeprefix('lock_')}=..."
+    if plain in KNOWN:
+        return f"{name} is a setting and no {kind} of a task: write app.conf.{name}"
+    close = difflib.get_close_matches(plain, KNOWN, n=1)
     return f"unknown {kind} {name}: " + (f"did you mean {close[0]}?" if close else f"known are {', '.join(NAMES)}")
 
 
@@ -153,6 +158,8 @@ _CHECKS: dict[str, Callable[[str, Any, str], Any]] = {
 #: Option name to field.
 NAMES = {f"lock_{field.name}": field.name for field in dataclasses.fields(Options)}
 #: What may be set for a whole app.
-KNOWN = {*NAMES, "lock_stores", "lock_prefix"}
+KNOWN = {*NAMES, "lock_stores", "lock_prefix", "lock_restart_delay"}
+#: What only the URL of a store can say.
+IN_URL = {"lock_socket_timeout", "lock_fence_retention", "lock_session_timeout", "lock_try_timeout"}
 #: What a later version knows: to pass over one of them would be to run jobs that should not run.
 LATER = {"lock_slots", "lock_shared", "lock_unique", "lock_at_least", "lock_tasks"}

@@ -23,6 +23,8 @@ logger = logging.getLogger("celery_locks.patience")
 
 #: Whoever waits for a wake looks himself this often, should all wakes be lost.
 NAP = 5.0
+#: The answer to an owner that is done with its key. No word of a free key comes for it.
+REFUSED = Busy()
 
 
 class Patience:
@@ -36,13 +38,16 @@ class Patience:
         self._clock = clock
         self._sleep = sleep
 
-    def wait(self, claim: Claim, outcome: Busy, deadline: float | None) -> Lease | Busy:
-        """What comes of a claim whose key is taken, at the latest at the deadline."""
+    def wait(self, claim: Claim, outcome: Busy, started: float, longest: float | None) -> Lease | Busy:
+        """What comes of a claim whose key was taken when it was first asked for, after so long at the latest."""
+        deadline = None if longest is None else started + longest
         if self._waker and claim.ticket and outcome.ticket:
-            return self._in_line(self._waker, claim, outcome, deadline)
+            return self._in_line(self._waker, claim, outcome, started, deadline)
         return self._look_again(claim, outcome, deadline)
 
-    def _in_line(self, waker: Waker, claim: Claim, outcome: Lease | Busy, deadline: float | None) -> Lease | Busy:
+    def _in_line(
+        self, waker: Waker, claim: Claim, outcome: Lease | Busy, asked: float, deadline: float | None
+    ) -> Lease | Busy:
         """Wait for our turn; one that waited in vain stays in line only if it goes back to a queue."""
         ticket = claim.ticket or Ticket("")
         while isinstance(outcome, Busy) and outcome.ticket and outcome.present:
@@ -54,14 +59,15 @@ class Patience:
                     break
                 ticket = ticket._replace(stance=Stance.GOES)
             else:
-                self._nap(waker, Waiting(claim.key, ticket.name), left, outcome.remaining)
+                self._nap(waker, Waiting(claim.key, ticket.name), left, outcome.remaining, asked)
+            asked = self._clock()
             outcome = self._store.acquire(claim._replace(ticket=ticket))
         return outcome
 
-    def _nap(self, waker: Waker, waiting: Waiting, longest: float, remaining: float | None) -> None:
+    def _nap(self, waker: Waker, waiting: Waiting, longest: float, remaining: float | None, asked: float) -> None:
         woken = threading.Event()
         try:
-            waker.stay(waiting, lambda _: woken.set(), longest if remaining is None else remaining)
+            waker.stay(waiting, lambda _: woken.set(), longest if remaining is None else remaining, asked)
             woken.wait(longest)
         except BaseException:
             self.leave([waiting])
@@ -81,7 +87,7 @@ class Patience:
     def _rest(self, key: str, busy: Busy, pause: float, left: float) -> None:
         """Until it is worth asking again: when the store says so, else for a while, and not past the lease's end."""
         ends = math.inf if busy.remaining is None else max(busy.remaining, 0.001)
-        if isinstance(self._store, Watches):
+        if isinstance(self._store, Watches) and busy != REFUSED:
             self._store.watch(key, min(NAP, left, ends))
         else:
             self._sleep(min(pause, left, ends))

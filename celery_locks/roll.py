@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import heapq
 import random
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from celery_locks.lease import undated
+from celery_locks.lease import parts, undated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Keys are looked at this much after the time at which something may have changed, spread out among the workers.
 LATER = 0.05
+#: Wakes for those who are not here yet, as many as are remembered.
+REMEMBERED = 1000
 
 
 @dataclass
@@ -32,7 +35,7 @@ class Waiter:
 
 @dataclass
 class _Key:
-    names: set[str] = field(default_factory=set)
+    names: dict[str, None] = field(default_factory=dict)
     look_at: float = 0.0
 
 
@@ -49,7 +52,7 @@ class Roll:
         key, ticket = waiter.waiting
         name = undated(ticket)
         self.waiters[name] = waiter
-        self.keys.setdefault(key, _Key()).names.add(name)
+        self.keys.setdefault(key, _Key()).names[name] = None
 
     def find(self, ticket: str) -> Waiter | None:
         """Who waits with this ticket, if anybody here does."""
@@ -65,7 +68,7 @@ class Roll:
         waiter = self.waiters.pop(name, None)
         known = self.keys.get(waiter.waiting.key) if waiter else None
         if waiter and known:
-            known.names.discard(name)
+            known.names.pop(name, None)
             if not known.names:
                 del self.keys[waiter.waiting.key]
         return waiter
@@ -78,19 +81,22 @@ class Roll:
         return everybody
 
     def everybody(self) -> list[Waiting]:
-        """All who wait here."""
-        return [waiter.waiting for waiter in self.waiters.values()]
+        """All who wait here, in the order in which they came to their lines."""
+        return sorted((waiter.waiting for waiter in self.waiters.values()), key=_since)
 
     def waiting_for(self, key: str) -> list[Waiting]:
-        """All who wait here for this key."""
+        """All who wait here for this key, in that order: a store that has forgotten them may call the first at once."""
         known = self.keys.get(key)
-        return [self.waiters[name].waiting for name in known.names] if known else []
+        return sorted((self.waiters[name].waiting for name in known.names), key=_since) if known else []
 
     def look_at(self, key: str, when: float) -> float | None:
         """Look at this key a little after that time, which is returned; None when nobody here waits for it."""
         known = self.keys.get(key)
         if known is None:
             return None
+        if 0 < known.look_at <= when + LATER:
+            # It is looked at before anyhow.
+            return known.look_at
         known.look_at = when + LATER * random.random()  # noqa: S311 - no secret
         heapq.heappush(self._looks, (known.look_at, key))
         return known.look_at
@@ -114,3 +120,25 @@ class Roll:
     def _is_stale(self, look_at: float, key: str) -> bool:
         known = self.keys.get(key)
         return known is None or known.look_at != look_at
+
+
+class Early:
+    """Wakes that came before their tickets, the latest of them."""
+
+    def __init__(self) -> None:
+        self._tickets: OrderedDict[str, bool] = OrderedDict()
+
+    def add(self, ticket: str) -> None:
+        """Nobody who is here was meant."""
+        self._tickets[ticket] = True
+        if len(self._tickets) > REMEMBERED:
+            self._tickets.popitem(last=False)
+
+    def taken(self, ticket: str) -> bool:
+        """Whether this one has been called already; the answer is given once."""
+        return self._tickets.pop(ticket, False)
+
+
+def _since(waiting: Waiting) -> str:
+    """Those without a date come last, as they came here."""
+    return parts(waiting.ticket)[1] or "~"

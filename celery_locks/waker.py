@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 import time
-from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from celery_locks.errors import StoreUnavailable
-from celery_locks.roll import Roll, Waiter
+from celery_locks.roll import Early, Roll, Waiter
 from celery_locks.rounds import Rounds
 from celery_locks.stores.base import Waiting
+from celery_locks.wanted import Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from celery_locks.stores.base import Lines, Look, Wake
 
 logger = logging.getLogger("celery_locks.waker")
+T = TypeVar("T")
 
 #: A wake is awaited in pieces of this length, so that a thread with nobody to wake can end.
 PATIENCE = 5.0
@@ -30,12 +32,8 @@ IDLE = 30.0
 AGAIN = 1.0
 #: Each further time it takes twice as long, up to this.
 RARELY = 30.0
-#: A key that was found taken is taken to be so for this long.
-WANTED = 1.0
 #: Those who come to a key that is taken are told to the store together with who comes next, within this time.
 TOGETHER = 0.005
-#: Wakes for those who are not here yet, as many as are remembered.
-REMEMBERED = 1000
 
 
 class Waker:
@@ -61,12 +59,18 @@ class Waker:
             self._tell(waiting, TOGETHER if joined else 0.0)
             self._listen()
 
-    def stay(self, waiting: Waiting, call: Callable[[str], None], seconds: float) -> None:
-        """Wait on, as the store knows already. Unless it is called, the key is looked at in so many seconds."""
+    def stay(self, waiting: Waiting, call: Callable[[str], None], seconds: float, asked: float = math.inf) -> None:
+        """Wait on, as the store has known since it was `asked`.
+
+        Unless it is called, the key is looked at in so many seconds.
+        """
         with self._mine():
-            if not self._heard.pop(waiting.ticket, False):
+            if not self._early.taken(waiting.ticket):
                 self._roll.add(Waiter(waiting, call))
                 self._look_in(waiting.key, seconds)
+                if self._hearing and self._hearing_since > asked:
+                    # A wake may have come in between.
+                    self._tell(waiting)
                 self._listen()
                 return
         # The wake came before its ticket.
@@ -85,10 +89,7 @@ class Waker:
     def note(self, key: str) -> None:
         """A job of this process, or of another, has just found this key taken."""
         with self._mine():
-            now = self._clock()
-            for each in [each for each, until in self._wanted.items() if until <= now]:
-                del self._wanted[each]
-            self._wanted[key] = now + WANTED
+            self._wanted.add(key)
 
     def is_calm(self) -> bool:
         """Whether no key at all is wanted here."""
@@ -97,16 +98,24 @@ class Waker:
     def is_wanted(self, key: str) -> bool:
         """Whether somebody here waits for this key, or has found it taken a moment ago."""
         with self._mine():
-            return key in self._roll.keys or self._wanted.get(key, 0.0) > self._clock()
+            return key in self._roll.keys or key in self._wanted
 
-    def again(self, waiting: Waiting) -> None:
-        """Tell the store once more that a ticket is here: whatever has happened, it is in line then."""
+    def again(self, waiting: Waiting) -> bool:
+        """Tell the store once more that a ticket is here: it is in line then. False when it does not wait here."""
         with self._mine():
-            self._tell(waiting)
+            waiter = self._roll.find(waiting.ticket)
+            if waiter:
+                # With the date it has from its line: without it, a store that has forgotten all would put it last.
+                self._tell(waiter.waiting)
+            return waiter is not None
 
     def hears(self) -> bool:
         """Whether a wake would be heard now."""
         return self._pid == os.getpid() and self._hearing
+
+    def home(self) -> str:
+        """What begins the name of a ticket that only this process can wait with; nothing where that is of no use."""
+        return self._home if self._store.sees_homes and self.hears() else ""
 
     def _mine(self) -> threading.Lock:
         if self._pid != os.getpid():
@@ -117,13 +126,15 @@ class Waker:
         self._pid = os.getpid()
         self._mutex = threading.Lock()
         self._roll = Roll()
-        self._heard: OrderedDict[str, bool] = OrderedDict()
+        self._early = Early()
         self._new: list[Waiting] = []
         self._tell_at = 0.0
-        self._wanted: dict[str, float] = {}
+        self._wanted = Wanted(self._clock)
         self._rounds = Rounds("waker", self._mutex, self._attend, self._due, self._clock)
         self._listener: threading.Thread | None = None
         self._hearing = False
+        self._hearing_since = 0.0
+        self._home = os.urandom(4).hex()
         self._idle_at = 0.0
         self._failures = 0
 
@@ -182,12 +193,12 @@ class Waker:
 
     def _stands(self, waiter: Waiter, look: Look) -> None:
         if waiter.joined and look.busy and not look.turn:
-            waiter.joined(look.busy)
+            _surely(waiter.joined, look.busy)
         with self._mutex:
             waiter.joined = None
             is_called = (look.turn or waiter.woken) and self._roll.remove(waiter.waiting.ticket)
         if is_called:
-            waiter.call(waiter.waiting.ticket)
+            _surely(waiter.call, waiter.waiting.ticket)
 
     def _listen(self) -> None:
         self._idle_at = self._clock() + IDLE
@@ -205,20 +216,20 @@ class Waker:
                 logger.warning("wakes are not heard, jobs come by their countdown: %s; again in %g s", error, pause)
                 time.sleep(pause)
             except Exception:
-                # Whatever a call does, the others who wait must be heard.
-                logger.exception("a call failed; wakes are heard again in %g s", AGAIN)
+                # Whatever it is, those who wait must be heard.
+                logger.exception("listening failed; wakes are heard again in %g s", AGAIN)
                 time.sleep(AGAIN)
             with self._mutex:
                 if not self._is_needed():
                     self._listener = None
 
     def _hear_all(self) -> None:
-        listening = self._store.listen()
+        listening = self._store.listen(self._home)
         try:
             # What was said before now was not heard, and the store may have forgotten who is present.
             with self._mutex:
-                self._hearing, self._failures = True, 0
-                self._heard.clear()
+                self._hearing, self._hearing_since, self._failures = True, self._clock(), 0
+                self._early = Early()
                 self._new = []
                 for each in self._roll.everybody():
                     self._tell(each)
@@ -246,11 +257,14 @@ class Waker:
             if wake.turn:
                 self._look_in(wake.key, wake.window)
                 if waiter is None:
-                    self._remember(wake.ticket)
+                    self._early.add(wake.ticket)
         if waiter:
-            waiter.call(wake.ticket)
+            _surely(waiter.call, wake.ticket)
 
-    def _remember(self, ticket: str) -> None:
-        self._heard[ticket] = True
-        if len(self._heard) > REMEMBERED:
-            self._heard.popitem(last=False)
+
+def _surely(tell: Callable[[T], None], what: T) -> None:
+    """Whatever one does that is called or told, the others who wait must be too."""
+    try:
+        tell(what)
+    except Exception:
+        logger.exception("one who waits could not be told or called")

@@ -108,9 +108,12 @@ class Lines(abc.ABC):
     def leave(self, waiting: Sequence[Waiting]) -> None:
         """Take these out of line; what was kept for one goes to the next."""
 
+    #: Whether the store sees at once that a process hears no more, by the name it gave when it began to listen.
+    sees_homes: ClassVar[bool] = False
+
     @abc.abstractmethod
-    def listen(self) -> Listening:
-        """The wakes of this store, from now on."""
+    def listen(self, home: str = "") -> Listening:
+        """The wakes of this store, from now on, heard by a process of this name."""
 
 
 class Listening(abc.ABC):

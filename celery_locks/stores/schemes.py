@@ -20,17 +20,24 @@ class Home(NamedTuple):
     extra: str | None = None
 
     def factory(self, scheme: str) -> Callable[..., Store]:
-        """What opens it. Raises `LockConfigError` naming the extra when its client is not installed."""
+        """What opens it. Raises `LockConfigError` naming the extra when its client is not installed, or not whole."""
         path = f"celery_locks.stores.{self.module}"
         try:
             module = importlib.import_module(path)
-        except ModuleNotFoundError as error:
+        except ImportError as error:
             if self.extra is None or (error.name or "").startswith("celery_locks"):
                 raise
             raise LockConfigError(
-                f"{scheme}:// needs {error.name}, which is not installed: pip install 'celery-locks[{self.extra}]'"
+                f"{scheme}:// needs {lacking(error, 'its client')}: pip install 'celery-locks[{self.extra}]'"
             ) from None
         return cast("Callable[..., Store]", module.from_url)
+
+
+def lacking(error: ImportError, client: str) -> str:
+    """What is missing, in words. A client may be there and find no library of its own, as psycopg without libpq."""
+    if isinstance(error, ModuleNotFoundError):
+        return f"{error.name}, which is not installed"
+    return f"{client}, which cannot be loaded ({' '.join(str(error).split())[:300]})"
 
 
 _REDIS = Home("redis")

@@ -7,6 +7,7 @@ keeps the next ones for it at its door: unacknowledged, as it keeps those with a
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 from datetime import timedelta
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from celery_locks.lease import Busy
     from celery_locks.options import Options
+    from celery_locks.waker import Waker
     from celery_locks.worker.request import LockedRequest
 
 logger = logging.getLogger("celery_locks.worker")
@@ -36,6 +38,12 @@ class Door:
 
     def __init__(self, app: Any) -> None:
         self._stands_open = _holds_few(app)
+        # A broker that delivers again at once what a dead worker held brings each back to its place. With others it is
+        # a long time until then, in which nobody is to be called in vain.
+        self._come_back_at_once = app.connection_for_read().transport.driver_type == "amqp"
+
+    def _home(self, waker: Waker) -> str:
+        return "" if self._come_back_at_once else waker.home()
 
     def shut(self, request: LockedRequest) -> tuple[Waiting, Callable[[Busy], None]] | None:
         """Keep this job; its place, and whom to tell where in line it stands. None when it is to go in."""
@@ -49,7 +57,7 @@ class Door:
         if key is None or not waker.is_wanted(key):
             return None
         owner = new_owner(f"{request.task.name}[{request.id}]")
-        ticket = ticket_of(owner, in_slot=bool(plan.options.wait))
+        ticket = ticket_of(_name(request), self._home(waker), in_slot=bool(plan.options.wait))
         asked, longest = _asked(plan.options), plan.options.max_wait
         seconds = countdown(asked, _contention(request, key), longest=longest, in_line=True)
         request.wait_until(request.task.app.now() + timedelta(seconds=seconds))
@@ -80,6 +88,13 @@ def _may_wait(options: Options) -> bool:
 def _asked(options: Options) -> float | str:
     policy = options.on_contention
     return policy.delay if isinstance(policy, Requeue) and policy.delay is not None else options.countdown
+
+
+def _name(request: LockedRequest) -> str:
+    """The same each time this message is delivered: it comes back to its place when its worker died."""
+    sent = request.request_dict
+    told = f"{request.id} {sent.get('retries')} {sent.get(requeue.REQUEUES)}"
+    return hashlib.blake2b(told.encode(), digest_size=8).hexdigest()
 
 
 def _contention(request: LockedRequest, key: str, busy: Busy | None = None) -> Contention:

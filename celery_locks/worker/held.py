@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import threading
 from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
 
     from celery_locks.worker.request import LockedRequest
 
+logger = logging.getLogger("celery_locks.worker")
+
 
 class Caller:
     """Starts jobs of a worker before their countdown is over, in the thread that would have started them then."""
@@ -20,6 +24,8 @@ class Caller:
     def __init__(self, consumer: Any) -> None:
         self._consumer = consumer
         self._called: deque[Held] = deque()
+        # Whatever is opened after the pipe was closed may have its number: nobody writes then.
+        self._mutex = threading.Lock()
         self._pipe: tuple[int, int] | None = None
         if consumer.hub is not None:
             self._pipe = os.pipe()
@@ -30,30 +36,38 @@ class Caller:
 
     def call(self, held: Held) -> None:
         """Start it soon. From any thread."""
-        self._called.append(held)
-        if not self._open:
-            return
-        if self._pipe is None:
-            self._consumer.timer.call_after(0, self._start_all)
-        else:
-            # A full pipe has woken the loop already; a closed one wakes nobody any more.
-            with contextlib.suppress(BlockingIOError, OSError):
-                os.write(self._pipe[1], b"!")
+        with self._mutex:
+            if not self._open:
+                return
+            self._called.append(held)
+            if self._pipe is None:
+                self._consumer.timer.call_after(0, self._start_all)
+            else:
+                # A full pipe has woken the loop already.
+                with contextlib.suppress(BlockingIOError):
+                    os.write(self._pipe[1], b"!")
 
     def close(self) -> None:
         """Start no more."""
-        self._open = False
-        if self._pipe is not None:
-            self._consumer.hub.remove_reader(self._pipe[0])
-            for end in self._pipe:
-                os.close(end)
+        with self._mutex:
+            self._open = False
+            self._called.clear()
+            if self._pipe is not None:
+                self._consumer.hub.remove_reader(self._pipe[0])
+                for end in self._pipe:
+                    os.close(end)
 
     def _start_all(self) -> None:
         if self._pipe is not None:
             with contextlib.suppress(BlockingIOError):
                 os.read(self._pipe[0], 4096)
         while self._called:
-            self._called.popleft().start()
+            held = self._called.popleft()
+            try:
+                held.start()
+            except Exception:
+                # As a timer does, and not as the loop does, which would end the worker.
+                logger.exception("a job that waits could not be started; the others are")
 
 
 class Held:
@@ -76,6 +90,7 @@ class Held:
         self._once: Callable[[], None] | None = None
         self._again: Callable[[float], Any] | None = None
         self._entry: Any = None
+        self._eta = 0.0
         self._early = False
 
     def timed(self, plain: Callable[..., Any], eta: float, fun: Callable[..., None], args: Any, **named: Any) -> Any:
@@ -83,8 +98,8 @@ class Held:
         self._once = partial(fun, *args)
         # The arguments are what Celery looks through for those who wait.
         self._again = lambda when: plain(when, self._over, args, **named)
-        self._entry = self._again(eta)
         self._eta = eta
+        self._entry = self._again(eta)
         if self._early:
             self.start()
         return self._entry
@@ -112,4 +127,6 @@ class Held:
 
     def _forgotten(self) -> None:
         # The timer keeps what it was given until its time is over. Green ones keep it a step further in.
-        getattr(self._entry, "entry", self._entry).args = ()
+        entry = getattr(self._entry, "entry", self._entry)
+        if entry is not None:
+            entry.args = ()

@@ -64,14 +64,13 @@ class Line(bootsteps.StartStopStep):
         if not isinstance(request, LockedRequest) or not self._caller:
             return
         if request.eta:
-            place = requeue.place(request.request_dict)
-            if place:
-                self._warn(request)
-                self._wait(request, Waiting(*place), None)
+            known = requeue.place(request.request_dict)
+            place, joined = Waiting(*known) if known else None, None
         else:
             place, joined = self._door.shut(request) or (None, None)
-            if place:
-                self._wait(request, place, joined)
+        if place:
+            self._warn(request)
+            self._wait(request, place, joined)
 
     def _wait(self, request: LockedRequest, place: Waiting, joined: Callable[[Busy], None] | None) -> None:
         guard, caller = request.guard, self._caller
@@ -97,8 +96,8 @@ class Line(bootsteps.StartStopStep):
         expired = bool(request.expires) and request.maybe_expire()
         if expired or not (guard.waker and guard.waker.hears()) or time.monotonic() - since + LOOK_AFTER > longest:
             return None
-        guard.waker.again(place)
-        return LOOK_AFTER
+        # One that nobody will call, as when its message came twice and the other copy was called, need not wait.
+        return LOOK_AFTER if guard.waker.again(place) else None
 
     def _warn(self, request: LockedRequest) -> None:
         """Say so, once a task, when the broker will deliver a job again that still waits for its countdown."""
@@ -122,9 +121,10 @@ def _visible(consumer: Any) -> float | None:
     return float(given) if given is not None else None
 
 
-def _revoked(request: Any, **_: Any) -> None:
+def _revoked(sender: Any, request: Any, **_: Any) -> None:
     place = requeue.place(vars(request))
-    plan = getattr(request.task, "_plan", None) if place else None
+    # The request knows its task by name only.
+    plan = getattr(sender, "_plan", None) if place else None
     if place and plan:
         plan.guard.leave_line(*place)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from celery.exceptions import Retry
 from celery.worker.request import Request
 
 from celery_locks.errors import LockError, LockTimeout
@@ -63,5 +64,8 @@ class LockedRequest(Request):
         """Note that its key was taken: those who come for it now had better wait at the door."""
         super().on_retry(exc_info)
         reason = getattr(exc_info.exception, "exc", None)
+        if isinstance(reason, Retry):
+            # Pools within the worker's own process wrap what was raised, which others leave behind in theirs.
+            reason = reason.exc
         if isinstance(reason, LockTimeout) and reason.key and self.guard and self.guard.waker:
             self.guard.waker.note(reason.key)

@@ -57,6 +57,20 @@ class Office:
         for result in results:
             self.wait_for_state(result, "RETRY")
 
+    def wait_for_line(self, present: int, away: int = 0, timeout: float = PATIENCE) -> None:
+        """Until so many are in line who can start at once, and so many on their way through a queue."""
+        name = f"lock:{{{self.key}}}:line"
+        with self.vault.client() as client:
+            wait_until(
+                lambda: (client.zcount(name, 0, "(4e15"), client.zcount(name, 4e15, "+inf")) == (present, away),
+                f"{present} to be in line for {self.key!r}",
+                timeout,
+            )
+
+    def messages(self, job: str) -> int:
+        """How many messages of a job have come to a worker."""
+        return len([message for message in self.journal.events("message", self.key) if message["job"] == job])
+
     def wait_for_messages(self, job: str, count: int, timeout: float = PATIENCE) -> list[dict[str, Any]]:
         """The messages of a job, once so many have come to a worker: one that waits has one for each re-queue more."""
 

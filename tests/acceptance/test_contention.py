@@ -78,7 +78,6 @@ def test_the_users_headers_stay_the_users(office: Office) -> None:
     for job in waits:
         job.get(timeout=PATIENCE)
     runs = office.journal.runs(office.key)
-    assert [run.facts["requeues"] > 0 for run in runs] == [False, False, True, True]
     seen_headers = [run.facts["seen"]["headers"] for run in sorted(runs, key=lambda run: run.job)]
     assert seen_headers == [None, None, {"tenant": "t7"}, {"tenant": "t7"}]
 

@@ -16,6 +16,8 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+import psutil
+
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -167,6 +169,16 @@ class PrivateServer(ABC):
         """Freeze it: connections stay open, nothing is answered."""
         self._paused = True
         self._signal(signal.SIGSTOP)
+        # A signal takes a moment, in which one more question may be answered.
+        wait_until(self._stands_still, f"{self} to stand still")
+
+    def _stands_still(self) -> bool:
+        try:
+            process = psutil.Process(self.pid)
+            return all(_is_stopped(each.pid) for each in [process, *process.children(recursive=True)])
+        except psutil.NoSuchProcess:
+            # One that was killed before stands still for good.
+            return True
 
     def resume(self) -> None:
         """Let a frozen server go on."""
@@ -194,3 +206,16 @@ class PrivateServer(ABC):
         """End it and remove its directory."""
         self.kill()
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def _is_stopped(pid: int) -> bool:
+    """Whether all threads of a process are stopped, or, where that cannot be seen, the process as a whole."""
+    threads = list(Path(f"/proc/{pid}/task").glob("*/stat"))
+    if not threads:
+        return psutil.Process(pid).status() in {psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE}
+    try:
+        states = [thread.read_text().rpartition(")")[2].split()[0] for thread in threads]
+    except OSError:
+        # A thread has just ended: look again.
+        return False
+    return all(state in {"T", "t", "Z", "X"} for state in states)

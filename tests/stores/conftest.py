@@ -1,4 +1,4 @@
-"""Closes a session with a table of what each store was held to."""
+"""The fixtures of all stores, and at the end of a session a table of what each store was held to."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.stores.contract import take
 from tests.stores.matrix import table
 from tests.stores.session_stores import (
     _advisory_database,
@@ -17,7 +18,15 @@ from tests.stores.session_stores import (
 from tests.stores.sql_stores import Served
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+    from typing import Any
+
+    from celery_locks.lease import Lease
+    from tests.servers.proxy import Proxy
+    from tests.servers.redis import RedisServer
+    from tests.servers.redlock import RedlockNodes
+    from tests.stores.places import Place
 
 __all__ = ["_advisory_database", "_getlock_database", "advisory_database", "database", "getlock_database"]
 
@@ -51,3 +60,54 @@ def _outcomes(reporter: pytest.TerminalReporter) -> Iterator[tuple[str, str]]:
 def server(request: pytest.FixtureRequest) -> Served:
     """The server of Postgres or MariaDB that a test names, and a database in it that is its own."""
     return Served(request.getfixturevalue(f"{request.param}_server"), request.getfixturevalue(f"{request.param}_url"))
+
+
+@pytest.fixture
+def nodes(redlock_nodes: RedlockNodes) -> list[RedisServer]:
+    """Three empty nodes of Redlock."""
+    redlock_nodes.flush()
+    return redlock_nodes.nodes[:3]
+
+
+@pytest.fixture
+def place() -> Place:
+    """Where the server is. A test file names its own."""
+    raise NotImplementedError("way, store and other are made by a place: give the test file a place fixture")
+
+
+@pytest.fixture
+def way(proxy: Callable[[str], Proxy], place: Place) -> Any:
+    """A proxy on the way to the server."""
+    return place.way(proxy)
+
+
+@pytest.fixture
+def ways(way: Any) -> Any:
+    """The same by its other name, where there are several."""
+    return way
+
+
+@pytest.fixture
+def store(way: Any, place: Place) -> Iterator[Any]:
+    """A client whose requests go through the proxy, and that has a connection already."""
+    with place.ready(way.url) as store:
+        yield store
+
+
+@pytest.fixture
+def other(place: Place) -> Iterator[Any]:
+    """A client whose way is never broken."""
+    with place.opened(place.url) as store:
+        yield store
+
+
+@pytest.fixture
+def held(store: Any) -> Lease:
+    """The lease that a store whose locks live in a session has from the beginning."""
+    return take(store, "held")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where a file store keeps its locks. It makes it."""
+    return tmp_path / "locks"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from typing import TYPE_CHECKING
 
 from celery_locks.stores import open_store
 from celery_locks.stores.etcd import EtcdStore
 from celery_locks.stores.etcd.naming import Names
 from tests.stores.contract import asking
+from tests.stores.places import Place
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -29,6 +31,18 @@ def opened(url: str, prefix: str = "lock:") -> Iterator[EtcdStore]:
     with contextlib.closing(open_store(url, prefix=prefix)) as store:
         assert isinstance(store, EtcdStore)
         yield store
+
+
+@contextlib.contextmanager
+def _ready(url: str, query: str = QUICK) -> Iterator[EtcdStore]:
+    with opened(url + query) as store:
+        # So that it also has a lease for marks.
+        assert store.release(asking.take(store, "first").claim)
+        yield store
+
+
+def place_of(url: str, query: str = QUICK) -> Place:
+    return Place(url, opened, functools.partial(_ready, query=query))
 
 
 def run_out(server: EtcdServer, lease: Lease) -> None:

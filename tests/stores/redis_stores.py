@@ -6,11 +6,12 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-from celery_locks.lease import Claim, Lease
+from celery_locks.lease import Claim, Lease, Verdict
 from celery_locks.stores import open_store
 from celery_locks.stores.redis import RedisStore, scripts
 from celery_locks.stores.redis.wire import Call
-from tests.stores.contract.asking import claim
+from tests.stores.contract.asking import claim, take, verdict
+from tests.stores.places import Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +40,19 @@ def opened(url: str, prefix: str = "lock:") -> Iterator[RedisStore]:
     with contextlib.closing(open_store(url, prefix=prefix)) as store:
         assert isinstance(store, RedisStore)
         yield store
+
+
+@contextlib.contextmanager
+def _ready(url: str) -> Iterator[RedisStore]:
+    with opened(url + QUICK) as store:
+        assert verdict(store, take(store, "first")) is Verdict.RENEWED
+        # Now the server knows the scripts: one it does not know is answered, and changes nothing.
+        assert store.release(take(store, "warm").claim)
+        yield store
+
+
+def place_of(url: str) -> Place:
+    return Place(url, opened, _ready)
 
 
 def give_up(store: RedisStore, owner: str) -> None:

@@ -9,25 +9,79 @@ from celery_locks.lease import Verdict
 from celery_locks.stores import open_store
 from celery_locks.stores.redlock import RedlockStore
 from tests.servers.redlock import redlock_url
-from tests.stores.contract.asking import claim, take, verdict
+from tests.stores.contract.asking import claim, refused, take, verdict
+from tests.stores.places import Place
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
-    from tests.servers.proxy import Proxy
+    from tests.servers.proxy import Direction, Proxy
     from tests.servers.redis import RedisServer
 
 #: The two names of the key `wallet`.
 LOCK, FENCE = "lock:{wallet}", "lock:{wallet}:fence"
 #: Where a test waits for a timeout it need not be the default one.
 QUICK = "?socket_timeout=0.5"
+#: So long a timeout that a test which waits for it, once, is a test that fails.
+PATIENT = "?socket_timeout=60"
+
+
+class Ways(list["Proxy"]):
+    """The ways to all nodes, which can be broken each by itself or all together."""
+
+    @property
+    def url(self) -> str:
+        return redlock_url(way.port for way in self)
+
+    def hold(self, direction: Direction) -> None:
+        for way in self:
+            way.hold(direction)
+
+    def let_go(self, direction: Direction) -> None:
+        for way in self:
+            way.let_go(direction)
+
+    def delay(self, seconds: float, *directions: Direction) -> None:
+        for way in self:
+            way.delay(seconds, *directions)
+
+    def cut(self) -> None:
+        for way in self:
+            way.cut()
+
+    def waiting(self, direction: Direction) -> bytes:
+        return b"".join(way.waiting(direction) for way in self)
+
+
+class Nodes(Place):
+    """Nodes, a client of which is connected to all, and all know its scripts."""
+
+    def __init__(self, nodes: Sequence[RedisServer]) -> None:
+        super().__init__(redlock_url(node.port for node in nodes), self._opened, self._ready)
+        self.nodes = nodes
+
+    def way(self, proxy: Callable[[str], Proxy]) -> Ways:
+        return Ways(proxy(node.url) for node in self.nodes)
+
+    @contextlib.contextmanager
+    def _opened(self, url: str) -> Iterator[RedlockStore]:
+        with _opened(url) as store:
+            yield warmed(store, self.nodes)
+
+    def _ready(self, url: str) -> AbstractContextManager[RedlockStore]:
+        return self._opened(url + QUICK)
+
+
+def opened(places: Sequence[RedisServer | Proxy], query: str = "") -> AbstractContextManager[RedlockStore]:
+    """A store over these nodes, or over the ways to them."""
+    return _opened(redlock_url(place.port for place in places) + query)
 
 
 @contextlib.contextmanager
-def opened(places: Sequence[RedisServer | Proxy], query: str = "") -> Iterator[RedlockStore]:
-    """A store over these nodes, or over the ways to them."""
-    with contextlib.closing(open_store(redlock_url(place.port for place in places) + query)) as store:
+def _opened(url: str) -> Iterator[RedlockStore]:
+    with contextlib.closing(open_store(url)) as store:
         assert isinstance(store, RedlockStore)
         yield store
 
@@ -47,6 +101,19 @@ def warmed(store: RedlockStore, nodes: Sequence[RedisServer]) -> RedlockStore:
         lambda: store.inspect("none") or set(owners(nodes, "lock:{warm}")) == {None}, "all nodes to have released"
     )
     return store
+
+
+def works(store: RedlockStore, owner: str) -> None:
+    """All verbs do what they should."""
+    lease = take(store, "wallet", owner)
+    assert refused(store, "wallet", "intruder").holder == owner
+    assert verdict(store, lease) is Verdict.RENEWED
+    holding = store.inspect("wallet")
+    assert holding is not None
+    assert (holding.owner, holding.fence) == (owner, lease.fence)
+    assert [each.owner for each in store.list("wallet")] == [owner]
+    assert release(store, owner)
+    assert store.inspect("wallet") is None
 
 
 def owners(nodes: Sequence[RedisServer], name: str = LOCK) -> list[str | None]:

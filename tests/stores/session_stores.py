@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import threading
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
+from celery_locks.errors import StoreUnavailable
 from celery_locks.stores import open_store
 from celery_locks.stores.sessions import SessionStore
+from tests.stores.contract.asking import take
+from tests.stores.places import Place
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import FrameType
 
+    from celery_locks.stores import Inspects, Store
     from tests.servers.mariadb import MariaServer
     from tests.servers.postgres import PostgresServer
 
+#: 125 processes that connect at once to a busy machine take their time.
+PATIENT = "?timeout=20&connect_timeout=20"
 #: Where a test waits for a timeout it need not be the default one.
 QUICK = "?timeout=0.5&idle_timeout=2"
 
@@ -124,33 +128,30 @@ def _quiet(database: Database) -> Database:
     return database
 
 
+def open_session(url: str, prefix: str = "lock:") -> Store:
+    """A store of such a URL, with no time spent on TLS."""
+    query = "&ssl_disabled=true" if "?" in url else "?ssl_disabled=true"
+    return open_store(url + (query if url.startswith("mysql") else ""), prefix=prefix)
+
+
 @contextlib.contextmanager
 def opened(url: str, prefix: str = "lock:") -> Iterator[SessionStore]:
     """A store that is closed at the end."""
-    query = "&ssl_disabled=true" if "?" in url else "?ssl_disabled=true"
-    with contextlib.closing(open_store(url + (query if url.startswith("mysql") else ""), prefix=prefix)) as store:
+    with contextlib.closing(open_session(url, prefix)) as store:
         assert isinstance(store, SessionStore)
         yield store
 
 
-class SoftTimeLimit(Exception):
-    """What Celery raises in the middle of anything."""
-
-
 @contextlib.contextmanager
-def struck_after(seconds: float) -> Iterator[None]:
-    """A soft time limit for the body."""
+def _ready(url: str) -> Iterator[SessionStore]:
+    with opened(url + QUICK) as store:
+        take(store, "held")
+        yield store
 
-    def strike(_signum: int, _frame: FrameType | None) -> None:
-        raise SoftTimeLimit
 
-    before = signal.signal(signal.SIGALRM, strike)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+def place_of(database: Database) -> Place:
+    """Its ready client holds the key `held`."""
+    return Place(database.url, opened, _ready)
 
 
 def keepers() -> list[threading.Thread]:
@@ -161,3 +162,33 @@ def keepers() -> list[threading.Thread]:
 def room_of(store: SessionStore):
     """What this process has in the store."""
     return store._rooms[os.getpid()]
+
+
+def session_of(store: SessionStore):
+    """Its session, for a test that speaks in it past the verbs, and so has the whole timeout for each request."""
+    session = room_of(store).session
+    session.until = None
+    return session
+
+
+def rows(database: Database) -> int:
+    """How many its table has."""
+    name = database.url.rpartition("/")[2]
+    return int(database.server.ask("SELECT count(*) FROM celery_locks_sessions", name)[0][0])
+
+
+def empty(database: Database) -> None:
+    """Leave it its table, without a row."""
+    with opened(database.url) as store:
+        take(store, "any")
+    wait_until(database.is_quiet, "the lock to end")
+    database.server.ask("DELETE FROM celery_locks_sessions", database.url.rpartition("/")[2])
+
+
+def outage(store: Inspects) -> str:
+    """What a store says that cannot be asked; nothing where it can. A server that is paused may go on for a moment."""
+    try:
+        store.inspect("nothing")
+    except StoreUnavailable as unavailable:
+        return str(unavailable)
+    return ""

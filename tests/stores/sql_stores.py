@@ -9,7 +9,8 @@ import pytest
 
 from celery_locks.stores import open_store
 from celery_locks.stores.sql import SqlStore
-from tests.stores.contract.asking import claim
+from tests.stores.contract.asking import claim, take
+from tests.stores.places import Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,6 +47,18 @@ def opened(url: str, prefix: str = "lock:") -> Iterator[SqlStore]:
     with contextlib.closing(open_store(f"sql+{url.removeprefix('sql+')}", prefix=prefix)) as store:
         assert isinstance(store, SqlStore)
         yield store
+
+
+@contextlib.contextmanager
+def ready(url: str) -> Iterator[SqlStore]:
+    """A store that has a connection already, and waits no longer than a test must."""
+    with opened(url + QUICK) as store:
+        take(store, "first")
+        yield store
+
+
+def place_of(served: Served) -> Place:
+    return Place(served.url, opened, ready)
 
 
 def give_up(store: SqlStore, owner: str, key: str = "wallet") -> None:

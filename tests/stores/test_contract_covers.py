@@ -19,6 +19,7 @@ from tests.stores.contract import (
     LinesContract,
     ProcessContract,
     StoreContract,
+    WatchesContract,
 )
 from tests.stores.matrix import CONTRACTS, below, contracts_of, store_tests, table
 
@@ -26,7 +27,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 #: What a store declares by implementing it, and where that is tested.
-CAPABILITIES = {Store: StoreContract, Inspects: InspectContract, base.Lines: LinesContract}
+CAPABILITIES = {
+    Store: StoreContract,
+    Inspects: InspectContract,
+    base.Lines: LinesContract,
+    base.Watches: WatchesContract,
+}
 #: Promises nothing between processes.
 WITHIN_A_PROCESS = {MemoryStore}
 

@@ -17,6 +17,8 @@ from tests.stores.contract import (
     ProcessContract,
     StoreContract,
     StoreFixtures,
+    WatchesContract,
+    killed,
 )
 from tests.stores.etcd_stores import QUICK, run_out
 
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from tests.stores.contract import Opens
 
 
-class TestEtcd(StoreContract, ExpiringContract, InspectContract, LostAnswerContract, ProcessContract):
+class TestEtcd(StoreContract, ExpiringContract, InspectContract, LostAnswerContract, ProcessContract, WatchesContract):
     """One server."""
 
     store_type = EtcdStore
@@ -52,11 +54,7 @@ class TestEtcdFaults(FaultContract, StoreFixtures):
 
     @pytest.fixture
     def upset(self, etcd_server: EtcdServer) -> Callable[[], object]:
-        def killed() -> None:
-            etcd_server.kill()
-            etcd_server.start()
-
-        return killed
+        return killed(etcd_server)
 
 
 class TestEtcdClusterFaults(FaultContract, StoreFixtures):

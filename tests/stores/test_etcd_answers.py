@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Busy, Verdict
 from celery_locks.stores.etcd import messages
 from celery_locks.stores.etcd.mending import Refused
+from tests.stores.contract import LateAnswerContract
 from tests.stores.contract.asking import claim, refused, take, verdict
-from tests.stores.etcd_stores import BRIEF, LOCK, QUICK, marks, number_of, opened
-from tests.waiting import wait_until
+from tests.stores.etcd_stores import BRIEF, LOCK, marks, number_of, opened, place_of
+from tests.stores.places import deliver
+from tests.stores.time_limits import SoftTimeLimit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from celery_locks.stores.etcd import EtcdStore
     from tests.servers.etcd import EtcdServer
     from tests.servers.proxy import Proxy
+    from tests.stores.places import Place
 
 #: What is found in each request of an acquire and of a release, in their order.
 ACQUIRE = (b"lease/grant", b"kv/txn")
@@ -28,24 +31,32 @@ RELEASE = (b"kv/txn", b"lease/revoke")
 
 
 @pytest.fixture
-def way(proxy: Callable[[str], Proxy], etcd_url: str) -> Proxy:
-    """A proxy on the way to an empty etcd."""
-    return proxy(etcd_url)
+def place(etcd_url: str) -> Place:
+    return place_of(etcd_url)
 
 
-@pytest.fixture
-def store(way: Proxy) -> Iterator[EtcdStore]:
-    """A client whose requests go through the proxy, and that has a connection and a lease for marks already."""
-    with opened(way.url + QUICK) as store:
-        assert store.release(take(store, "first").claim)
-        yield store
+class TestEtcdAnswers(LateAnswerContract):
+    """A client gives up when its time is over, whatever number of tries that was."""
 
+    acquiring, releasing = b"lease/grant", b"kv/txn"
+    marks_who_gave_up = False
+    gives_back_within = 5
 
-@pytest.fixture
-def other(etcd_url: str) -> Iterator[EtcdStore]:
-    """A client whose way is never broken."""
-    with opened(etcd_url) as store:
-        yield store
+    @pytest.fixture
+    def place(self, etcd_url: str) -> Place:
+        return place_of(etcd_url, BRIEF)
+
+    @pytest.fixture
+    def delivered(self, way: Proxy) -> Callable[[], None]:
+        return functools.partial(deliver, way, opened)
+
+    @contextlib.contextmanager
+    def unanswered(self, way: Proxy, request: bytes) -> Iterator[None]:
+        del request
+        for _ in range(10):
+            way.lose_answer(b"kv/txn")
+        yield
+        way.heal()
 
 
 @pytest.mark.parametrize("fault", ["cut_answer", "lose_answer"])
@@ -89,54 +100,12 @@ def test_a_renewal_whose_answer_does_not_come_has_renewed(
     assert verdict(store, lease) is Verdict.RENEWED
 
 
-def test_an_acquire_that_nobody_answers_is_an_outage_and_leaves_no_lock(way: Proxy, other: EtcdStore) -> None:
-    """When its time is over the client gives back what it may have taken, and says that it does not know."""
-    with opened(way.url + BRIEF) as store:
-        take(store, "first")
-        for _ in range(10):
-            way.lose_answer(b"kv/txn")
-        with pytest.raises(StoreUnavailable, match="hangs, is overloaded or out of reach"):
-            store.acquire(claim("wallet"))
-    take(other, "wallet", "ben")
-
-
-def test_a_release_whose_answer_never_came_may_be_repeated(way: Proxy, other: EtcdStore) -> None:
-    """Whoever hears of an outage and asks again hears that the key was given back, though others had it since."""
-    with opened(way.url + BRIEF) as store:
-        assert store.release(take(store, "first").claim)
-        lease = take(store, "wallet")
-        for _ in range(10):
-            way.lose_answer(b"kv/txn")
-        with pytest.raises(StoreUnavailable):
-            store.release(lease.claim)
-        for owner in ("ben", "cleo"):
-            take(other, "wallet", owner)
-            assert other.release(claim("wallet", owner))
-        way.heal()
-        assert store.release(lease.claim)
-
-
-def test_an_acquire_that_arrives_after_its_client_gave_up_leaves_no_lock(way: Proxy, other: EtcdStore) -> None:
-    """A request that the network held and let go later takes no key for nobody."""
-    with opened(way.url + BRIEF) as store:
-        take(store, "first")
-        way.hold("requests")
-        with pytest.raises(StoreUnavailable):
-            store.acquire(claim("wallet"))
-        take(other, "wallet", "ben")
-        assert other.release(claim("wallet", "ben"))
-        way.let_go("requests")
-        _arrived(way)
-    wait_until(lambda: other.inspect("wallet") is None, "what was taken to be given back", timeout=5)
-    take(other, "wallet", "cleo")
-
-
 def test_a_transaction_that_arrives_after_its_owner_gave_up_finds_no_lease(
     store: EtcdStore, other: EtcdStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Interrupted before its answer, an owner releases what it never heard of: its request is refused when it comes."""
     said = _interrupted_at(monkeypatch, store, messages.TXN)
-    with pytest.raises(_SoftTimeLimit):
+    with pytest.raises(SoftTimeLimit):
         store.acquire(claim("wallet"))
     monkeypatch.undo()
     assert not store.release(claim("wallet"))
@@ -184,35 +153,6 @@ def test_an_owner_that_is_done_gets_nothing_more(store: EtcdStore, other: EtcdSt
     take(other, "wallet", "ben")
 
 
-def test_a_late_answer_is_heard_by_nobody(way: Proxy) -> None:
-    """The answer that comes after its client gave up is not taken for the answer to the next request."""
-    with opened(way.url + BRIEF) as store:
-        take(store, "first")
-        way.hold("answers")
-        with pytest.raises(StoreUnavailable):
-            store.acquire(claim("wallet", "anna"))
-        way.let_go("answers")
-        for number in range(10):
-            assert take(store, f"key {number}", f"owner {number}").owner == f"owner {number}"
-            assert refused(store, f"key {number}", "cleo").holder == f"owner {number}"
-            assert store.inspect("none") is None
-
-
-def test_a_late_renewal_renews_nothing_of_others(way: Proxy, other: EtcdStore) -> None:
-    """A beat that arrives after the key has changed hands changes nothing."""
-    with opened(way.url + BRIEF) as store:
-        lease = take(store, "wallet")
-        way.hold("requests")
-        with pytest.raises(StoreUnavailable):
-            store.renew([lease])
-        assert other.release(lease.claim)
-        new = take(other, "wallet", "ben")
-        way.let_go("requests")
-        _arrived(way)
-        assert verdict(store, lease) is Verdict.LOST
-    assert verdict(other, new) is Verdict.RENEWED
-
-
 def test_marks_share_a_lease_and_end(store: EtcdStore, etcd_server: EtcdServer) -> None:
     """A release leaves a mark that ends by itself, and a hundred releases cost one lease more."""
     before = etcd_server.leases()
@@ -232,10 +172,6 @@ def test_a_lease_for_marks_that_is_gone_is_replaced(store: EtcdStore, etcd_serve
     assert store.release(lease.claim)
     assert LOCK not in etcd_server.kept()
     assert len(marks(etcd_server)) == 1
-
-
-class _SoftTimeLimit(Exception):
-    """What Celery raises in the middle of anything."""
 
 
 #: A path and what was posted there.
@@ -263,7 +199,7 @@ def _interrupted_at(monkeypatch: pytest.MonkeyPatch, store: EtcdStore, at: str) 
         if path != at:
             return post(path, payload, *rest)
         said.append((path, payload))
-        raise _SoftTimeLimit
+        raise SoftTimeLimit
 
     monkeypatch.setattr(member, "post", interrupted)
     return said
@@ -280,10 +216,3 @@ def _all_again(store: EtcdStore, said: list[_Said]) -> None:
         # Most are refused: their lease is gone.
         with contextlib.suppress(Refused):
             _say_again(store, [each])
-
-
-def _arrived(way: Proxy) -> None:
-    """Everything that was held has been passed on, and a request sent after it has been answered."""
-    wait_until(lambda: not way.waiting("requests"), "the held requests to go on")
-    with opened(way.url) as store:
-        store.inspect("none")

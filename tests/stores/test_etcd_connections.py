@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
-import signal
 import threading
 from typing import TYPE_CHECKING
 
@@ -12,46 +10,28 @@ import pytest
 
 from celery_locks.lease import Verdict
 from tests.stores.contract.asking import claim, refused, take, verdict
-from tests.stores.etcd_stores import opened
+from tests.stores.etcd_stores import opened, place_of
 from tests.stores.processes import Crew
+from tests.stores.time_limits import SoftTimeLimit, struck_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import FrameType
 
     from celery_locks.stores.etcd import EtcdStore
     from tests.servers.etcd import EtcdServer
     from tests.servers.proxy import Proxy
+    from tests.stores.places import Place
+
+
+@pytest.fixture
+def place(etcd_url: str) -> Place:
+    return place_of(etcd_url)
 
 
 @pytest.fixture
 def store(etcd_url: str) -> Iterator[EtcdStore]:
     with opened(etcd_url) as store:
         yield store
-
-
-@pytest.fixture
-def other(etcd_url: str) -> Iterator[EtcdStore]:
-    with opened(etcd_url) as store:
-        yield store
-
-
-class _SoftTimeLimit(Exception):
-    """What Celery raises in the middle of anything."""
-
-
-@contextlib.contextmanager
-def _struck_after(seconds: float) -> Iterator[None]:
-    def strike(_signum: int, _frame: FrameType | None) -> None:
-        raise _SoftTimeLimit
-
-    before = signal.signal(signal.SIGALRM, strike)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def test_nothing_is_connected_before_the_first_verb() -> None:
@@ -96,7 +76,7 @@ def test_an_interrupted_acquire_leaves_no_mix_up(
         take(store, "first")
         for after in (0.02, 0.08, 0.12, 0.17):
             way.delay(0.05, "answers")
-            with pytest.raises(_SoftTimeLimit), _struck_after(after):
+            with pytest.raises(SoftTimeLimit), struck_after(after):
                 _take_many(store, f"wallet {after}")
             way.delay(0)
             for number in range(100):

@@ -13,9 +13,10 @@ import pytest
 from celery_locks.lease import Lease, Verdict
 from celery_locks.stores.etcd import leases as leases_
 from celery_locks.stores.etcd import messages
+from celery_locks.stores.etcd.contended import FREE, MOST
 from celery_locks.stores.etcd.renewal import Renewal
 from tests.stores.contract.asking import claim, patient, refused, take, verdict
-from tests.stores.etcd_stores import LOCK, marks, number_of, opened
+from tests.stores.etcd_stores import LOCK, marks, number_of, opened, place_of
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
 
     from celery_locks.stores.etcd import EtcdStore
     from tests.servers.etcd import EtcdServer
+    from tests.stores.places import Place
+
+
+@pytest.fixture
+def place(etcd_url: str) -> Place:
+    return place_of(etcd_url)
 
 
 @pytest.fixture
@@ -35,12 +42,6 @@ def store(etcd_url: str) -> Iterator[EtcdStore]:
 def open_another(etcd_url: str) -> Iterator[Callable[[], EtcdStore]]:
     with contextlib.ExitStack() as stores:
         yield lambda: stores.enter_context(opened(etcd_url))
-
-
-@pytest.fixture
-def other(etcd_url: str) -> Iterator[EtcdStore]:
-    with opened(etcd_url) as store:
-        yield store
 
 
 def _revision(server: EtcdServer) -> int:
@@ -70,15 +71,70 @@ def test_asking_for_a_taken_key_again_writes_nothing(
     assert etcd_server.ask("maintenance/status")["raftIndex"] == index
 
 
-def test_a_memory_of_taken_keys_does_not_grow(store: EtcdStore, other: EtcdStore) -> None:
-    """What is remembered of keys that were taken has an end, and is forgotten with the first success."""
-    other._contended.update(f"key {number}" for number in range(1000))
+def test_a_key_that_many_want_costs_no_lease_in_vain(
+    store: EtcdStore, other: EtcdStore, etcd_server: EtcdServer
+) -> None:
+    """Whoever met a key taken looks first also after it had the key itself: it is likely to meet it taken again."""
     lease = take(store, "wallet")
     refused(other, "wallet")
-    assert other._contended == {"wallet"}
     assert store.release(lease.claim)
-    take(other, "wallet", "ben")
-    assert not other._contended
+    assert other.release(take(other, "wallet", "ben").claim)
+    take(store, "wallet", "cleo")
+    index = etcd_server.ask("maintenance/status")["raftIndex"]
+    refused(other, "wallet", "dora")
+    assert etcd_server.ask("maintenance/status")["raftIndex"] == index
+
+
+def test_a_memory_of_taken_keys_has_an_end(store: EtcdStore, other: EtcdStore) -> None:
+    """The oldest are forgotten when there are too many, and one that was found free a few times in a row."""
+    for number in range(MOST):
+        other._contended.add(f"key {number}")
+    lease = take(store, "wallet")
+    refused(other, "wallet")
+    assert (len(other._contended), "key 0" in other._contended, "key 1" in other._contended) == (MOST, False, True)
+    assert store.release(lease.claim)
+    for number in range(FREE):
+        assert "wallet" in other._contended
+        assert other.release(take(other, "wallet", f"ben {number}").claim)
+    assert "wallet" not in other._contended
+
+
+def test_a_forced_release_meets_a_changed_ttl(
+    store: EtcdStore, other: EtcdStore, etcd_server: EtcdServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A holder that moves its lock to another lease between the look and the revocation is forced out all the same."""
+    lease = take(store, "wallet")
+    post, talk, names = other._wire.members[0].post, store._wire.talk(), store._names(lease.claim)
+    moves = iter([store._leases.grant(talk, names, 60)])
+
+    def moved_before(path: str, *rest: Any) -> Any:
+        if path == messages.REVOKE and (number := next(moves, None)):
+            (taken,) = messages.shown(talk.ask(messages.RANGE, messages.look(LOCK)))
+            assert talk.ask(messages.TXN, messages.move(names, number, taken))["succeeded"]
+        return post(path, *rest)
+
+    monkeypatch.setattr(other._wire.members[0], "post", moved_before)
+    assert other.force_release("wallet")
+    assert LOCK not in etcd_server.kept()
+    assert verdict(store, lease) is Verdict.LOST
+
+
+def test_a_forced_release_spares_whoever_came_next(
+    store: EtcdStore, other: EtcdStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The key was freed, and taken at once: that one is not forced out as well."""
+    take(store, "wallet")
+    post, next_ = other._wire.members[0].post, []
+
+    def taken_after(path: str, *rest: Any) -> Any:
+        answer = post(path, *rest)
+        if path == messages.REVOKE:
+            next_.append(take(store, "wallet", "ben"))
+        return answer
+
+    monkeypatch.setattr(other._wire.members[0], "post", taken_after)
+    assert other.force_release("wallet")
+    assert [verdict(store, lease) for lease in next_] == [Verdict.RENEWED]
 
 
 def test_release_deletes_and_revokes(store: EtcdStore, etcd_server: EtcdServer) -> None:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
 from celery_locks.errors import LockConfigError, StoreUnavailable
 from celery_locks.lease import Verdict
 from celery_locks.stores import open_store
+from celery_locks.stores.etcd import wire
+from celery_locks.stores.etcd.member import Member
 from celery_locks.stores.etcd.mending import NotNow, refusal
 from tests.servers.etcd import EtcdServer
 from tests.servers.missing import require
 from tests.servers.process import HOST, free_port
 from tests.servers.programs import ETCD
-from tests.stores.contract.asking import claim, take, verdict
+from tests.stores.contract.asking import claim, refused, take, verdict
+from tests.stores.contract.watchers import pause, waiting
 from tests.stores.etcd_stores import BRIEF, LOCK, opened
 from tests.stores.redis_sayings import SECRET, is_one_clean_line, is_refused
 from tests.waiting import wait_until
@@ -73,6 +76,38 @@ def test_a_server_that_hangs_is_an_outage_in_time(etcd_server: EtcdServer) -> No
     """The verb's time is the bound."""
     etcd_server.pause()
     is_refused(etcd_server.url + BRIEF, "hangs, is overloaded or out of reach")
+
+
+@pytest.mark.parametrize("options", ["", "?timeout=2", "?timeout=1&try_timeout=5", "?timeout=0.3&try_timeout=0.1"])
+@pytest.mark.parametrize("answered", [0, 1])
+def test_a_verb_takes_no_longer_than_its_timeout(monkeypatch: pytest.MonkeyPatch, options: str, answered: int) -> None:
+    """All tries on a cluster that hangs, from the start or in the middle, are as long together as they may be.
+
+    The one that undoes an acquire is among them.
+    """
+    now = [1000.0]
+    answers = iter([(200, b'{"ID": "1"}')] * answered)
+
+    def hanging(_self: Member, _path: str, _payload: bytes, _headers: object, timeout: float) -> tuple[int, bytes]:
+        if answer := next(answers, None):
+            return answer
+        now[0] += timeout
+        raise TimeoutError("timed out")
+
+    monkeypatch.setattr(Member, "post", hanging)
+    monkeypatch.setattr(wire, "time", FakeTime(lambda: now[0], lambda pause: now.__setitem__(0, now[0] + pause)))
+    with opened(f"etcd://a,b,c/{options}") as store:
+        with pytest.raises(StoreUnavailable):
+            store.acquire(claim("wallet"))
+        took = now[0] - 1000
+        assert store._wire.address.timeout * 0.9 < took <= store._wire.address.timeout + 1e-6
+
+
+class FakeTime(NamedTuple):
+    """A clock that goes on only while somebody waits."""
+
+    monotonic: Callable[[], float]
+    sleep: Callable[[float], None]
 
 
 def test_an_outage_of_a_beat_is_no_loss(etcd_url: str, etcd_server: EtcdServer) -> None:
@@ -162,6 +197,21 @@ def test_a_login_that_ran_out_is_renewed(locked_up: EtcdServer) -> None:
             store._wire.token = "forgotten.1"
             assert renewed()
             assert store._wire.token != "forgotten.1"
+
+
+@pytest.mark.parametrize("token", ["", "forgotten.1"])
+def test_a_user_is_told_of_a_release(locked_up: EtcdServer, token: str) -> None:
+    """A watch needs the rights that a lock needs, and a login that ran out is renewed by the look that follows."""
+    url = _url(locked_up, f"anna:{SECRET}")
+    with opened(url) as store, opened(url) as other:
+        lease = take(store, f"chest{token}")
+        refused(other, lease.key)
+        other._wire.token = token
+        with waiting(other, lease.key) as waiter:
+            pause(0.5)
+            assert waiter.watches <= 2
+            assert store.release(lease.claim)
+            waiter.done()
 
 
 @pytest.mark.parametrize(

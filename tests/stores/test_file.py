@@ -33,11 +33,6 @@ LONG_AGO = 3 * 86_400.0
 
 
 @pytest.fixture
-def folder(tmp_path: pathlib.Path) -> pathlib.Path:
-    return tmp_path / "locks"
-
-
-@pytest.fixture
 def open_store(folder: pathlib.Path) -> Opens:
     return functools.partial(from_url, f"file://{folder}")
 

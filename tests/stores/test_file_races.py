@@ -30,11 +30,6 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def folder(tmp_path: pathlib.Path) -> pathlib.Path:
-    return tmp_path / "locks"
-
-
-@pytest.fixture
 def open_store(folder: pathlib.Path) -> Opens:
     return functools.partial(from_url, f"file://{folder}")
 

@@ -22,11 +22,6 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "locks"
-
-
-@pytest.fixture
 def store(folder: Path) -> FileStore:
     return from_url(f"file://{folder}")
 

@@ -14,51 +14,19 @@ from celery_locks.lease import Busy, Lease, Verdict
 from celery_locks.stores.redis.wire import Pooled
 from tests.stores.contract.asking import claim, refused, take, verdict
 from tests.stores.processes import Crew
-from tests.stores.redis_stores import QUICK, opened
+from tests.stores.redis_stores import QUICK, opened, place_of
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from celery_locks.stores.redis import RedisStore
     from tests.servers.proxy import Proxy
     from tests.servers.redis import RedisServer
+    from tests.stores.places import Place
 
 
 @pytest.fixture
-def way(proxy: Callable[[str], Proxy], redis_url: str) -> Proxy:
-    """A proxy on the way to an empty Redis."""
-    return proxy(redis_url)
-
-
-@pytest.fixture
-def store(way: Proxy) -> Iterator[RedisStore]:
-    """A client whose requests go through the proxy and that has a connection already."""
-    with opened(way.url + QUICK) as store:
-        take(store, "first")
-        yield store
-
-
-@pytest.fixture
-def other(redis_url: str) -> Iterator[RedisStore]:
-    """A client whose way is never broken."""
-    with opened(redis_url) as store:
-        yield store
-
-
-def test_connections_that_died_in_the_pool_cost_nothing(store: RedisStore, way: Proxy) -> None:
-    """A store whose pooled connections were all reset works on with new ones, at every verb."""
-    lease = take(store, "wallet")
-    way.cut()
-    assert verdict(store, lease) is Verdict.RENEWED
-    way.cut()
-    assert store.inspect("wallet") is not None
-    way.cut()
-    assert len(list(store.list())) == 2
-    way.cut()
-    assert store.release(lease.claim)
-    way.cut()
-    take(store, "wallet", "ben")
+def place(redis_url: str) -> Place:
+    return place_of(redis_url)
 
 
 def test_threads_live_through_resets(way: Proxy) -> None:

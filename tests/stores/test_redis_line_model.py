@@ -58,12 +58,8 @@ class Line(OnPaper, RuleBasedStateMachine):
         if not (self.holder or self.kept):
             self.call_next()
         assert busy.holder == (self.holder and self.holder.owner)
-        assert busy.ticket
-        date, _, name = busy.ticket.partition("-")
-        assert name == job.name
-        assert job.date in (None, int(date))
-        assert job.date or all(int(date) > (other.date or 0) for other in self.jobs.values())
-        job.date = int(date)
+        self._dated(job, busy)
+        assert job.date
         ahead = sum(other.at == "present" and (other.date or 0) < job.date for other in self.jobs.values())
         assert busy.present == (stance is Stance.WAITS or (stance is Stance.WAITS_IF_NEXT and ahead == 0))
         job.at, job.recent = "present" if busy.present else "away", True
@@ -130,6 +126,35 @@ class Line(OnPaper, RuleBasedStateMachine):
             job.at = "present"
             self.moved_on()
         assert look.turn is (job is self.kept)
+
+    @precondition(lambda self: any(job.at == "" and job is not self.holder for job in self.jobs.values()))
+    @rule(data=st.data(), again=st.booleans())
+    def come_to_the_door(self, data: st.DataObject, *, again: bool) -> None:
+        """It joins without having asked for the key, once, also when its answer is lost."""
+        job = data.draw(st.sampled_from([j for j in self.jobs.values() if j.at == "" and j is not self.holder]))
+        was_kept, came_before = bool(self.holder or self.kept), job.date
+        for _ in range(1 + again):
+            look = self.store.attend([Waiting("wallet", job.ticket)])[0]
+        self._dated(job, look.busy)
+        job.at = "present"
+        self.moved_on()
+        assert look.turn is (job is self.kept)
+        assert look.busy
+        assert look.busy.holder == (self.holder and self.holder.owner)
+        ahead = sum(other.at == "present" and (other.date or 0) < (job.date or 0) for other in self.jobs.values())
+        # Whoever comes with a date has been told before.
+        assert look.busy.place == (None if came_before else ahead + 1)
+        assert was_kept or self.kept
+
+    def _dated(self, job: Job, busy: Busy | None) -> None:
+        """Its date is the one it had, or the latest."""
+        assert busy
+        assert busy.ticket
+        date, _, name = busy.ticket.partition("-")
+        assert name == job.name
+        assert job.date in (None, int(date))
+        assert job.date or all(int(date) > (other.date or 0) for other in self.jobs.values())
+        job.date = int(date)
 
     @rule()
     def look(self) -> None:

@@ -9,52 +9,28 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from celery_locks import Locks
 from celery_locks.errors import StoreUnavailable
-from tests.stores.contract.asking import claim, take
-from tests.stores.redis_stores import QUICK, opened, within_reason
+from tests.stores.contract.asking import claim, take, verbs
+from tests.stores.redis_stores import QUICK, opened, place_of, within_reason
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from celery_locks.stores.redis import RedisStore
     from tests.servers.proxy import Proxy
     from tests.servers.redis import RedisServer
+    from tests.stores.places import Place
 
 
 @pytest.fixture
-def way(proxy: Callable[[str], Proxy], redis_url: str) -> Proxy:
-    """A proxy on the way to an empty Redis."""
-    return proxy(redis_url)
-
-
-@pytest.fixture
-def store(way: Proxy) -> Iterator[RedisStore]:
-    """A client whose requests go through the proxy and that has a connection already."""
-    with opened(way.url + QUICK) as store:
-        take(store, "first")
-        yield store
-
-
-@pytest.fixture
-def other(redis_url: str) -> Iterator[RedisStore]:
-    """A client whose way is never broken."""
-    with opened(redis_url) as store:
-        yield store
+def place(redis_url: str) -> Place:
+    return place_of(redis_url)
 
 
 def test_a_hung_server_costs_each_verb_one_timeout(store: RedisStore, way: Proxy) -> None:
     """Each verb on a frozen server is an outage after one try."""
     lease = take(store, "wallet")
     way.hang()
-    for verb in (
-        lambda: store.acquire(claim("other")),
-        lambda: store.renew([lease]),
-        lambda: store.release(lease.claim),
-        lambda: store.inspect("wallet"),
-        lambda: list(store.list()),
-    ):
+    for verb in verbs(store, lease):
         tries = len(way.connections)
         with pytest.raises(StoreUnavailable, match="socket_timeout"), within_reason():
             verb()
@@ -113,14 +89,3 @@ def test_a_port_that_never_answers_is_an_outage_in_time() -> None:
         url = f"redis://127.0.0.1:{listener.getsockname()[1]}/0{QUICK}"
         with opened(url) as store, pytest.raises(StoreUnavailable, match="out of reach"), within_reason():
             store.acquire(claim("wallet"))
-
-
-def test_an_outage_on_the_way_in_is_not_a_no(way: Proxy) -> None:
-    """The face for plain code says that the store is down: neither taken nor free."""
-    locks = Locks(way.url + QUICK)
-    way.refuse()
-    with pytest.raises(StoreUnavailable):
-        locks.lock("wallet").acquire(blocking=False)
-    way.accept()
-    assert locks.lock("wallet").acquire(blocking=False)
-    locks.close()

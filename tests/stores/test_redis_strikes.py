@@ -14,6 +14,7 @@ from celery_locks.lease import Lease
 from celery_locks.stores.redis.wire import Pooled
 from tests.stores.contract.asking import claim, take
 from tests.stores.redis_stores import cluster_url, opened
+from tests.stores.time_limits import SoftTimeLimit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,10 +34,6 @@ SPEAKERS = (
 )
 #: Who has what. It is held for longer than the test can take.
 HELD, TTL = {"wallet": "anna", "report": "ben"}, 600
-
-
-class _SoftTimeLimit(Exception):
-    """What Celery raises in the middle of anything."""
 
 
 @pytest.fixture(autouse=True)
@@ -118,7 +115,7 @@ def test_a_second_strike_before_a_connection_was_ended_mixes_no_answers(
 def _strike_again(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def strike(*_: object, **__: object) -> None:
         monkeypatch.undo()
-        raise _SoftTimeLimit
+        raise SoftTimeLimit
 
     return strike
 
@@ -146,14 +143,14 @@ def _struck(do: Callable[[], None], step: int) -> str:
         frame.f_trace_opcodes = True
         if event == "opcode" and next(steps) == step:
             struck = f"struck in line {frame.f_lineno} of {frame.f_code.co_filename}"
-            raise _SoftTimeLimit
+            raise SoftTimeLimit
         return trace
 
     before = sys.gettrace()
     sys.settrace(trace)
     try:
         # redis-py 5 makes the other error of a strike in its constructor.
-        with contextlib.suppress(_SoftTimeLimit, UnboundLocalError):
+        with contextlib.suppress(SoftTimeLimit, UnboundLocalError):
             do()
     finally:
         sys.settrace(before)

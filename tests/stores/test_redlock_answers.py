@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,49 +11,51 @@ import redis
 
 from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Busy, Verdict
+from tests.stores.contract import InterruptContract, LateAnswerContract
 from tests.stores.contract.asking import claim, refused, take, verdict
-from tests.stores.redlock_stores import QUICK, everywhere, opened, owners, release, warmed
+from tests.stores.redlock_stores import Nodes, everywhere, owners
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from celery_locks.stores.redlock import RedlockStore
-    from tests.servers.proxy import Proxy
     from tests.servers.redis import RedisServer
-    from tests.servers.redlock import RedlockNodes
+    from tests.stores.places import Place
+    from tests.stores.redlock_stores import Ways
 
 
 @pytest.fixture
-def nodes(redlock_nodes: RedlockNodes) -> list[RedisServer]:
-    """Three empty nodes."""
-    redlock_nodes.flush()
-    return redlock_nodes.nodes[:3]
+def place(nodes: list[RedisServer]) -> Place:
+    return Nodes(nodes)
 
 
-@pytest.fixture
-def ways(proxy: Callable[[str], Proxy], nodes: list[RedisServer]) -> list[Proxy]:
-    """A proxy on the way to each."""
-    return [proxy(node.url) for node in nodes]
+class TestRedlockAnswers(LateAnswerContract, InterruptContract):
+    """Three nodes, all troubled alike."""
 
+    acquiring = releasing = b"EVAL"
 
-@pytest.fixture
-def store(ways: list[Proxy], nodes: list[RedisServer]) -> Iterator[RedlockStore]:
-    """A client whose requests go through the proxies, with connections and scripts already there."""
-    with opened(ways, QUICK) as store:
-        yield warmed(store, nodes)
+    @pytest.fixture
+    def given_back(self, nodes: list[RedisServer]) -> Callable[[], None]:
+        return functools.partial(everywhere, nodes, None)
 
+    @pytest.fixture
+    def delivered(self, ways: Ways) -> Callable[[], None]:
+        return functools.partial(_let_go, ways)
 
-@pytest.fixture
-def other(nodes: list[RedisServer]) -> Iterator[RedlockStore]:
-    """A client whose ways are never broken, and are all there."""
-    with opened(nodes) as store:
-        yield warmed(store, nodes)
+    @contextlib.contextmanager
+    def unanswered(self, way: Ways, request: bytes) -> Iterator[None]:
+        """No node's answers come until the client has given up."""
+        del request
+        way.hold("answers")
+        yield
+        way.cut()
+        way.let_go("answers")
 
 
 @pytest.mark.parametrize("cut", [1, 2, 3])
 def test_answers_that_are_cut_are_asked_for_again(
-    store: RedlockStore, ways: list[Proxy], other: RedlockStore, cut: int
+    store: RedlockStore, ways: Ways, other: RedlockStore, cut: int
 ) -> None:
     """Each verb went through and its answers did not come: sent again it means the same, with the same fence."""
     for way in ways[:cut]:
@@ -70,7 +74,7 @@ def test_answers_that_are_cut_are_asked_for_again(
 
 
 def test_answers_that_are_lost_are_an_outage_and_leave_no_lock(
-    store: RedlockStore, ways: list[Proxy], nodes: list[RedisServer], other: RedlockStore
+    store: RedlockStore, ways: Ways, nodes: list[RedisServer], other: RedlockStore
 ) -> None:
     """Two of three are silent: what was taken goes back, and its owner gets nothing more."""
     for way in ways[:2]:
@@ -84,7 +88,7 @@ def test_answers_that_are_lost_are_an_outage_and_leave_no_lock(
     take(other, "wallet", "ben")
 
 
-def test_one_lost_answer_is_not_missed(store: RedlockStore, ways: list[Proxy]) -> None:
+def test_one_lost_answer_is_not_missed(store: RedlockStore, ways: Ways) -> None:
     """The majority decides, whatever else was asked on that connection until it broke."""
     ways[0].hold("answers")
     lease = take(store, "wallet")
@@ -97,37 +101,8 @@ def test_one_lost_answer_is_not_missed(store: RedlockStore, ways: list[Proxy]) -
     assert verdict(store, lease) is Verdict.RENEWED
 
 
-def test_late_answers_are_heard_by_nobody(store: RedlockStore, ways: list[Proxy]) -> None:
-    """Answers that come after their client gave up are not taken for those to the next request."""
-    for way in ways:
-        way.hold("answers")
-    with pytest.raises(StoreUnavailable):
-        store.acquire(claim("wallet", "anna"))
-    for way in ways:
-        way.let_go("answers")
-    for number in range(20):
-        assert take(store, f"key {number}", f"owner {number}").owner == f"owner {number}"
-        assert refused(store, f"key {number}", "cleo").holder == f"owner {number}"
-        assert store.inspect("none") is None
-
-
-def test_an_acquire_that_arrives_after_its_client_gave_up_leaves_no_lock(
-    store: RedlockStore, ways: list[Proxy], nodes: list[RedisServer], other: RedlockStore
-) -> None:
-    """Requests that the network held and let go later take no key for nobody: their farewell is right behind them."""
-    for way in ways:
-        way.hold("requests")
-    with pytest.raises(StoreUnavailable):
-        store.acquire(claim("wallet", "anna"))
-    _take_and_release(other, "ben")
-    _let_go(ways)
-    everywhere(nodes, None)
-    assert other.acquire(claim("wallet", "anna")) == Busy()
-    take(other, "wallet", "cleo")
-
-
 def test_an_acquire_that_arrives_after_its_release_is_refused(
-    store: RedlockStore, ways: list[Proxy], nodes: list[RedisServer], other: RedlockStore
+    store: RedlockStore, ways: Ways, nodes: list[RedisServer], other: RedlockStore
 ) -> None:
     """A node that hears the release on another connection first gives the key to nobody."""
     ways[0].hold("requests")
@@ -138,7 +113,7 @@ def test_an_acquire_that_arrives_after_its_release_is_refused(
 
 
 def test_a_late_undoing_takes_nothing_from_the_next_attempt(
-    store: RedlockStore, ways: list[Proxy], nodes: list[RedisServer], other: RedlockStore
+    store: RedlockStore, ways: Ways, nodes: list[RedisServer], other: RedlockStore
 ) -> None:
     """An owner that was refused asked again by another connection: the first attempt, heard late, changes nothing."""
     _split(nodes, "ben")
@@ -153,64 +128,15 @@ def test_a_late_undoing_takes_nothing_from_the_next_attempt(
     assert verdict(other, lease) is Verdict.RENEWED
 
 
-def test_a_late_renewal_renews_nothing_of_others(store: RedlockStore, ways: list[Proxy], other: RedlockStore) -> None:
-    """A beat that arrives after the key has changed hands changes nothing."""
-    lease = take(store, "wallet", ttl=60)
-    for way in ways:
-        way.hold("requests")
-    with pytest.raises(StoreUnavailable):
-        store.renew([lease])
-    assert other.release(lease.claim)
-    take(other, "wallet", "ben", ttl=5)
-    _let_go(ways)
-    holding = other.inspect("wallet")
-    assert holding is not None
-    assert holding.owner == "ben"
-    assert holding.remaining is not None
-    assert holding.remaining <= 5
-
-
-def test_a_late_release_frees_nothing_of_others(store: RedlockStore, ways: list[Proxy], other: RedlockStore) -> None:
-    """A release that arrives after its lease ran out and the key was retaken changes nothing."""
-    lease = take(store, "wallet", ttl=0.3)
-    for way in ways:
-        way.hold("requests")
-    with pytest.raises(StoreUnavailable):
-        store.release(lease.claim)
-    wait_until(lambda: other.inspect("wallet") is None, "the end of the lease")
-    new = take(other, "wallet", "ben")
-    _let_go(ways)
-    assert verdict(other, new) is Verdict.RENEWED
-
-
-def test_a_release_whose_answers_are_lost_may_be_repeated(
-    store: RedlockStore, ways: list[Proxy], other: RedlockStore
-) -> None:
-    """Whoever hears of an outage and asks again hears that the key was given back, though others had it since."""
-    lease = take(store, "wallet")
-    for way in ways:
-        way.hold("answers")
-    with pytest.raises(StoreUnavailable):
-        store.release(lease.claim)
-    for way in ways:
-        way.cut()
-        way.let_go("answers")
-    _take_and_release(other, "ben")
-    _take_and_release(other, "cleo")
-    assert store.release(lease.claim)
-
-
-def test_the_time_it_took_comes_off_the_lease(store: RedlockStore, ways: list[Proxy], other: RedlockStore) -> None:
+def test_the_time_it_took_comes_off_the_lease(store: RedlockStore, ways: Ways, other: RedlockStore) -> None:
     """Nodes that answer later than the lease lasts give none, and what they gave goes back."""
-    for way in ways:
-        way.delay(0.1, "answers")
+    ways.delay(0.1, "answers")
     lease = take(store, "slow", ttl=30)
     assert lease.remaining is not None
     assert lease.remaining < 29.9
     with pytest.raises(StoreUnavailable):
         store.acquire(claim("wallet", "anna", ttl=0.05))
-    for way in ways:
-        way.delay(0)
+    ways.delay(0)
     wait_until(lambda: other.acquire(claim("wallet", "anna")) == Busy(), "the farewell to arrive")
     take(other, "wallet", "ben")
 
@@ -231,16 +157,10 @@ def _split(nodes: list[RedisServer], *others: str) -> None:
         node.ask("SET", "lock:{wallet}", f"1:{owner}\0001", "PX", 30_000)
 
 
-def _take_and_release(store: RedlockStore, owner: str) -> None:
-    take(store, "wallet", owner)
-    assert release(store, owner)
-
-
-def _let_go(ways: list[Proxy]) -> None:
+def _let_go(ways: Ways) -> None:
     """Let go what was held, and wait until it is passed on and something sent after it has been answered."""
-    for way in ways:
-        way.let_go("requests")
-    wait_until(lambda: not any(way.waiting("requests") for way in ways), "the held requests to go on")
+    ways.let_go("requests")
+    wait_until(lambda: not ways.waiting("requests"), "the held requests to go on")
     for way in ways:
         with redis.Redis(port=way.port, socket_timeout=10) as client:
             client.ping()

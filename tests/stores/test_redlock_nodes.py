@@ -10,19 +10,19 @@ import pytest
 
 from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Verdict
-from tests.stores.contract.asking import claim, refused, take, verdict
-from tests.stores.redlock_stores import QUICK, everywhere, opened, owners, release, warmed
+from celery_locks.stores import redlock
+from celery_locks.stores.redlock import ring
+from tests.stores.contract.asking import refused, take, verbs, verdict
+from tests.stores.redlock_stores import PATIENT, QUICK, everywhere, opened, owners, plant, release, warmed, works
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from celery_locks.stores.redlock import RedlockStore
+    from tests.servers.proxy import Proxy
     from tests.servers.redis import RedisServer
     from tests.servers.redlock import RedlockNodes
-
-#: So long a timeout that a test which waits for it, once, is a test that fails.
-PATIENT = "?socket_timeout=60"
 
 
 @pytest.fixture
@@ -38,28 +38,15 @@ def store(nodes: list[RedisServer]) -> Iterator[RedlockStore]:
         yield store
 
 
-def _works(store: RedlockStore, owner: str) -> None:
-    """All verbs do what they should."""
-    lease = take(store, "wallet", owner)
-    assert refused(store, "wallet", "intruder").holder == owner
-    assert verdict(store, lease) is Verdict.RENEWED
-    holding = store.inspect("wallet")
-    assert holding is not None
-    assert (holding.owner, holding.fence) == (owner, lease.fence)
-    assert [each.owner for each in store.list("wallet")] == [owner]
-    assert release(store, owner)
-    assert store.inspect("wallet") is None
-
-
 @pytest.mark.parametrize("connected", [True, False])
 @pytest.mark.parametrize("fault", ["kill", "pause"])
 def test_two_of_five_may_be_gone(store: RedlockStore, nodes: list[RedisServer], fault: str, *, connected: bool) -> None:
     """Nodes that are down or hang are not waited for, whether they were there before or not."""
     if connected:
-        _works(store, "anna")
+        works(store, "anna")
     for node in nodes[:2]:
         getattr(node, fault)()
-    _works(store, "ben")
+    works(store, "ben")
 
 
 @pytest.mark.parametrize("fault", ["kill", "pause"])
@@ -69,14 +56,7 @@ def test_without_a_majority_nothing_is_decided(nodes: list[RedisServer], fault: 
         lease = take(store, "mine")
         for node in nodes[:3]:
             getattr(node, fault)()
-        for ask in (
-            lambda: store.acquire(claim("wallet")),
-            lambda: store.renew([lease]),
-            lambda: store.release(lease.claim),
-            lambda: store.inspect("wallet"),
-            lambda: list(store.list()),
-            lambda: store.force_release("mine"),
-        ):
+        for ask in (*verbs(store, lease), lambda: store.force_release(lease.key)):
             with pytest.raises(
                 StoreUnavailable, match=rf"no 3 of the 5 nodes .* say nothing: 127.0.0.1:{nodes[0].port} d"
             ):
@@ -97,17 +77,17 @@ def test_the_store_works_again_as_soon_as_a_majority_does(nodes: list[RedisServe
 
         wait_until(left_alone, "a node that is down to be left alone for seconds", 30)
         nodes[0].start()
-        _works(store, "anna")
+        works(store, "anna")
         # And where others seem to be there until they are asked.
         nodes[3].kill()
         nodes[1].start()
-        _works(store, "ben")
+        works(store, "ben")
 
 
 def test_a_node_that_comes_back_is_asked_again(store: RedlockStore, nodes: list[RedisServer]) -> None:
     """One that was down takes part again in some later call, without a call that waits for it."""
     nodes[0].kill()
-    _works(store, "anna")
+    works(store, "anna")
     nodes[0].start()
 
     def has_it() -> bool:
@@ -122,10 +102,10 @@ def test_a_node_that_comes_back_is_asked_again(store: RedlockStore, nodes: list[
 
 def test_connections_that_died_unused_cost_nothing(store: RedlockStore, nodes: list[RedisServer]) -> None:
     """All nodes were restarted since the last call: the next one connects anew and succeeds."""
-    _works(store, "anna")
+    works(store, "anna")
     for node in nodes:
         node.restart()
-    _works(store, "ben")
+    works(store, "ben")
 
 
 def test_a_node_that_hung_undoes_what_it_did_late(store: RedlockStore, nodes: list[RedisServer]) -> None:
@@ -165,3 +145,37 @@ def test_a_release_reaches_a_node_whose_connection_was_given_up(nodes: list[Redi
         assert store.release(lease.claim)
         nodes[0].resume()
         wait_until(lambda: store.inspect("none") or owners(nodes) == [None] * 5, "the node to be told", interval=0.05)
+
+
+def test_nodes_that_hang_are_waited_for_once(
+    store: RedlockStore, nodes: list[RedisServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without two hung nodes nobody can have a majority: the eleven tries of a call do not wait for them each anew."""
+    warmed(store, nodes)
+    for node in nodes[:2]:
+        plant(node, "ben")
+    for node in nodes[3:]:
+        node.pause()
+    monkeypatch.setattr(ring, "GRACE", 2)
+    before = time.monotonic()
+    assert refused(store, "wallet", "cleo").holder == "ben"
+    # One wait and the pauses are 4 seconds at most, eleven are 22 and more.
+    assert time.monotonic() - before < 15
+
+
+def test_nodes_that_are_slow_are_waited_for(
+    nodes: list[RedisServer], proxy: Callable[[str], Proxy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They still owe an answer to the call before, and decide this one at its first try."""
+    ways = [proxy(node.url) for node in nodes]
+    with opened(ways, PATIENT) as store:
+        warmed(store, nodes)
+        for node in nodes[:2]:
+            plant(node, "ben")
+        for way in ways[3:]:
+            way.delay(0.1, "answers")
+        monkeypatch.setattr(ring, "GRACE", 5)
+        monkeypatch.setattr(redlock, "PAUSES", ())
+        take(store, "other")
+        assert any(node._owed for node in store._rings._idle[0].nodes[3:])
+        take(store, "wallet", "cleo")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +15,7 @@ from tests.stores.redlock_stores import everywhere, opened, owners, warmed
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
+    from celery_locks.stores.redlock import RedlockStore
     from tests.servers.redis import RedisServer
     from tests.servers.redlock import RedlockNodes
 
@@ -67,6 +69,20 @@ def test_with_a_delay_nobody_comes_in(nodes: list[RedisServer]) -> None:
         take(store, "other key", "ben")
 
 
+def test_a_node_is_not_taken_for_older_than_it_is(nodes: list[RedisServer]) -> None:
+    """Both its clock and its start are cut to whole seconds: right after a second's turn it says 1 and may mean 0.1."""
+    for node in nodes[3:]:
+        node.kill()
+    nodes[2].kill()
+    wait_until(lambda: 0.7 < time.time() % 1 < 0.8, "the end of a second")
+    before, second = time.monotonic(), int(time.time())
+    nodes[2].start()
+    wait_until(lambda: int(time.time()) > second, "the next second")
+    with opened(nodes, "?restart_delay=1") as store:
+        _got(store)
+    assert time.monotonic() - before >= 1
+
+
 def test_the_delay_ends(nodes: list[RedisServer]) -> None:
     """All nodes were started anew: no key can be had until they are old enough, and then it can, unasked."""
     for node in nodes:
@@ -75,13 +91,18 @@ def test_the_delay_ends(nodes: list[RedisServer]) -> None:
         with pytest.raises(StoreUnavailable, match="restart_delay"):
             store.acquire(claim("wallet", "anna"))
 
-        # One that was told of an outage has given up.
-        owners = (f"owner {number}" for number in itertools.count())
+        _got(store)
 
-        def got() -> bool:
-            try:
-                return isinstance(store.acquire(claim("wallet", next(owners))), Lease)
-            except StoreUnavailable:
-                return False
 
-        wait_until(got, "the nodes to be old enough", DELAY + 10, interval=0.2)
+def _got(store: RedlockStore) -> None:
+    """Wait until a key can be had."""
+    # One that was told of an outage has given up.
+    owners = (f"owner {number}" for number in itertools.count())
+
+    def got() -> bool:
+        try:
+            return isinstance(store.acquire(claim("wallet", next(owners))), Lease)
+        except StoreUnavailable:
+            return False
+
+    wait_until(got, "the nodes to be old enough", DELAY + 10, interval=0.1)

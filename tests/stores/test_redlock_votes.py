@@ -11,7 +11,7 @@ import pytest
 from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Busy, Lease, Verdict
 from tests.stores.contract.asking import claim, refused, run_out, take, verdict
-from tests.stores.redlock_stores import everywhere, fences, opened, owners, plant, release, warmed
+from tests.stores.redlock_stores import PATIENT, everywhere, fences, opened, owners, plant, release, warmed, works
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from celery_locks.stores.redlock import RedlockStore
     from tests.servers.redis import RedisServer
     from tests.servers.redlock import RedlockNodes
-
-#: So long a timeout that a test which waits for it, once, is a test that fails.
-PATIENT = "?socket_timeout=60"
 
 
 @pytest.fixture
@@ -36,19 +33,6 @@ def nodes(redlock_nodes: RedlockNodes) -> list[RedisServer]:
 def store(nodes: list[RedisServer]) -> Iterator[RedlockStore]:
     with opened(nodes, PATIENT) as store:
         yield warmed(store, nodes)
-
-
-def _works(store: RedlockStore, owner: str) -> None:
-    """All verbs do what they should."""
-    lease = take(store, "wallet", owner)
-    assert refused(store, "wallet", "intruder").holder == owner
-    assert verdict(store, lease) is Verdict.RENEWED
-    holding = store.inspect("wallet")
-    assert holding is not None
-    assert (holding.owner, holding.fence) == (owner, lease.fence)
-    assert [each.owner for each in store.list("wallet")] == [owner]
-    assert release(store, owner)
-    assert store.inspect("wallet") is None
 
 
 def test_a_split_vote_is_undone_and_tried_again(store: RedlockStore, nodes: list[RedisServer]) -> None:
@@ -156,7 +140,7 @@ def test_a_full_node_is_outvoted(store: RedlockStore, nodes: list[RedisServer]) 
     for node in nodes[:2]:
         node.ask("CONFIG", "SET", "maxmemory", 1)
     try:
-        _works(store, "anna")
+        works(store, "anna")
         nodes[2].ask("CONFIG", "SET", "maxmemory", 1)
         with pytest.raises(StoreUnavailable, match="raise maxmemory"):
             store.acquire(claim("wallet", "ben"))

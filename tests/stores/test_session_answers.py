@@ -8,43 +8,21 @@ import pytest
 
 from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Lease, Verdict
-from tests.stores.contract import claim, patient, refused, take, verdict
-from tests.stores.session_stores import QUICK, opened
+from tests.stores.contract import claim, patient, refused, verdict
+from tests.stores.contract.asking import hears_its_own
+from tests.stores.session_stores import place_of
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from celery_locks.stores.sessions import SessionStore
     from tests.servers.proxy import Proxy
+    from tests.stores.places import Place
     from tests.stores.session_stores import Database
 
 
 @pytest.fixture
-def way(proxy: Callable[[str], Proxy], database: Database) -> Proxy:
-    """A proxy on the way to the server."""
-    return proxy(database.url)
-
-
-@pytest.fixture
-def store(way: Proxy) -> Iterator[SessionStore]:
-    """A client whose requests go through the proxy, and that holds a key already."""
-    with opened(way.url + QUICK) as store:
-        take(store, "held")
-        yield store
-
-
-@pytest.fixture
-def other(database: Database) -> Iterator[SessionStore]:
-    """A client whose way is never broken."""
-    with opened(database.url) as store:
-        yield store
-
-
-@pytest.fixture
-def held(store: SessionStore) -> Lease:
-    """The lease on the key that is held already."""
-    return take(store, "held")
+def place(database: Database) -> Place:
+    return place_of(database)
 
 
 def test_an_acquire_whose_answer_is_cut_leaves_no_lock(
@@ -113,10 +91,7 @@ def test_a_late_answer_is_heard_by_nobody(store: SessionStore, way: Proxy, held:
     with pytest.raises(StoreUnavailable):
         store.acquire(claim("wallet", "anna"))
     way.let_go("answers")
-    for number in range(10):
-        assert take(store, f"key {number}", f"owner {number}").owner == f"owner {number}"
-        assert refused(store, f"key {number}", "cleo").holder == f"owner {number}"
-        assert store.inspect("none") is None
+    hears_its_own(store, rounds=10)
     assert verdict(store, held) is Verdict.RENEWED
 
 

@@ -13,25 +13,25 @@ import pytest
 from celery_locks.lease import Verdict
 from tests.stores.contract import claim, patient, take, verdict
 from tests.stores.processes import Crew
-from tests.stores.session_stores import QUICK, keepers, opened, room_of
+from tests.stores.session_stores import QUICK, keepers, opened, place_of, room_of
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from celery_locks.stores.sessions import SessionStore
+    from tests.stores.places import Place
     from tests.stores.session_stores import Database
+
+
+@pytest.fixture
+def place(database: Database) -> Place:
+    return place_of(database)
 
 
 @pytest.fixture
 def store(database: Database) -> Iterator[SessionStore]:
     with opened(database.url + QUICK) as store:
-        yield store
-
-
-@pytest.fixture
-def other(database: Database) -> Iterator[SessionStore]:
-    with opened(database.url) as store:
         yield store
 
 

@@ -12,13 +12,13 @@ from celery_locks.guard import Guard
 from celery_locks.lease import Lease, Verdict
 from celery_locks.stores.sessions import Held
 from tests.stores.contract import claim, patient, refused, take, verdict
-from tests.stores.session_stores import QUICK, SoftTimeLimit, opened, room_of, struck_after
+from tests.stores.session_stores import QUICK, opened, place_of, room_of, session_of
+from tests.stores.time_limits import SoftTimeLimit, struck_after, struck_awaiting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from celery_locks.stores.sessions import SessionStore
     from tests.servers.proxy import Proxy
+    from tests.stores.places import Place
     from tests.stores.session_stores import Database
 
 
@@ -27,40 +27,16 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 
 
 @pytest.fixture
-def way(proxy: Callable[[str], Proxy], database: Database) -> Proxy:
-    """A proxy on the way to the server."""
-    return proxy(database.url)
-
-
-@pytest.fixture
-def store(way: Proxy) -> Iterator[SessionStore]:
-    """A client whose requests go through the proxy, and that holds a key already."""
-    with opened(way.url + QUICK) as store:
-        take(store, "held")
-        yield store
-
-
-@pytest.fixture
-def other(database: Database) -> Iterator[SessionStore]:
-    """A client whose way is never broken."""
-    with opened(database.url) as store:
-        yield store
-
-
-@pytest.fixture
-def held(store: SessionStore) -> Lease:
-    """The lease on the key that is held already."""
-    return take(store, "held")
+def place(database: Database) -> Place:
+    return place_of(database)
 
 
 def test_an_interrupt_takes_nothing_from_others(
     store: SessionStore, way: Proxy, other: SessionStore, held: Lease
 ) -> None:
     """A soft time limit while an answer is awaited ends neither the connection nor what else lives in it."""
-    way.delay(0.2, "answers")
-    with pytest.raises(SoftTimeLimit), struck_after(0.05):
+    with struck_awaiting(way):
         store.acquire(claim("wallet", "anna"))
-    way.delay(0)
     # As the guard does. The thread that keeps the session may have been first.
     store.release(claim("wallet", "anna"))
     take(other, "wallet", "ben")
@@ -73,30 +49,24 @@ def test_what_an_interrupted_acquire_took_is_given_back_by_itself(
     store: SessionStore, way: Proxy, other: SessionStore, held: Lease
 ) -> None:
     """Also when nobody asks for it: the thread that keeps the session does."""
-    way.delay(0.2, "answers")
-    with pytest.raises(SoftTimeLimit), struck_after(0.05):
+    with struck_awaiting(way):
         store.acquire(claim("wallet", "anna"))
-    way.delay(0)
     patient(other, "wallet", "ben", timeout=5)
     assert held.held()
 
 
 def test_an_interrupted_release_releases(store: SessionStore, way: Proxy, other: SessionStore, held: Lease) -> None:
     """Repeated, as the guard does, it says that it was done."""
-    way.delay(0.2, "answers")
-    with pytest.raises(SoftTimeLimit), struck_after(0.05):
+    with struck_awaiting(way):
         store.release(held.claim)
-    way.delay(0)
     assert store.release(held.claim)
     take(other, "held", "ben")
 
 
 def test_an_interrupted_renewal_loses_nothing(store: SessionStore, way: Proxy, held: Lease) -> None:
     """The next one hears its own answer."""
-    way.delay(0.2, "answers")
-    with pytest.raises(SoftTimeLimit), struck_after(0.05):
+    with struck_awaiting(way):
         store.renew([held])
-    way.delay(0)
     assert verdict(store, held) is Verdict.RENEWED
 
 
@@ -107,10 +77,8 @@ def test_a_job_that_is_interrupted_inside_a_second_lock_keeps_the_first(
     guard = Guard(store)
 
     def job(first: Lease) -> bool:
-        way.delay(0.2, "answers")
-        with pytest.raises(SoftTimeLimit), struck_after(0.05):
+        with struck_awaiting(way):
             guard.run(claim("second", "inner"), lambda _: None, lambda _: None)
-        way.delay(0)
         return first.held() and refused(other, "first").holder == "outer"
 
     assert guard.run(claim("first", "outer"), job, lambda _: False)
@@ -168,7 +136,7 @@ def test_a_claim_that_was_never_noted_can_be_given_back(database: Database, othe
         take(store, "connected")
         unheard = Held(store._name("wallet"), store.prefix, "wallet", "anna")
         with room_of(store).mutex:
-            room_of(store).session.take(unheard)
+            session_of(store).take(unheard)
             room_of(store).held[unheard.name] = unheard
         assert store.release(claim("wallet", "anna"))
         take(other, "wallet", "ben")

@@ -15,39 +15,26 @@ from celery_locks.stores.getlock import GetLockStore, statements
 from celery_locks.stores.sessions import Held
 from tests.stores.contract import claim, patient, refused, take, verdict
 from tests.stores.processes import Crew
-from tests.stores.session_stores import opened, room_of
+from tests.stores.session_stores import empty, opened, place_of, room_of, rows, session_of
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from celery_locks.stores.sessions import SessionStore
+    from tests.stores.places import Place
     from tests.stores.session_stores import Database
+
+
+@pytest.fixture
+def place(database: Database) -> Place:
+    return place_of(database)
 
 
 @pytest.fixture
 def store(database: Database) -> Iterator[SessionStore]:
     with opened(database.url) as store:
         yield store
-
-
-@pytest.fixture
-def other(database: Database) -> Iterator[SessionStore]:
-    with opened(database.url) as store:
-        yield store
-
-
-def rows(database: Database) -> int:
-    name = database.url.rpartition("/")[2]
-    return int(database.server.ask("SELECT count(*) FROM celery_locks_sessions", name)[0][0])
-
-
-def empty(database: Database) -> None:
-    """A database that knows the table already."""
-    with opened(database.url) as store:
-        take(store, "any")
-    wait_until(database.is_quiet, "the lock to end")
-    database.server.ask("DELETE FROM celery_locks_sessions", database.url.rpartition("/")[2])
 
 
 def test_names_are_all_of_64_bits(advisory_database: Database) -> None:
@@ -142,31 +129,12 @@ def test_the_row_of_a_forced_key_goes_when_its_ghost_does(advisory_database: Dat
         assert rows(advisory_database) == 0
 
 
-def test_mariadb_forgets_keys_that_were_not_used_for_long(getlock_database: Database) -> None:
-    """Their rows go when a process connects, but not while somebody holds them."""
-    empty(getlock_database)
-    name = getlock_database.url.rpartition("/")[2]
-    with opened(getlock_database.url) as store:
-        held = take(store, "held")
-        for key in ("old", "young"):
-            assert store.release(take(store, key).claim)
-        days = 3 * 86_400_000_000
-        where = f"lock_key IN ({statements.raw('held')}, {statements.raw('old')})"
-        getlock_database.server.ask(f"UPDATE celery_locks_sessions SET fence = fence - {days} WHERE {where}", name)
-        assert rows(getlock_database) == 3
-        with opened(getlock_database.url) as other:
-            assert other.inspect("old") is None
-        assert rows(getlock_database) == 2
-        assert store.release(held.claim) is False  # its fence was changed under it
-        take(store, "old", "ben")
-
-
 def test_fences_grow_when_the_clock_of_mariadb_is_set_back(getlock_database: Database) -> None:
     """A key that is remembered has a higher fence next time, whatever the clock says."""
     with opened(getlock_database.url) as store:
         first = take(store, "wallet")
         assert store.release(first.claim)
-        room_of(store).session.do("SET timestamp = 1000000000")
+        session_of(store).do("SET timestamp = 1000000000")
         fences = [first.fence]
         for owner in ("ben", "cleo"):
             fences.append(take(store, "wallet", owner).fence)
@@ -215,7 +183,7 @@ def test_the_lock_of_a_request_that_fails_halfway_is_given_back(
 def test_a_lock_that_was_not_noted_is_undone(store: SessionStore, other: SessionStore) -> None:
     """What an interrupted request has taken is found by its name alone."""
     take(store, "connected")
-    session = room_of(store).session
+    session = session_of(store)
     lost = Held(store._name("wallet"), store.prefix, "wallet", "anna")
     session.take(lost)
     assert isinstance(other.acquire(claim("wallet", "ben")), Busy)

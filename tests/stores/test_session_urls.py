@@ -11,7 +11,7 @@ from celery_locks.errors import LockConfigError, StoreUnavailable
 from celery_locks.stores import open_store
 from tests.servers.process import HOST, free_port
 from tests.stores.contract import claim, take
-from tests.stores.session_stores import opened, room_of
+from tests.stores.session_stores import opened, room_of, session_of
 
 if TYPE_CHECKING:
     from tests.servers.mariadb import MariaServer
@@ -81,7 +81,7 @@ def test_the_server_is_told_how_patient_to_be(advisory_database: Database) -> No
     """A session of Postgres has the times of its URL, for a holder that is frozen and for one that is cut off."""
     with opened(f"{advisory_database.url}?idle_timeout=7.5") as store:
         take(store, "wallet")
-        session = room_of(store).session
+        session = session_of(store)
         names = ("idle_session_timeout", "tcp_user_timeout", "tcp_keepalives_idle", "synchronous_commit")
         told = [session.do(f"SHOW {name}")[0].get_value(0, 0).decode() for name in names]
     assert told == ["7500ms", "7500", "1", "on"]
@@ -92,7 +92,7 @@ def test_mariadb_is_told_how_patient_to_be(getlock_database: Database) -> None:
     with opened(f"{getlock_database.url}?idle_timeout=7.5") as store:
         take(store, "wallet")
         asked = "SELECT @@wait_timeout, @@net_write_timeout, @@sql_mode"
-        assert room_of(store).session.do(asked).rows == ((8, 8, "STRICT_ALL_TABLES"),)
+        assert session_of(store).do(asked).rows == ((8, 8, "STRICT_ALL_TABLES"),)
 
 
 def test_a_database_that_is_not_there_is_an_outage(database: Database) -> None:

@@ -13,7 +13,7 @@ from celery_locks.errors import LockLost, StoreUnavailable
 from celery_locks.guard import Guard
 from celery_locks.lease import Lease, State, Verdict
 from tests.stores.contract import claim, refused, take, verdict
-from tests.stores.session_stores import QUICK, keepers, opened, room_of
+from tests.stores.session_stores import QUICK, keepers, opened, place_of, room_of
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
     from celery_locks.stores.sessions import SessionStore
     from tests.servers.proxy import Proxy
+    from tests.stores.places import Place
     from tests.stores.session_stores import Database
+
+
+@pytest.fixture
+def place(database: Database) -> Place:
+    return place_of(database)
 
 
 @pytest.fixture
 def store(database: Database) -> Iterator[SessionStore]:
     with opened(f"{database.url}?timeout=0.5") as store:
-        yield store
-
-
-@pytest.fixture
-def other(database: Database) -> Iterator[SessionStore]:
-    with opened(database.url) as store:
         yield store
 
 

@@ -17,6 +17,7 @@ from tests.stores.contract import (
     ProcessContract,
     StoreContract,
     StoreFixtures,
+    killed,
 )
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class TestPostgresFaults(FaultContract, StoreFixtures):
 
     @pytest.fixture
     def upset(self, postgres_server: PostgresServer) -> Callable[[], object]:
-        return functools.partial(_killed, postgres_server)
+        return killed(postgres_server)
 
 
 class TestMariadbFaults(FaultContract, StoreFixtures):
@@ -98,9 +99,4 @@ class TestMariadbFaults(FaultContract, StoreFixtures):
 
     @pytest.fixture
     def upset(self, mariadb_server: MariaServer) -> Callable[[], object]:
-        return functools.partial(_killed, mariadb_server)
-
-
-def _killed(server: PostgresServer | MariaServer) -> None:
-    server.kill()
-    server.start()
+        return killed(mariadb_server)

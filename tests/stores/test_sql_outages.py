@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from celery_locks import Locks
 from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Busy, Lease, Verdict
-from tests.stores.contract.asking import claim, refused, take, verdict
+from tests.stores.contract.asking import claim, refused, take, verbs, verdict
 from tests.stores.processes import Crew
 from tests.stores.sql_stores import QUICK, SERVERS, opened
 from tests.waiting import wait_until
@@ -38,13 +37,7 @@ def test_a_hung_server_costs_a_bounded_time(store: SqlStore, server: Served) -> 
     """Each verb on a frozen server is an outage after its time: that of the request, and one to connect again."""
     lease = take(store, "wallet")
     server.server.pause()
-    for verb in (
-        lambda: store.renew([lease]),
-        lambda: store.acquire(claim("other")),
-        lambda: store.release(lease.claim),
-        lambda: store.inspect("wallet"),
-        lambda: list(store.list()),
-    ):
+    for verb in verbs(store, lease):
         before = time.monotonic()
         with pytest.raises(StoreUnavailable, match=r"\?timeout=2"):
             verb()
@@ -82,16 +75,29 @@ def test_a_refused_connection_is_an_outage(proxy: Callable[[str], Proxy], server
 
 
 @SERVERS
-def test_an_outage_on_the_way_in_is_not_a_no(proxy: Callable[[str], Proxy], server: Served) -> None:
-    """The face for plain code says that the store is down: neither taken nor free."""
-    way = proxy(server.url)
-    locks = Locks(f"sql+{way.url}")
-    way.refuse()
-    with pytest.raises(StoreUnavailable):
-        locks.lock("wallet").acquire(blocking=False)
-    way.accept()
-    assert locks.lock("wallet").acquire(blocking=False)
-    locks.close()
+def test_an_acquire_that_is_cut_before_a_refused_connection_leaves_no_lock(
+    proxy: Callable[[str], Proxy], server: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its request went through; that there was no connection for the second try does not undo the first."""
+    way, refused_once = proxy(server.url), []
+
+    with opened(way.url + QUICK) as store, opened(server.url) as other:
+        take(store, "first")
+        wire = store._database._wire
+        connect = wire._connect
+
+        def refused_first() -> object:
+            if not refused_once:
+                refused_once.append(1)
+                raise ConnectionRefusedError("Connection refused")
+            return connect()
+
+        monkeypatch.setattr(wire, "_connect", refused_first)
+        way.cut_answer(b"INSERT INTO")
+        with pytest.raises(StoreUnavailable):
+            store.acquire(claim("wallet"))
+        assert refused_once
+        take(other, "wallet", "ben")
 
 
 @SERVERS

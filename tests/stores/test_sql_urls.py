@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from celery_locks.errors import LockConfigError
 from celery_locks.stores import open_store
-from celery_locks.stores.sql import SqlStore
+from celery_locks.stores.sql import SqlStore, connect
+
+_OPEN = """
+import sys
+from celery_locks.errors import LockConfigError
+from celery_locks.stores import open_store
+try:
+    open_store(sys.argv[1])
+except LockConfigError as error:
+    print(error)
+"""
 
 
 @pytest.mark.parametrize(
@@ -26,6 +41,45 @@ def test_a_url_names_a_database_and_its_driver(url: str, driver: str) -> None:
     store = open_store(url)
     assert isinstance(store, SqlStore)
     assert store._database._opener.dialect.driver == driver
+
+
+@pytest.mark.parametrize(
+    ("url", "unbounded", "driver"),
+    [
+        ("sql+postgresql://host/db", "psycopg2", "psycopg"),
+        ("sql+mysql://host/db", "MySQLdb", "pymysql"),
+        ("sql+mariadb://host/db", "MySQLdb", "pymysql"),
+    ],
+)
+def test_a_driver_whose_waits_have_a_bound_is_preferred(
+    url: str, unbounded: str, driver: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where two are installed; the other is taken where it alone is."""
+    (tmp_path / f"{unbounded}.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    store = open_store(url)
+    assert isinstance(store, SqlStore)
+    assert store._database._opener.dialect.driver == driver
+    monkeypatch.setitem(sys.modules, driver, None)  # it cannot be imported
+    assert connect._driver(url.removeprefix("sql+").partition(":")[0]).lower().endswith(f"+{unbounded.lower()}")
+
+
+@pytest.mark.parametrize("url", ["sql+postgresql://host/db", "postgresql+advisory://host/db"])
+def test_a_driver_without_its_library_is_one_line(url: str) -> None:
+    """Psycopg that finds no libpq is told of as a driver that is not installed is: with its mend."""
+    ended = subprocess.run(
+        [sys.executable, "-c", _OPEN, url],
+        env={**os.environ, "PSYCOPG_IMPL": "none"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
+    assert ended.stderr == ""
+    (line,) = ended.stdout.splitlines()
+    assert "which cannot be loaded (" in line
+    assert line.endswith("pip install 'celery-locks[postgresql]'")
 
 
 @pytest.mark.parametrize(

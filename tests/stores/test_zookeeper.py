@@ -17,6 +17,8 @@ from tests.stores.contract import (
     ProcessContract,
     StoreContract,
     StoreFixtures,
+    WatchesContract,
+    killed,
 )
 
 if TYPE_CHECKING:
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
     from tests.stores.contract import Opens
 
 
-class TestZooKeeper(StoreContract, ConnectionContract, InspectContract, LostAnswerContract, ProcessContract):
+class TestZooKeeper(
+    StoreContract, ConnectionContract, InspectContract, LostAnswerContract, ProcessContract, WatchesContract
+):
     """One server."""
 
     store_type = ZooKeeperStore
@@ -61,11 +65,7 @@ class TestZooKeeperFaults(FaultContract, StoreFixtures):
 
     @pytest.fixture
     def upset(self, zookeeper_server: ZooKeeperServer) -> Callable[[], object]:
-        def killed() -> None:
-            zookeeper_server.kill()
-            zookeeper_server.start()
-
-        return killed
+        return killed(zookeeper_server)
 
 
 class TestZooKeeperEnsembleFaults(FaultContract, StoreFixtures):

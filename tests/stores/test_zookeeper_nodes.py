@@ -11,23 +11,23 @@ from celery_locks.lease import Busy, Verdict
 from celery_locks.stores.zookeeper.known import REMEMBERED
 from celery_locks.stores.zookeeper.names import Folders, written
 from tests.stores.contract.asking import ODD_KEYS, claim, refused, take, verdict
-from tests.stores.zookeeper_stores import bare, chroot, is_free, lasting, locks, opened, owners
+from tests.stores.zookeeper_stores import bare, chroot, is_free, lasting, locks, opened, owners, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from celery_locks.stores.zookeeper import ZooKeeperStore
     from tests.servers.zookeeper import ZooKeeperServer
+    from tests.stores.places import Place
+
+
+@pytest.fixture
+def place(zookeeper_url: str) -> Place:
+    return place_of(zookeeper_url)
 
 
 @pytest.fixture
 def store(zookeeper_url: str) -> Iterator[ZooKeeperStore]:
-    with opened(lasting(zookeeper_url) + "&timeout=30") as store:
-        yield store
-
-
-@pytest.fixture
-def other(zookeeper_url: str) -> Iterator[ZooKeeperStore]:
     with opened(lasting(zookeeper_url) + "&timeout=30") as store:
         yield store
 

@@ -5,43 +5,28 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 
 from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Busy, Lease
-from tests.stores.contract.asking import claim, refused, take
-from tests.stores.zookeeper_stores import QUICK, is_free, lasting, opened
+from celery_locks.stores.zookeeper.client import Client
+from tests.stores.contract.asking import claim, refused, take, verbs
+from tests.stores.zookeeper_stores import QUICK, is_free, lasting, opened, place_of
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from celery_locks.stores.zookeeper import ZooKeeperStore
     from tests.servers.proxy import Proxy
     from tests.servers.zookeeper import ZooKeeperEnsemble, ZooKeeperServer
+    from tests.stores.places import Place
 
 
 @pytest.fixture
-def way(proxy: Callable[[str], Proxy], zookeeper_url: str) -> Proxy:
-    """A proxy on the way to a ZooKeeper."""
-    return proxy(zookeeper_url)
-
-
-@pytest.fixture
-def store(way: Proxy) -> Iterator[ZooKeeperStore]:
-    """A client whose requests go through the proxy, with a session already that a busy machine does not end."""
-    with opened(lasting(way.url) + QUICK) as store:
-        take(store, "first")
-        yield store
-
-
-@pytest.fixture
-def other(zookeeper_url: str) -> Iterator[ZooKeeperStore]:
-    """A client whose way is never broken."""
-    with opened(zookeeper_url) as store:
-        yield store
+def place(zookeeper_url: str) -> Place:
+    return place_of(zookeeper_url)
 
 
 def test_a_release_without_a_connection_is_done_when_it_is_back(
@@ -61,20 +46,52 @@ def test_a_release_without_a_connection_is_done_when_it_is_back(
     assert kept.held()
 
 
+def test_what_was_never_asked_for_is_not_undone(
+    store: ZooKeeperStore, way: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Acquires that find no connection write nothing, neither then nor when it is back: each write is a majority's."""
+    written: list[Client] = []
+    transaction = Client.transaction
+    way.refuse()
+    wait_until(lambda: not store._session._client.live.is_set(), "the broken connection to be noticed")
+    monkeypatch.setattr(Client, "transaction", lambda client: written.append(client) or transaction(client))
+    for owner in ("anna", "ben"):
+        with pytest.raises(StoreUnavailable):
+            store.acquire(claim("wallet", owner))
+    way.accept()
+    wait_until(store._session._client.live.is_set, "the connection to be back")
+    take(store, "wallet", "anna")
+    assert len(written) == 1
+
+
+def test_an_acquire_that_lost_its_connection_is_undone_once(
+    way: Proxy, other: ZooKeeperStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody knows whether it was done: it is taken back by one request, when there is a connection again."""
+    written: list[Client] = []
+    transaction = Client.transaction
+    with opened(lasting(way.url) + "&timeout=2") as store, ThreadPoolExecutor() as pool:
+        take(store, "first")
+        monkeypatch.setattr(Client, "transaction", lambda client: written.append(client) or transaction(client))
+        way.hold("answers")
+        unheard = pool.submit(store.acquire, claim("wallet"))
+        wait_until(lambda: not is_free(other, "wallet"), "the request to be done")
+        way.refuse()
+        with pytest.raises(StoreUnavailable):
+            unheard.result(30)
+        way.heal()
+        wait_until(lambda: not store._session.known.still_to_leave(), "the word that it is undone")
+        assert is_free(other, "wallet")
+        assert len(written) == 2
+
+
 def test_a_frozen_server_costs_a_bounded_time(
     store: ZooKeeperStore, zookeeper_server: ZooKeeperServer, other: ZooKeeperStore
 ) -> None:
     """Each verb on a frozen server is an outage after its timeout, and says so in one line."""
     lease = take(store, "wallet")
     zookeeper_server.pause()
-    for verb in (
-        lambda: store.acquire(claim("other")),
-        lambda: store.renew([lease]),
-        lambda: store.release(lease.claim),
-        lambda: store.inspect("wallet"),
-        lambda: list(store.list()),
-        lambda: store.force_release("wallet"),
-    ):
+    for verb in (*verbs(store, lease), lambda: store.force_release(lease.key)):
         before = time.monotonic()
         with pytest.raises(StoreUnavailable, match=r"timeout=0\.5$") as raised:
             verb()

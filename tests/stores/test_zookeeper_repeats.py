@@ -10,38 +10,23 @@ import pytest
 from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Busy, Lease, Verdict
 from tests.stores.contract.asking import claim, refused, take, verdict
-from tests.stores.zookeeper_stores import QUICK, bare, is_free, lasting, locks, opened, owners
+from tests.stores.zookeeper_stores import QUICK, bare, is_free, lasting, locks, opened, owners, place_of
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from celery_locks.stores.zookeeper import ZooKeeperStore
     from tests.servers.proxy import Proxy
+    from tests.stores.places import Place
 
 #: What is in the request that takes `wallet`, and in no other: what is written into its node.
 TAKING, GIVING_BACK = b'["wallet", "anna"]', b",owners/"
 
 
 @pytest.fixture
-def way(proxy: Callable[[str], Proxy], zookeeper_url: str) -> Proxy:
-    """A proxy on the way to a ZooKeeper."""
-    return proxy(zookeeper_url)
-
-
-@pytest.fixture
-def store(way: Proxy) -> Iterator[ZooKeeperStore]:
-    """A client whose requests go through the proxy and that has a session already."""
-    with opened(lasting(way.url) + QUICK) as store:
-        take(store, "first")
-        yield store
-
-
-@pytest.fixture
-def other(zookeeper_url: str) -> Iterator[ZooKeeperStore]:
-    """A client whose way is never broken."""
-    with opened(zookeeper_url) as store:
-        yield store
+def place(zookeeper_url: str) -> Place:
+    return place_of(zookeeper_url)
 
 
 def test_an_acquire_whose_answer_is_cut_off_is_known_again(

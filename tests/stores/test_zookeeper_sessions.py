@@ -16,7 +16,7 @@ from tests.servers.missing import require
 from tests.servers.programs import JAVA, ZOOKEEPER
 from tests.servers.zookeeper import ZooKeeperEnsemble
 from tests.stores.contract.asking import patient, refused, take, verdict
-from tests.stores.zookeeper_stores import QUICK, end_session, is_kept, lasting, opened
+from tests.stores.zookeeper_stores import QUICK, end_session, is_kept, lasting, opened, place_of
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -24,27 +24,13 @@ if TYPE_CHECKING:
 
     from celery_locks.stores.zookeeper import ZooKeeperStore
     from tests.servers.proxy import Proxy
+    from tests.servers.zookeeper import ZooKeeperServer
+    from tests.stores.places import Place
 
 
 @pytest.fixture
-def way(proxy: Callable[[str], Proxy], zookeeper_url: str) -> Proxy:
-    """A proxy on the way to a ZooKeeper."""
-    return proxy(zookeeper_url)
-
-
-@pytest.fixture
-def store(way: Proxy) -> Iterator[ZooKeeperStore]:
-    """A client whose requests go through the proxy, with a session already that a busy machine does not end."""
-    with opened(lasting(way.url) + QUICK) as store:
-        take(store, "first")
-        yield store
-
-
-@pytest.fixture
-def other(zookeeper_url: str) -> Iterator[ZooKeeperStore]:
-    """A client whose way is never broken."""
-    with opened(zookeeper_url) as store:
-        yield store
+def place(zookeeper_url: str) -> Place:
+    return place_of(zookeeper_url)
 
 
 @pytest.fixture
@@ -142,7 +128,7 @@ def test_the_server_may_grant_a_shorter_session(zookeeper_url: str) -> None:
         lease = take(store, "wallet")
         client = store._session._client
         assert client.until - time.monotonic() < 60
-        assert client._connection.granted == 60
+        assert client._connection.proof.granted == 60
         assert lease.held()
 
 
@@ -197,3 +183,36 @@ def test_a_holder_at_a_server_that_is_cut_off_stops_in_time(trusting_ensemble: Z
         assert not lease.held()
         assert follower.mode() == "follower"
         assert following.fence > lease.fence
+
+
+def test_a_server_that_hangs_is_left_in_time(
+    zookeeper_ensemble: ZooKeeperEnsemble, zookeeper_ensemble_url: str
+) -> None:
+    """The session goes on at another server before its holder has to stop believing in it."""
+    with contextlib.ExitStack() as stack:
+        stores = (stack.enter_context(opened(lasting(zookeeper_ensemble_url, 12) + QUICK)) for _ in range(50))
+        store, lease, follower = next(each for each in map(_at_a_follower(zookeeper_ensemble), stores) if each)
+        follower.pause()
+        wait_until(lambda: _port(store) not in (None, follower.port), "another server", timeout=30)
+        assert lease.held()
+        assert is_kept(store, lease)
+
+
+def _at_a_follower(
+    ensemble: ZooKeeperEnsemble,
+) -> Callable[[ZooKeeperStore], tuple[ZooKeeperStore, Lease, ZooKeeperServer] | None]:
+    def found(store: ZooKeeperStore) -> tuple[ZooKeeperStore, Lease, ZooKeeperServer] | None:
+        lease = take(store, f"wallet {id(store)}")
+        node = next(node for node in ensemble.nodes if node.port == _port(store))
+        return (store, lease, node) if node.mode() == "follower" else None
+
+    return found
+
+
+def _port(store: ZooKeeperStore) -> int | None:
+    """Of the server it speaks to; None while there is none."""
+    client = store._session._client
+    assert client is not None
+    with contextlib.suppress(OSError):
+        return int(client._connection._socket.getpeername()[1]) if client.live.is_set() else None
+    return None

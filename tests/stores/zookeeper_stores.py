@@ -10,7 +10,8 @@ from kazoo.client import KazooClient
 from celery_locks.lease import Verdict
 from celery_locks.stores import open_store
 from celery_locks.stores.zookeeper import ZooKeeperStore
-from tests.stores.contract.asking import verdict
+from tests.stores.contract.asking import take, verdict
+from tests.stores.places import Place
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -32,6 +33,18 @@ def opened(url: str, prefix: str = "lock:") -> Iterator[ZooKeeperStore]:
     with contextlib.closing(open_store(url, prefix=prefix)) as store:
         assert isinstance(store, ZooKeeperStore)
         yield store
+
+
+@contextlib.contextmanager
+def _ready(url: str) -> Iterator[ZooKeeperStore]:
+    # Its session is one that a busy machine does not end.
+    with opened(lasting(url) + QUICK) as store:
+        take(store, "first")
+        yield store
+
+
+def place_of(url: str) -> Place:
+    return Place(url, opened, _ready)
 
 
 @contextlib.contextmanager

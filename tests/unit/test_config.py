@@ -164,6 +164,66 @@ def test_a_task_may_name_a_url():
     assert store_settings({}, "memory://other").url == "memory://other"
 
 
+REDLOCK = "redlock://a,b,c"
+DELAYS = {
+    "app": lambda: app(lock_store=REDLOCK, lock_restart_delay=60),
+    "django": lambda: django_app(CELERY_LOCK_STORE=REDLOCK, CELERY_LOCK_RESTART_DELAY=60),
+}
+
+
+@pytest.mark.parametrize("make", DELAYS.values(), ids=DELAYS)
+def test_the_restart_delay_is_a_setting_of_redlock(make):
+    """`lock_restart_delay` reaches the store itself."""
+    assert store_settings(make().conf).options == {"restart_delay": 60}
+    assert Locks.from_app(make()).store._rings._address.seconds["restart_delay"] == 60
+
+
+def test_the_restart_delay_may_come_from_the_environment(monkeypatch):
+    """And reaches a store that is named by its alias, whatever its scheme's letters."""
+    monkeypatch.setenv("CELERY_LOCK_RESTART_DELAY", "45")
+    assert store_settings({"lock_stores": {"safe": "REDLOCKS://a,b,c"}}, "safe").options == {"restart_delay": 45}
+
+
+def test_a_urls_own_restart_delay_counts():
+    """What is said of one store is stronger than what is said of all."""
+    made = app(lock_store=f"{REDLOCK}?restart_delay=30", lock_restart_delay=60)
+    assert Locks.from_app(made).store._rings._address.seconds["restart_delay"] == 30
+
+
+def test_other_stores_know_no_restart_delay():
+    """An app may have stores of several kinds: the others are opened as ever."""
+    made = app(lock_store="memory://", lock_restart_delay=60)
+    assert store_settings(made.conf).options == {}
+    Locks.from_app(made)
+
+
+def test_a_wrong_restart_delay_is_refused():
+    """By the name of the setting."""
+    with pytest.raises(LockConfigError, match="the settings: lock_restart_delay must be a number of seconds"):
+        Locks.from_app(app(lock_store=REDLOCK, lock_restart_delay="soon"))
+
+
+NO_SETTINGS = {
+    "lock_restart_dealy": "did you mean lock_restart_delay?",
+    "lock_tll": "did you mean lock_ttl?",
+    "lock_fence_retention": "write it into the store's URL, ?fence_retention=...",
+    "CELERY_LOCK_SOCKET_TIMEOUT": "write it into the store's URL, ?socket_timeout=...",
+}
+
+
+@pytest.mark.parametrize("name", NO_SETTINGS)
+def test_a_setting_that_is_none_is_told_where_a_store_is_opened(name):
+    """Accepted in silence it would protect nothing."""
+    with pytest.raises(LockConfigError) as caught:
+        Locks.from_app(app(lock_store="memory://", **{name: 60}))
+    assert str(caught.value) == f"unknown setting {name}: {NO_SETTINGS[name]}"
+
+
+def test_a_setting_like_none_of_ours_may_be_somebody_elses():
+    """Nothing is said of it."""
+    Locks.from_app(app(lock_store="memory://", lock_timeout=60, lock_expires=60, lock_backend="x"))
+
+
 REFUSED = [
     ({}, "fast", "lock_store 'fast' is neither a URL nor an alias in lock_stores (known: none)"),
     (

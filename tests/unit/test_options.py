@@ -140,6 +140,13 @@ def test_an_unknown_option_is_refused_with_a_suggestion(slip, meant):
     assert refusal(**{slip: 1}) == f"task bank.withdraw: unknown option {slip}: did you mean {meant}?"
 
 
+@pytest.mark.parametrize("name", ["lock_restart_delay", "lock_prefix", "lock_stores"])
+def test_a_setting_is_no_option(name):
+    """What is one for the whole app is not said by a task."""
+    says = f"task bank.withdraw: {name} is a setting and no option of a task: write app.conf.{name}"
+    assert refusal(**{name: 1}) == says
+
+
 def test_an_option_like_no_other_lists_those_there_are():
     """Where nothing is near, all options are named."""
     assert refusal(lock_xyzzyquux=1).endswith(f"known are {', '.join(NAMES)}")

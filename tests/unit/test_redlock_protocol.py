@@ -47,7 +47,11 @@ def test_a_refusal_is_an_answer() -> None:
     assert after == 1
 
 
-def test_what_is_no_answer_ends_the_connection() -> None:
-    """Another kind of server is told from Redis."""
-    with pytest.raises(OSError, match=r"does not speak Redis' protocol: b'HTTP/1.1 400"):
-        list(Answers().feed(b"HTTP/1.1 400 Bad Request\r\n"))
+@pytest.mark.parametrize(
+    ("data", "shown"),
+    [(b"HTTP/1.1 400 Bad Request\r\n", "HTTP/1.1 400"), (b":x\r\n", "x"), (b"$many\r\n", "many"), (b"*\r\n", "")],
+)
+def test_what_is_no_answer_ends_the_connection(data: bytes, shown: str) -> None:
+    """Another kind of server is told from Redis, also where its first letter is one of Redis' own."""
+    with pytest.raises(OSError, match=rf"does not speak Redis' protocol: b'{shown}"):
+        list(Answers().feed(data))

@@ -3,67 +3,20 @@
 from __future__ import annotations
 
 import threading
+import time
+from types import SimpleNamespace
 
 import pytest
 
-from celery_locks import StoreUnavailable, roll, waker
-from celery_locks.stores.base import Lines, Listening, Look, Waiting, Wake
+from celery_locks import StoreUnavailable, roll, waker, wanted
+from celery_locks.lease import Busy
+from celery_locks.stores.base import Look, Waiting, Wake
 from celery_locks.waker import Waker
+from tests.unit.fake_lines import FakeLines
 from tests.unit.fakes import FakeClock, in_child
 from tests.waiting import wait_until
 
 KEY, OTHER = "wallet:42", "wallet:43"
-
-
-class Silence(Listening):
-    """Nothing is said until it is told to say something, or breaks."""
-
-    def __init__(self, store: FakeLines) -> None:
-        self.store = store
-        self.closed = False
-
-    def heard(self, timeout: float) -> list[Wake]:
-        with self.store.changed:
-            self.store.changed.wait_for(lambda: self.store.said or self.store.broken, min(timeout, 0.2))
-            if self.store.broken:
-                self.store.broken = False
-                raise StoreUnavailable("the connection broke")
-            said, self.store.said = self.store.said, []
-            return said
-
-    def close(self) -> None:
-        self.closed = True
-
-
-class FakeLines(Lines):
-    """Answers what it is told to, and remembers what it was asked."""
-
-    def __init__(self) -> None:
-        self.attended: list[list[Waiting]] = []
-        self.looks: dict[Waiting, Look] = {}
-        self.left: list[Waiting] = []
-        self.said: list[Wake] = []
-        self.listened = 0
-        self.broken = self.down = False
-        self.changed = threading.Condition()
-
-    def attend(self, waiting):
-        self.attended.append(list(waiting))
-        if self.down:
-            raise StoreUnavailable("the server does not answer")
-        return [self.looks.get(each, Look(30.0, turn=False)) for each in waiting]
-
-    def leave(self, waiting):
-        self.left += waiting
-
-    def listen(self):
-        self.listened += 1
-        return Silence(self)
-
-    def say(self, *wakes: Wake) -> None:
-        with self.changed:
-            self.said += wakes
-            self.changed.notify_all()
 
 
 @pytest.fixture
@@ -236,5 +189,340 @@ def test_a_forked_child_waits_for_itself_alone(still):
     def child() -> None:
         assert still.all_forgotten() == []
         assert still._listener is None
+
+    assert in_child(child) == 0
+
+
+# Those who are told where they stand
+
+
+DATE = "1700000000000000-"
+STANDS = Look(30.0, turn=False, busy=Busy("ann", 30.0, 2, f"{DATE}a"))
+
+
+@pytest.fixture
+def story() -> list:
+    return []
+
+
+@pytest.fixture
+def comer(still: Waker, lines: FakeLines, clock: FakeClock, story: list) -> Waker:
+    """Somebody has come to a taken key without a date, and wants to know where it stands."""
+    lines.looks[Waiting(KEY, "a")] = STANDS
+    still.wait(Waiting(KEY, "a"), _writes(story, "called"), _writes(story, "told"))
+    clock.advance(waker.TOGETHER)
+    return still
+
+
+def _writes(story, word):
+    return lambda what: story.append((word, what))
+
+
+CALLED, TOLD = ("called", f"{DATE}a"), ("told", STANDS.busy)
+GO = Wake(KEY, f"{DATE}a", turn=True, window=2.0)
+
+
+def test_one_is_told_once_where_it_stands(comer, story, lines, clock):
+    """Not again when the store is told again, nor when the key is looked at."""
+    comer._attend()
+    comer.again(Waiting(KEY, "a"))
+    lines.looks[Waiting(KEY, f"{DATE}a")] = STANDS
+    comer._attend()
+    clock.advance(31.0)
+    comer._attend()
+    assert len(lines.attended) == 3
+    assert story == [TOLD]
+
+
+def test_a_wake_is_called_with_the_date_it_has_from_its_line(comer, story):
+    """That brings it back to its place should the key be taken again."""
+    comer._attend()
+    comer._woken(GO)
+    assert story == [TOLD, CALLED]
+
+
+def test_whose_turn_it_is_at_once_is_called_and_not_told(comer, story, lines):
+    """It does not wait."""
+    lines.looks[Waiting(KEY, "a")] = STANDS._replace(turn=True)
+    comer._attend()
+    assert story == [CALLED]
+
+
+def test_a_wake_that_comes_before_the_store_was_told_waits_for_that(comer, story):
+    """Another worker may have had the same message: it is told where it stands, and then called, once."""
+    comer._woken(GO)
+    assert story == []
+    comer._attend()
+    comer._woken(GO)
+    assert story == [TOLD, CALLED]
+
+
+def test_a_wake_that_comes_while_the_store_answers_is_not_lost(comer, story, lines):
+    """The listener is another thread, and may be the faster one."""
+    lines.meanwhile = lambda: comer._woken(GO)
+    comer._attend()
+    assert story == [TOLD, CALLED]
+
+
+def test_a_wake_that_comes_while_it_is_told_calls_afterwards(still, lines, clock, story):
+    """What is shown of a job that waits must not be written over what is shown of it when it runs."""
+
+    def tell(busy: Busy) -> None:
+        still._woken(GO)
+        story.append(("told", busy))
+
+    lines.looks[Waiting(KEY, "a")] = STANDS
+    still.wait(Waiting(KEY, "a"), _writes(story, "called"), tell)
+    clock.advance(waker.TOGETHER)
+    still._attend()
+    assert story == [TOLD, CALLED]
+
+
+def test_one_that_is_forgotten_while_the_store_answers_is_neither_told_nor_called(comer, story, lines):
+    """Its time was over, and it has started."""
+    lines.meanwhile = lambda: comer.forget("a")
+    lines.looks[Waiting(KEY, "a")] = STANDS._replace(turn=True)
+    comer._attend()
+    comer._woken(GO)
+    assert story == []
+
+
+def test_one_that_is_forgotten_while_it_is_told_is_not_called(still, lines, clock, story):
+    """It started, and starts once."""
+    lines.looks[Waiting(KEY, "a")] = STANDS
+    still.wait(Waiting(KEY, "a"), _writes(story, "called"), lambda _: (still._woken(GO), still.forget("a")))
+    clock.advance(waker.TOGETHER)
+    still._attend()
+    assert story == []
+
+
+def test_an_outage_delays_what_is_told(comer, story, lines):
+    """A wake that was heard meanwhile is kept for when the store has answered."""
+    lines.down = True
+    comer._attend()
+    comer._woken(GO)
+    assert story == []
+    lines.down = False
+    comer._attend()
+    assert story == [TOLD, CALLED]
+
+
+def test_one_that_cannot_be_told_or_called_is_no_harm_to_others(still, lines, clock, story, caplog):
+    """Each is called for itself."""
+
+    def fail(_: object) -> None:
+        raise OSError("no space left")
+
+    for name in "abc":
+        lines.looks[Waiting(KEY, name)] = STANDS._replace(turn=name == "b", busy=Busy("ann", 30.0, 2, f"{DATE}{name}"))
+    still.wait(Waiting(KEY, "a"), _writes(story, "called"), fail)
+    still.wait(Waiting(KEY, "b"), fail)
+    still.wait(Waiting(KEY, "c"), fail)
+    clock.advance(waker.TOGETHER)
+    still._attend()
+    still._woken(Wake(KEY, f"{DATE}c", turn=True, window=2.0))
+    still._woken(GO)
+    assert story == [CALLED]
+    assert len(caplog.records) == 3
+
+
+def test_those_who_come_together_are_told_together(still, lines, clock):
+    """A store is asked once for a crowd at the door; one that need not wait for others takes all along."""
+    for name in "abc":
+        still.wait(Waiting(KEY, name), lambda _: None, lambda _: None)
+        clock.advance(waker.TOGETHER / 4)
+        still._attend()
+    assert lines.attended == []
+    clock.advance(waker.TOGETHER / 4)
+    still._attend()
+    assert lines.attended == [[Waiting(KEY, name) for name in "abc"]]
+    still.wait(Waiting(KEY, "d"), lambda _: None, lambda _: None)
+    still.wait(Waiting(KEY, "1-e"), lambda _: None)
+    still._attend()
+    assert lines.attended[1:] == [[Waiting(KEY, "d"), Waiting(KEY, "1-e")]]
+
+
+def test_a_first_look_is_made_as_soon_as_it_is_due(still, clock):
+    """Not only when somebody comes who has something to tell."""
+    still.wait(Waiting(KEY, "1-a"), lambda _: None)
+    still._attend()
+    assert still._due() == clock() + 30.0
+    still.wait(Waiting(KEY, "b"), lambda _: None, lambda _: None)
+    assert still._due() == clock() + waker.TOGETHER
+
+
+# Those who wait on where the store knows them
+
+
+def test_who_stays_is_not_told_again(still, lines, clock):
+    """The store knows, from the claim: the key is only looked at, when its lease is over."""
+    still.stay(Waiting(KEY, "1-a"), lambda _: None, 7.0)
+    clock.advance(6.9)
+    still._attend()
+    assert lines.attended == []
+    clock.advance(0.2)
+    still._attend()
+    assert lines.attended == [[Waiting(KEY, "")]]
+
+
+def test_a_wake_that_came_before_one_stays_is_not_lost(still):
+    """The key was given back between its refusal and its wait."""
+    called = []
+    ticket = f"{DATE}a"
+    still._woken(GO)
+    still.stay(Waiting(KEY, ticket), called.append, 7.0)
+    assert called == [ticket]
+    assert not still._roll.waiters
+    still.stay(Waiting(KEY, ticket), called.append, 7.0)
+    assert called == [ticket]
+
+
+def test_a_call_to_be_the_next_is_not_taken_for_a_turn(still):
+    """It was said before, and the one that stays is the next already."""
+    called = []
+    still._woken(GO._replace(turn=False))
+    still.stay(Waiting(KEY, GO.ticket), called.append, 7.0)
+    assert called == []
+
+
+def test_not_every_wake_is_remembered(still, monkeypatch):
+    """The oldest are forgotten: those who stay look themselves in the end."""
+    monkeypatch.setattr(roll, "REMEMBERED", 2)
+    called = []
+    for name in "abc":
+        still._woken(Wake(KEY, f"{DATE}{name}", turn=True, window=2.0))
+    for name in "abc":
+        still.stay(Waiting(KEY, f"{DATE}{name}"), called.append, 7.0)
+    assert called == [f"{DATE}b", f"{DATE}c"]
+
+
+def test_wakes_before_an_outage_are_not_remembered_after_it(still, lines):
+    """The turn was over long before: whoever stays must not take it for its own."""
+    called = []
+    still._woken(GO)
+    still.wait(Waiting(OTHER, "1-b"), lambda _: None)
+    lines.broken = True
+    with pytest.raises(StoreUnavailable):
+        still._hear_all()
+    still.stay(Waiting(KEY, GO.ticket), called.append, 7.0)
+    assert called == []
+
+
+# What is known of keys
+
+
+def test_a_key_that_was_found_taken_is_wanted_for_a_moment(still, clock):
+    """So that those who come to it next wait at the door."""
+    assert still.is_calm()
+    still.note(KEY)
+    assert still.is_wanted(KEY)
+    assert not still.is_wanted(OTHER)
+    assert not still.is_calm()
+    clock.advance(wanted.WANTED)
+    assert not still.is_wanted(KEY)
+
+
+def test_a_key_that_somebody_waits_for_is_wanted(still):
+    """As long as it waits."""
+    still.wait(Waiting(KEY, "1-a"), lambda _: None)
+    assert still.is_wanted(KEY)
+    assert not still.is_calm()
+    still.forget("1-a")
+    assert not still.is_wanted(KEY)
+    assert still.is_calm()
+
+
+def test_what_was_wanted_once_is_not_kept(still, clock):
+    """A worker that sees a million keys remembers those of the last moment."""
+    for number in range(100):
+        still.note(f"wallet:{number}")
+        clock.advance(wanted.WANTED / 10)
+    assert len(still._wanted._until) <= 11
+    clock.advance(wanted.WANTED)
+    still.note(KEY)
+    assert list(still._wanted._until) == [KEY]
+
+
+# Whatever happens to the store
+
+
+def test_again_tells_a_place_with_its_date(comer, lines):
+    """A store that has forgotten all gives it its place back, and not the last one."""
+    comer._attend()
+    assert comer.again(Waiting(KEY, "a"))
+    comer._attend()
+    assert lines.attended == [[Waiting(KEY, "a")], [Waiting(KEY, f"{DATE}a")]]
+
+
+def test_again_tells_nothing_of_one_that_waits_no_more(still, lines):
+    """It was called, or forgotten."""
+    assert not still.again(Waiting(KEY, "a"))
+    still._attend()
+    assert lines.attended == []
+
+
+def test_a_store_that_forgot_its_line_is_told_of_all(comer, lines, clock, story):
+    """A look at a free key that calls nobody, though some wait here, shows it."""
+    comer.wait(Waiting(OTHER, "1-b"), lambda _: None)
+    comer._attend()
+    lines.looks[Waiting(KEY, "")] = Look(2.0, turn=False, idle=True)
+    lines.looks[Waiting(KEY, f"{DATE}a")] = STANDS._replace(turn=True)
+    clock.advance(31.0)
+    comer._attend()
+    comer._attend()
+    assert lines.attended[-1] == [Waiting(KEY, f"{DATE}a")]
+    assert story == [TOLD, CALLED]
+
+
+def test_a_waker_hears_while_it_is_subscribed(lines, monkeypatch):
+    """Before, after, and in a forked child it does not."""
+    monkeypatch.setattr(waker, "IDLE", 0.0)
+    living = Waker(lines)
+    assert not living.hears()
+    living.wait(Waiting(KEY, "1-a"), lambda _: None)
+    wait_until(living.hears, "the subscription", 5.0)
+
+    def child() -> None:
+        assert not living.hears()
+
+    assert in_child(child) == 0
+    living.forget("1-a")
+    lines.say(GO)
+    wait_until(lambda: not living.hears(), "the listener to end", 5.0)
+
+
+def test_a_store_that_cannot_be_listened_to_is_asked_ever_more_rarely(lines, monkeypatch):
+    """Each pause is twice the last, up to a bound; the first subscription that works ends that."""
+    monkeypatch.setattr(waker, "AGAIN", 0.001)
+    monkeypatch.setattr(waker, "RARELY", 0.004)
+    paused = []
+    monkeypatch.setattr(
+        waker, "time", SimpleNamespace(sleep=lambda seconds: paused.append(seconds) or time.sleep(seconds))
+    )
+    lines.deaf = True
+    living = Waker(lines)
+    living.wait(Waiting(KEY, "1-a"), lambda _: None)
+    wait_until(lambda: lines.listened > 5, "some attempts", 5.0)
+    lines.deaf = False
+    wait_until(living.hears, "a subscription", 5.0)
+    assert paused[:4] == [0.001, 0.002, 0.004, 0.004]
+    before = len(paused)
+    with lines.changed:
+        lines.broken = True
+        lines.changed.notify_all()
+    wait_until(lambda: len(paused) > before, "a pause", 5.0)
+    assert paused[before] == 0.001
+    living.forget("1-a")
+
+
+def test_a_child_knows_nothing_of_its_parents_keys(still):
+    """What the parent found taken, and the wakes it remembers, are its own."""
+    still.note(KEY)
+    still._woken(GO)
+
+    def child() -> None:
+        assert not still.is_wanted(KEY)
+        assert still.is_calm()
+        assert not still._early._tickets
 
     assert in_child(child) == 0

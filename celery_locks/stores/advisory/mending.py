@@ -5,7 +5,7 @@ from __future__ import annotations
 from celery_locks.stores.advisory.statements import SEQUENCE, TABLE
 
 #: A sign in the error's text, and what it asks for. The first that is found counts.
-_ADVICE = {
+ADVICE = {
     "shares sessions": "name Postgres itself, or a pool with pool_mode=session",
     "prepared statement": "a pooler shares sessions: name Postgres itself, or a pool with pool_mode=session",
     "password authentication failed": "the user or password is wrong: write postgresql+advisory://user:password@host",
@@ -29,9 +29,3 @@ _ADVICE = {
     "no answer within": "it hangs, is overloaded or out of reach; the time allowed is ?timeout=2",
     "timeout expired": "it hangs, is overloaded or out of reach; the time allowed is ?connect_timeout=2",
 }
-_ELSE = "check that the server runs and that the URL is right"
-
-
-def remedy(text: str) -> str:
-    """What to do about an error with this text."""
-    return next((advice for sign, advice in _ADVICE.items() if sign in text), _ELSE)

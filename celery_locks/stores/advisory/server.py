@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, quote, urlencode
+from urllib.parse import quote, urlencode
 
 import psycopg
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from celery_locks.errors import LockConfigError
-from celery_locks.stores import hidden
 from celery_locks.stores.advisory import pooler, statements
-from celery_locks.stores.advisory.mending import remedy
+from celery_locks.stores.advisory.mending import ADVICE
 from celery_locks.stores.advisory.wire import PostgresSession, Wire
-from celery_locks.stores.sessions import Broken, Refused, times
+from celery_locks.stores.mending import remedy
+from celery_locks.stores.sessions import Broken, Refused, asked
 from celery_locks.stores.sessions.session import opening
 
 if TYPE_CHECKING:
@@ -40,16 +40,13 @@ class PostgresServer:
 
     def __init__(self, name: str, times: Times, settings: dict[str, Any]) -> None:
         self.name = name
-        self._times = times
+        self.times = times
         self._settings = settings
 
     @classmethod
     def from_url(cls, url: str, options: dict[str, Any]) -> PostgresServer:
         """Take a URL apart. What libpq would not take is an error now."""
-        place, _, query = url.partition("?")
-        name = hidden(place)
-        found = {**options, **dict(parse_qsl(query, keep_blank_values=True))}
-        patience = times(name, found)
+        place, name, found, patience = asked(url, options)
         try:
             settings = conninfo_to_dict(f"postgresql://{place.partition('://')[2]}?{urlencode(found, quote_via=quote)}")
         except psycopg.Error as error:
@@ -57,13 +54,13 @@ class PostgresServer:
                 f"{name!r} is not a Postgres URL ({_said(error, place)}); write {FORM}, with the options of libpq as a"
                 " query, and / ? # % and @ in a user name or password as %2F %3F %23 %25 and %40"
             ) from None
-        if mistake := _mistake(settings, query):
+        if mistake := _mistake(settings, url.partition("?")[2]):
             raise LockConfigError(f"{name!r} is not a Postgres URL ({mistake}); write {FORM}")
         return cls(name, patience, {**_defaults(patience), **settings})
 
     def remedy(self, text: str) -> str:
         """What to do about an error with this text."""
-        return remedy(text)
+        return remedy(ADVICE, text)
 
     def connect(self, clock: Callable[[], float]) -> PostgresSession:
         """A new session, with its statements prepared. A pooler that gives it to others between two is refused."""
@@ -90,7 +87,7 @@ class PostgresServer:
                 connection = Wire.connect(make_conninfo("", **self._settings), autocommit=True)
             except psycopg.Error as error:
                 raise Broken(str(error)) from error
-            return PostgresSession(connection, self._times, clock)
+            return PostgresSession(connection, self.times, clock)
 
     def _refuse_shared(self, wire: PostgresSession, clock: Callable[[], float]) -> None:
         second = self._wire(clock)
@@ -101,7 +98,7 @@ class PostgresServer:
             second.end()
 
     def _prepare(self, wire: PostgresSession) -> None:
-        begin = statements.begin(self._times.idle_timeout)
+        begin = statements.begin(self.times.idle_timeout)
         try:
             wire.do(begin)
         except Refused as refused:

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 TABLE = "celery_locks_sessions"
 SEQUENCE = "celery_locks_fences"
+#: A key's, with its number behind.
+CHANNEL = "celery_locks_"
 
 # Not logged, so that it costs a commit no flush: after a crash nobody holds a lock, and Postgres empties it. The
 # sequence is logged, and after a crash goes on ahead of where it was.
@@ -14,7 +20,7 @@ SELECT pg_advisory_xact_lock(7239518302650471);
 CREATE SEQUENCE IF NOT EXISTS {SEQUENCE} CACHE 1;
 CREATE UNLOGGED TABLE IF NOT EXISTS {TABLE} (
     name bigint PRIMARY KEY, place bigint NOT NULL, prefix bytea NOT NULL, key bytea NOT NULL, owner bytea NOT NULL,
-    fence bigint NOT NULL, pid integer NOT NULL
+    fence bigint NOT NULL, pid integer NOT NULL, waited boolean NOT NULL DEFAULT false
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 """
 
@@ -23,6 +29,8 @@ _LOCKED = """SELECT FROM pg_locks AS l WHERE l.locktype = 'advisory' AND l.objsu
     AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
     AND (l.classid::bigint << 32 | l.objid::bigint) = """
 _HELD = f"EXISTS ({_LOCKED} t.place AND l.pid = t.pid)"
+
+_TELL = f"pg_notify('{CHANNEL}' || $1, '')"
 
 # The fence is drawn after the lock is granted: only then is there a row to insert. A key that was forced from its
 # holder has moved to another place; one that moves while we take its old place gives no fence.
@@ -41,9 +49,11 @@ WITH now AS MATERIALIZED (
 SELECT ours, place, (SELECT fence FROM put), (SELECT owner FROM {TABLE} WHERE name = $1) FROM got"""
 
 # The row of a key that was moved stays: without it the key would move back to where its former holder still is.
+# Whoever waits has said so in the row: a release that nobody waits for tells nobody.
 _GIVE_BACK = f"""
-WITH gone AS (DELETE FROM {TABLE} WHERE name = $1 AND fence = $2 AND place = $3 AND place = name)
-SELECT pg_advisory_unlock($3), EXISTS (SELECT FROM {TABLE} WHERE name = $1 AND fence = $2 AND place = $3)"""
+WITH gone AS (DELETE FROM {TABLE} WHERE name = $1 AND fence = $2 AND place = $3 AND place = name RETURNING waited)
+SELECT pg_advisory_unlock($3), EXISTS (SELECT FROM {TABLE} WHERE name = $1 AND fence = $2 AND place = $3),
+    CASE WHEN $1 <> $3 OR (SELECT waited FROM gone) THEN {_TELL} END"""
 
 # What is not ours is not unlocked, or the server would log a warning. The row stays until a sweep: it names a lock that
 # nobody has, and writing might be what has just failed.
@@ -55,7 +65,16 @@ _STILL = f"SELECT name, fence, place FROM {TABLE} WHERE name = ANY ($1) AND pid 
 _LOOK = f"SELECT prefix, key, owner, fence FROM {TABLE} AS t WHERE name = $1 AND {_HELD}"
 _PAGE = f"""
 SELECT name, key, owner, fence FROM {TABLE} AS t WHERE prefix = $1 AND name > $2 AND {_HELD} ORDER BY name LIMIT 500"""
-_FORCE = f"UPDATE {TABLE} AS t SET place = $2 WHERE name = $1 AND place <> $2 AND {_HELD} RETURNING true"
+_FORCE = f"""
+WITH forced AS (UPDATE {TABLE} AS t SET place = $2 WHERE name = $1 AND place <> $2 AND {_HELD} RETURNING true)
+SELECT {_TELL} FROM forced"""
+
+# Whether the key is taken by one who will tell of its release, and whether by anyone. A release at the same moment is
+# either seen here, for it takes the row away, or sees the mark.
+_WAIT = f"""
+WITH marked AS (UPDATE {TABLE} AS t SET waited = true WHERE name = $1 AND NOT waited AND {_HELD} RETURNING true)
+SELECT EXISTS (SELECT FROM marked) OR EXISTS (SELECT FROM {TABLE} AS t WHERE name = $1 AND waited AND {_HELD}),
+    EXISTS ({_LOCKED} coalesce((SELECT place FROM {TABLE} WHERE name = $1), $1))"""
 
 # Rows of holders that died. One whose key was moved stays while anybody is at its old place or its new one.
 _SWEEP = f"""
@@ -72,6 +91,7 @@ PREPARED = {
     "look": ("bigint", _LOOK),
     "page": ("bytea, bigint", _PAGE),
     "force": ("bigint, bigint", _FORCE),
+    "wait": ("bigint", _WAIT),
     "ping": ("", "SELECT pg_backend_pid()"),
 }
 
@@ -83,6 +103,11 @@ def begin(idle_timeout: float) -> str:
         for name, (types, text) in PREPARED.items()
     )
     return ";\n".join((*_settings(idle_timeout), _SWEEP, *prepared))
+
+
+def listen(names: Iterable[int]) -> str:
+    """Be told of these keys and of no others. What was listened to before and still is misses nothing."""
+    return "; ".join(("UNLISTEN *", *(f'LISTEN "{CHANNEL}{name}"' for name in names)))
 
 
 def _settings(idle_timeout: float) -> list[str]:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 import struct
-import time
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import pq
 
 from celery_locks.lease import Busy, Holding
-from celery_locks.stores.sessions import Broken, Held, Refused, Session, Taken, Unheard
-from celery_locks.stores.sessions.session import is_ready
+from celery_locks.stores.advisory import statements
+from celery_locks.stores.sessions import Broken, Held, Refused, Session, Taken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from celery_locks.stores.advisory.waiter import Waiter
     from celery_locks.stores.sessions import Times
 
 _NUMBER = struct.Struct("!q")
@@ -27,6 +28,10 @@ _GOOD = (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK, pq.ExecStatus.EMPTY_
 _TRUE = b"\x01"
 #: Below every name.
 _FIRST = -(1 << 63)
+#: Nobody tells of a holder that died: whoever waits looks himself this often.
+UNTOLD = 1.0
+#: Nor is there anyone to tell while a key is just being taken, or by a client that is none of ours.
+UNKNOWN = 0.01
 MOVED = "the session has changed between two requests: something between us and Postgres shares sessions"
 
 
@@ -45,6 +50,9 @@ class PostgresSession(Session):
         self._pgconn = connection.pgconn
         self._pgconn.nonblocking = 1
         self._asked = clock()
+        self._listening: set[int] | None = set()
+        # Weak, so that whoever was interrupted waits no more.
+        self._waiters: weakref.WeakSet[Waiter] = weakref.WeakSet()
         self.pid = 0
         super().__init__(self._pgconn.socket, times, clock)
 
@@ -68,6 +76,10 @@ class PostgresSession(Session):
     def ping(self) -> None:
         if self.backend_pid() != self.pid:
             raise self._moved()
+        self._listen()
+
+    def sweep(self) -> None:
+        """Nothing: a row goes when its key is given back, and one of the dead when the next process connects."""
 
     def backend_pid(self) -> int:
         """The process that answers now."""
@@ -96,7 +108,7 @@ class PostgresSession(Session):
         return {name for name, fence, place in rows if wanted[name] == (_number(fence), _number(place))}
 
     def give_back(self, held: Held) -> bool:
-        _, ours = self._ask("give_back", held.name, _NUMBER.pack(held.fence), _NUMBER.pack(held.place))[0]
+        _, ours, _ = self._ask("give_back", held.name, _NUMBER.pack(held.fence), _NUMBER.pack(held.place))[0]
         return bool(ours == _TRUE)
 
     def undo(self, held: Held) -> None:
@@ -113,6 +125,38 @@ class PostgresSession(Session):
 
     def force(self, name: bytes) -> bool:
         return bool(self._ask("force", name, os.urandom(8)))
+
+    def watch(self, waiter: Waiter) -> float:
+        """Wake this one when its key may be free, and say for how long that can be relied upon."""
+        self._waiters.add(waiter)
+        self._listen()
+        ((told, taken),) = self._ask("wait", _NUMBER.pack(waiter.name))
+        return UNTOLD if told == _TRUE else UNKNOWN if taken == _TRUE else 0.0
+
+    def hear(self) -> None:
+        """Wake those of whose keys something was said."""
+        self.finish()
+        try:
+            self._pgconn.consume_input()
+        except psycopg.Error as error:
+            raise Broken(str(error)) from error
+        self._tell()
+
+    def _listen(self) -> None:
+        """Listen for those who wait now, and for nobody else."""
+        wanted = {waiter.name for waiter in self._waiters}
+        if wanted != self._listening:
+            # Interrupted, it is not known.
+            self._listening = None
+            self.do(statements.listen(wanted))
+            self._listening = wanted
+
+    def _tell(self) -> None:
+        while (said := self._pgconn.notifies()) is not None:
+            channel = said.relname.decode()
+            for waiter in tuple(self._waiters):
+                if channel == f"{statements.CHANNEL}{waiter.name}":
+                    waiter.wake()
 
     def _ask(self, name: str, *values: bytes) -> list[tuple[Any, ...]]:
         self.finish()
@@ -136,29 +180,27 @@ class PostgresSession(Session):
 
     def _hear(self) -> list[pq.abc.PGresult]:
         """The whole answer. libpq keeps what has come so far, so that an interrupt here loses nothing."""
-        results, deadline = [], time.monotonic() + self.times.timeout
+        results = []
+        self.listen()
         try:
             while self._pgconn.flush():
-                self._wait(deadline, writing=True)
+                self.wait(writing=True)
                 self._pgconn.consume_input()
-            while (result := self._next(deadline)) is not None:
+            while (result := self._next()) is not None:
                 results.append(result)
         except psycopg.Error as error:
             raise Broken(_last_word(results) or str(error)) from error
         if self._pgconn.status != pq.ConnStatus.OK:
             raise Broken(_last_word(results) or self._pgconn.get_error_message())
         self.heard = self._asked
+        self._tell()
         return results
 
-    def _next(self, deadline: float) -> pq.abc.PGresult | None:
+    def _next(self) -> pq.abc.PGresult | None:
         while self._pgconn.is_busy():
-            self._wait(deadline)
+            self.wait()
             self._pgconn.consume_input()
         return self._pgconn.get_result()
-
-    def _wait(self, deadline: float, *, writing: bool = False) -> None:
-        if not is_ready(self.fd, max(0.0, deadline - time.monotonic()), writing=writing):
-            raise Unheard(f"no answer within {self.times.timeout:g} s")
 
     def _moved(self) -> Broken:
         return Broken(MOVED)

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Busy, Claim, Holding, Lease, Verdict
-from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, Store
+from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, Store, Watches
 from celery_locks.stores.etcd import messages
 from celery_locks.stores.etcd.address import parse
+from celery_locks.stores.etcd.contended import Contended
 from celery_locks.stores.etcd.leases import Leases, end, revoke
 from celery_locks.stores.etcd.marks import Marks
 from celery_locks.stores.etcd.mending import Full, LeaseUnknown, Refused, outage
 from celery_locks.stores.etcd.naming import Names, escaped, key_of, lock_name, whole_seconds
 from celery_locks.stores.etcd.renewal import Renewal, Wanted
+from celery_locks.stores.etcd.watching import Watch
 from celery_locks.stores.etcd.wire import Wire
 
 if TYPE_CHECKING:
@@ -28,14 +30,12 @@ if TYPE_CHECKING:
     from celery_locks.stores.etcd.wire import Talk
 
 SHOWN_AT_ONCE = 500
-#: How many keys that were found taken are remembered.
-MOST_CONTENDED = 1000
 #: etcd tells whole seconds. Whoever waits for the last one should not look a thousand times.
 LAST_SECOND = 0.5
 _WILD = re.compile(r"[*?\[]")
 
 
-class EtcdStore(Store, Inspects):
+class EtcdStore(Store, Inspects, Watches):
     """A key that is there while the lock is taken, with its owner as value, under a lease of that owner alone.
 
     The fence is the revision that made the key. Exclusion holds as far as etcd's leases do: a holder that was paused
@@ -54,18 +54,20 @@ class EtcdStore(Store, Inspects):
         self._name = wire.address.shown
         self._leases = Leases()
         self._marks = Marks()
-        self._contended: set[str] = set()
+        self._contended = Contended()
 
     def __repr__(self) -> str:
         return f"<EtcdStore {self._name}>"
 
     def acquire(self, claim: Claim) -> Lease | Busy:
         names, before = self._names(claim), self.clock()
+        # What is needed to undo it is a part of the verb's time.
+        spare = self._wire.address.farewell
         try:
-            with self._talk() as talk:
+            with self._talk(self._wire.address.timeout - spare) as talk:
                 return self._asked(talk, claim, names, before)
         except StoreUnavailable:
-            self._give_up(names)
+            self._give_up(names, spare)
             raise
 
     def renew(self, leases: Sequence[Lease]) -> list[Verdict]:
@@ -108,11 +110,16 @@ class EtcdStore(Store, Inspects):
 
     def force_release(self, key: str) -> bool:
         """Free the key whoever has it, by ending the lease that holds it; False when it was free."""
+        forced = None
         with self._talk() as talk:
-            while taken := _look(talk, lock_name(self.prefix, key)):
+            # The holder may have moved it to another lease meanwhile: it is the same lock while its fence is.
+            while (taken := _look(talk, lock_name(self.prefix, key))) and forced in (None, taken.fence):
                 if _forced(talk, taken):
-                    return True
-        return False
+                    forced = taken.fence
+        return forced is not None
+
+    def watch(self, key: str, seconds: float) -> None:
+        Watch(self._wire, lock_name(self.prefix, key), seconds).wait(self._contended.revision(key))
 
     def close(self) -> None:
         self._wire.close()
@@ -122,10 +129,11 @@ class EtcdStore(Store, Inspects):
 
     def _asked(self, talk: Talk, claim: Claim, names: Names, before: float) -> Lease | Busy:
         # A lease is a write in each member. A key that was taken a moment ago is looked at before one is granted.
-        seen = _look(talk, names.lock) if claim.key in self._contended else None
-        if seen and seen.owner != claim.owner:
-            return _busy(talk, seen)
-        self._contended.discard(claim.key)
+        if claim.key in self._contended:
+            seen, revision = _seen(talk, names.lock)
+            if seen and seen.owner != claim.owner:
+                return self._busy(talk, claim.key, seen, revision)
+            self._contended.was_free(claim.key)
         answer = None
         while answer is None:
             answer = self._once(talk, claim, names)
@@ -142,21 +150,21 @@ class EtcdStore(Store, Inspects):
             return messages.revision(answer)
         taken, _ = messages.found(answer)
         if taken is None or taken.owner != claim.owner:
-            return self._refused(talk, claim.key, names, taken)
+            return self._refused(talk, claim.key, names, answer)
         # The same owner again. Its lock lies under this lease already when it was the answer that was lost.
         ours = taken.lease == lease or Renewal(talk, self._leases).move(names, lease, taken)
         return taken.fence if ours else None
 
-    def _refused(self, talk: Talk, key: str, names: Names, taken: Taken | None) -> Busy:
+    def _refused(self, talk: Talk, key: str, names: Names, answer: dict[str, Any]) -> Busy:
         """A lease is for a holder: the one that was granted for this try goes back."""
         end(talk, self._leases.forget(names))
-        if taken is None:
-            # Free, and this owner is done with it.
-            return Busy()
-        if len(self._contended) >= MOST_CONTENDED:
-            self._contended.clear()
-        self._contended.add(key)
-        return _busy(talk, taken)
+        taken, _ = messages.found(answer)
+        # Where it is free, this owner is done with it.
+        return self._busy(talk, key, taken, messages.revision(answer)) if taken else Busy()
+
+    def _busy(self, talk: Talk, key: str, taken: Taken, revision: int) -> Busy:
+        self._contended.add(key, revision)
+        return Busy(taken.owner, _remaining(talk, taken))
 
     def _freed(self, talk: Talk, names: Names) -> bool:
         granted = self._leases.of(names)
@@ -183,10 +191,10 @@ class EtcdStore(Store, Inspects):
             self._marks.forget()
             return talk.ask(messages.TXN, messages.give_back(names, self._marks.lease(talk)))
 
-    def _give_up(self, names: Names) -> None:
+    def _give_up(self, names: Names, spare: float) -> None:
         """Undo a request that may have arrived without an answer. It comes to nothing should it arrive late."""
         with contextlib.suppress(StoreUnavailable):
-            end(self._wire.talk(self._wire.address.try_timeout), self._leases.forget(names))
+            end(self._wire.talk(spare), self._leases.forget(names))
 
     def _page(self, begin: str, last: str | None) -> Sequence[Taken]:
         with self._talk() as talk:
@@ -198,19 +206,21 @@ class EtcdStore(Store, Inspects):
             return Holding(key, taken.owner, taken.fence, _remaining(talk, taken))
 
     @contextlib.contextmanager
-    def _talk(self) -> Iterator[Talk]:
+    def _talk(self, timeout: float | None = None) -> Iterator[Talk]:
         try:
-            yield self._wire.talk()
+            yield self._wire.talk(timeout)
         except Refused as error:
             raise outage(self._name, error) from error
 
 
 def _look(talk: Talk, name: str) -> Taken | None:
-    return next(messages.shown(talk.ask(messages.RANGE, messages.look(name))), None)
+    return _seen(talk, name)[0]
 
 
-def _busy(talk: Talk, taken: Taken) -> Busy:
-    return Busy(taken.owner, _remaining(talk, taken))
+def _seen(talk: Talk, name: str) -> tuple[Taken | None, int]:
+    """The lock, and the revision at which it was looked at."""
+    answer = talk.ask(messages.RANGE, messages.look(name))
+    return next(messages.shown(answer), None), messages.revision(answer)
 
 
 def _remaining(talk: Talk, taken: Taken) -> float | None:

@@ -35,6 +35,11 @@ class Address(NamedTuple):
     cert: str | None
     key: str | None
 
+    @property
+    def farewell(self) -> float:
+        """Seconds of an acquire's time that are kept for undoing it."""
+        return min(self.try_timeout, self.timeout / 4)
+
 
 def parse(url: str, options: Mapping[str, Any]) -> Address:
     """Take a URL apart; a mistake in it is a one-line error with the right form. Its password is never shown."""

@@ -10,9 +10,15 @@ import ssl
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from celery_locks.stores.etcd.address import Address
+
+    #: Status and next line of an answer, for so many seconds at most.
+    Line = Callable[[float], tuple[int, bytes]]
+
+#: A socket that may wait for no time at all does not even read what is there.
+SOON = 0.001
 
 
 class Member:
@@ -47,6 +53,27 @@ class Member:
             raise
         self._idle.append(connection)
         return answer.status, body
+
+    @contextlib.contextmanager
+    def stream(self, path: str, payload: bytes, headers: Mapping[str, str], timeout: float) -> Iterator[Line]:
+        """An answer without end, on a connection of its own: gives its next line, waiting so long for it."""
+        connection = self._new()
+        try:
+            connection.timeout = timeout
+            connection.request("POST", path, payload, headers)
+            sock, answer = connection.sock, connection.getresponse()
+
+            def line(patience: float) -> tuple[int, bytes]:
+                sock.settimeout(max(SOON, patience))
+                return answer.status, answer.readline()
+
+            yield line
+        finally:
+            if connection.sock is not None:
+                # A child that was forked meanwhile has a copy: without a word the server would go on telling.
+                with contextlib.suppress(OSError):
+                    connection.sock.shutdown(socket.SHUT_RDWR)
+            connection.close()
 
     def hang_up(self) -> None:
         """End the connections that nobody speaks on."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from celery_locks.errors import StoreUnavailable
+from celery_locks.stores.mending import remedy, said
 
 
 class Refused(Exception):
@@ -89,15 +90,10 @@ _ADVICE = {
     "onnection refused": "no member runs there: check the servers and the URL",
 }
 _ELSE = "check that the servers run and that the URL is right"
-_LONGEST = 200
 
 
 def outage(name: str, error: BaseException) -> StoreUnavailable:
     """The error that says in one line what went wrong and how to mend it."""
-    what = " ".join(str(error).split())[:_LONGEST] or type(error).__name__
+    what = said(error)
     did = "refused" if isinstance(error, Refused) and not isinstance(error, NotNow) else "did not answer"
-    return StoreUnavailable(f"{name} {did} ({what}): {_advice(f'{type(error).__name__} {what}')}")
-
-
-def _advice(text: str) -> str:
-    return next((advice for sign, advice in _ADVICE.items() if sign in text), _ELSE)
+    return StoreUnavailable(f"{name} {did} ({what}): {remedy(_ADVICE, f'{type(error).__name__} {what}', _ELSE)}")

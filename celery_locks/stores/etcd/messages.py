@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from celery_locks.stores.etcd.mending import Refused
 from celery_locks.stores.etcd.naming import as_bytes
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
     from celery_locks.stores.etcd.naming import Names
 
-RANGE, TXN = "/v3/kv/range", "/v3/kv/txn"
+RANGE, TXN, WATCH = "/v3/kv/range", "/v3/kv/txn", "/v3/watch"
 GRANT, REVOKE, KEEP_ALIVE, TIME_LEFT = (f"/v3/lease/{verb}" for verb in ("grant", "revoke", "keepalive", "timetolive"))
 #: Of the 128 operations that etcd takes in one transaction.
 AT_ONCE = 100
@@ -97,6 +98,18 @@ def look_through(begin: str, last: str | None, limit: int) -> Body:
     end = first[:-1] + bytes([first[-1] + 1])
     start = first if last is None else last.encode("utf-8", "surrogateescape") + b"\0"
     return {"key": _base64(start), "range_end": _base64(end), "limit": limit}
+
+
+def watch(name: str) -> Body:
+    """Tell when the lock is deleted, from now on. That it is put under another lease is not told."""
+    return {"create_request": {"key": _coded(name), "filters": ["NOPUT"]}}
+
+
+def began(answer: Body) -> int:
+    """The revision after which a watch tells all. Raises `Refused` when there is none."""
+    if answer.get("canceled") or not answer.get("created"):
+        raise Refused(0, str(answer.get("cancel_reason", "no watch")))
+    return revision(answer)
 
 
 def revision(answer: Body) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -12,12 +13,14 @@ from celery_locks.stores.etcd.member import Member, is_nobody_there
 from celery_locks.stores.etcd.mending import NotNow, Refused, TokenOver, outage, refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from celery_locks.stores.etcd.address import Address
 
 #: Between the tries of a request: a cluster that elects a leader says so at once, again and again.
 PAUSE = 0.05
+#: Told so, a member ends a stream when it has no leader.
+LED = {"Grpc-Metadata-hasleader": "true"}
 _NO_ANSWER = (OSError, http.client.HTTPException, NotNow)
 
 
@@ -75,6 +78,19 @@ class Talk:
         lines = self._answered(path, b"\n".join(map(_written, bodies)), {"Connection": "close"})
         return [line["result"] for line in lines]
 
+    @contextlib.contextmanager
+    def stream(self, path: str, body: dict[str, Any]) -> Iterator[Callable[[float], dict[str, Any]]]:
+        """One member's answers to a request, as they come: gives the next, waiting so long for it. It has one try."""
+        member = self._wire.member()
+        headers = {**LED, **self._login(member)}
+        with member.stream(path, _written(body), headers, self._patience()) as line:
+
+            def hear(patience: float) -> dict[str, Any]:
+                (told,) = _read(*line(patience))
+                return dict(told.get("result", {}))
+
+            yield hear
+
     def _answered(self, path: str, payload: bytes, headers: dict[str, str] | None = None) -> list[dict[str, Any]]:
         failures, absent, logins = 0, 0, 0
         if self._left() <= 0:
@@ -97,11 +113,14 @@ class Talk:
                 time.sleep(PAUSE if failures > 1 else 0)
 
     def _tried(self, member: Member, path: str, payload: bytes, headers: dict[str, str]) -> list[dict[str, Any]]:
-        if self._wire.address.user:
-            # Another thread may find it to be over at any moment.
-            token = self._wire.token = self._wire.token or self._logged_in(member)
-            headers = {**headers, "Authorization": token}
-        return _read(*member.post(path, payload, headers, self._patience()))
+        return _read(*member.post(path, payload, {**headers, **self._login(member)}, self._patience()))
+
+    def _login(self, member: Member) -> dict[str, str]:
+        if not self._wire.address.user:
+            return {}
+        # Another thread may find it to be over at any moment.
+        token = self._wire.token = self._wire.token or self._logged_in(member)
+        return {"Authorization": token}
 
     def _logged_in(self, member: Member) -> str:
         login = {"name": self._wire.address.user, "password": self._wire.address.password}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from celery_locks.stores.getlock.statements import TABLE
 
 #: A sign in the error's text, and what it asks for. The first that is found counts.
-_ADVICE = {
+ADVICE = {
     "shares sessions": "name the server itself",
     "NULL": "the server is out of memory, or was told to end this request: see its log, and try again",
     "Access denied for user": "the user or password is wrong, or the database not this user's: write"
@@ -13,6 +13,7 @@ _ADVICE = {
     "command denied": f"let this user create, read and write {TABLE}, or create it (docs/stores/getlock.md)",
     "Unknown database": "create the database, or name another in the URL",
     "doesn't exist": f"leave the table {TABLE} in place: it is made when a process connects",
+    "Unknown column": f"{TABLE} is something else, or older: drop it while nobody holds a lock, and it is made anew",
     "read-only": "this server is a read-only replica: name the primary",
     "read only": "this server is a read-only replica: name the primary",
     "Too many connections": "the server has no connection left: raise its max_connections",
@@ -26,9 +27,3 @@ _ADVICE = {
     "no answer within": "it hangs, is overloaded or out of reach; the time allowed is ?timeout=2",
     "timed out": "it hangs, is overloaded or out of reach; the time allowed is ?connect_timeout=2",
 }
-_ELSE = "check that the server runs and that the URL is right"
-
-
-def remedy(text: str) -> str:
-    """What to do about an error with this text."""
-    return next((advice for sign, advice in _ADVICE.items() if sign in text), _ELSE)

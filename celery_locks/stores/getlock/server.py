@@ -6,17 +6,18 @@ import math
 import os
 import re
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 import pymysql
 from pymysql.constants import CLIENT
 
 from celery_locks.errors import LockConfigError
-from celery_locks.stores import hidden
 from celery_locks.stores.getlock import statements
-from celery_locks.stores.getlock.mending import remedy
+from celery_locks.stores.getlock.connection import Wire
+from celery_locks.stores.getlock.mending import ADVICE
 from celery_locks.stores.getlock.wire import MOVED, MySQLSession
-from celery_locks.stores.sessions import Broken, Refused, times
+from celery_locks.stores.mending import remedy
+from celery_locks.stores.sessions import Broken, Refused, asked
 from celery_locks.stores.sessions.session import opening
 
 if TYPE_CHECKING:
@@ -40,22 +41,19 @@ class MySQLServer:
     def __init__(self, name: str, times: Times, settings: dict[str, Any]) -> None:
         self.name = name
         self.database = str(settings["database"])
-        self._times = times
+        self.times = times
         self._settings = settings
 
     @classmethod
     def from_url(cls, url: str, options: dict[str, Any]) -> MySQLServer:
         """Take a URL apart. What PyMySQL would not take is an error now."""
-        place, _, query = url.partition("?")
-        name = hidden(place)
-        found = {**options, **dict(parse_qsl(query, keep_blank_values=True))}
-        patience = times(name, found)
+        place, name, found, patience = asked(url, options)
         settings = {**_address(name, place), **{option: _read(name, option, text) for option, text in found.items()}}
         return cls(name, patience, {**_defaults(patience), **settings})
 
     def remedy(self, text: str) -> str:
         """What to do about an error with this text."""
-        return remedy(text)
+        return remedy(ADVICE, text)
 
     def connect(self, clock: Callable[[], float]) -> MySQLSession:
         """A new session. One that turns out to be another's at the next request is refused."""
@@ -70,29 +68,26 @@ class MySQLServer:
     def _session(self, clock: Callable[[], float]) -> MySQLSession:
         with opening:
             try:
-                connection: Any = pymysql.connect(**self._settings)
+                wire = Wire(**self._settings)
             except (pymysql.Error, OSError, RuntimeError, ValueError) as error:
                 raise Broken(_said(error)) from error
-            return MySQLSession(connection, self._times, clock)
+            return MySQLSession(wire, self.times, clock)
 
     def _begin(self, session: MySQLSession) -> None:
         session.id, version = session.identity()
         self._check(version)
-        session.do(statements.begin(self._times.idle_timeout))
+        session.do(statements.begin(self.times.idle_timeout))
         self._sweep(session)
         if session.identity()[0] != session.id:
             raise LockConfigError(f"{self.name}: {MOVED}: name the server itself")
 
     def _sweep(self, session: MySQLSession) -> None:
         try:
-            unused = [name for (name,) in session.do(statements.unused()).rows]
+            session.sweep()
         except Refused as refused:
             if refused.args[1] != _NO_SUCH_TABLE:
                 raise
             session.do(statements.CREATE)
-        else:
-            if unused:
-                session.do(statements.sweep(unused))
 
     def _check(self, version: str) -> None:
         kind = "MariaDB" if "mariadb" in version.lower() else "MySQL"

@@ -14,19 +14,23 @@ TABLE = "celery_locks_sessions"
 #: A key's row, which remembers its last fence, goes when it was not used for so long. Fences follow the clock beyond.
 FENCE_RETENTION = 2 * 86_400
 _AT_ONCE = 500
+#: So many rows are taken away in one step: others wait for our session meanwhile.
+SWEPT_AT_ONCE = 200
+_HOUR = 3_600_000_000
 _BEFORE_NAME = "celery_locks:"
 
 CREATE = f"""
 CREATE TABLE IF NOT EXISTS {TABLE} (
     name CHAR(40) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY, place BIGINT NOT NULL,
     prefix BLOB NOT NULL, lock_key MEDIUMBLOB NOT NULL, owner BLOB NOT NULL, fence BIGINT NOT NULL,
-    session BIGINT UNSIGNED NOT NULL
+    session BIGINT UNSIGNED NOT NULL, used_hour INT NOT NULL, INDEX {TABLE}_used_hour (used_hour)
 ) ENGINE=InnoDB"""
 _NOW = "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))"
 _LOCK = f"CONCAT('{_BEFORE_NAME}', name, ':', place)"
 _HELD = f"session = IS_USED_LOCK({_LOCK})"
+_BEFORE = f"({_NOW} - {FENCE_RETENTION * 1_000_000})"
 # One that was forced to another place stays while anybody is at its first one.
-_UNUSED = f"""fence < {_NOW} - {FENCE_RETENTION * 1_000_000} AND IS_FREE_LOCK({_LOCK})
+_UNUSED = f"""fence < {_BEFORE} AND IS_FREE_LOCK({_LOCK})
 AND IS_FREE_LOCK(CONCAT('{_BEFORE_NAME}', name, ':0'))"""
 
 IDENTITY = "SELECT CONNECTION_ID(), VERSION()"
@@ -40,7 +44,7 @@ def begin(idle_timeout: float) -> str:
 
 def unused() -> str:
     """Names of keys that were not used for long. A look locks no rows, and takes nothing from those at work."""
-    return f"SELECT name FROM {TABLE} WHERE {_UNUSED} LIMIT {_AT_ONCE}"
+    return f"SELECT name FROM {TABLE} WHERE used_hour <= {_BEFORE} DIV {_HOUR} AND {_UNUSED} LIMIT {SWEPT_AT_ONCE}"
 
 
 def sweep(names: Iterable[str]) -> str:
@@ -55,16 +59,19 @@ def lock(name: bytes, place: int) -> str:
 
 
 def take(held: Held, place: int, session: int) -> str:
-    """Take the lock, and only then draw a fence, unless the key was forced to another place. One round trip."""
+    """Take the lock, and only then draw a fence, unless the key was forced to another place. One round trip.
+
+    What is indexed changes once an hour, so that a lock that is taken again touches no index.
+    """
     here = f"place={place}"
     fence = f"GREATEST(fence+1, {_NOW})"
     row = f"{_name(held.name)}, {place}, {raw(held.prefix)}, {raw(held.key)}, {raw(held.owner)}"
     return f"""
 SET @celery_locks=IF(CONNECTION_ID()={session}, GET_LOCK({lock(held.name, place)}, 0), NULL);
-INSERT INTO {TABLE} (name, place, prefix, lock_key, owner, fence, session)
-SELECT {row}, LAST_INSERT_ID({_NOW}), {session} FROM DUAL WHERE @celery_locks=1
+INSERT INTO {TABLE} (name, place, prefix, lock_key, owner, fence, session, used_hour)
+SELECT {row}, LAST_INSERT_ID({_NOW}), {session}, {_NOW} DIV {_HOUR} FROM DUAL WHERE @celery_locks=1
 ON DUPLICATE KEY UPDATE fence=IF({here}, LAST_INSERT_ID({fence}), fence), owner=IF({here}, {raw(held.owner)}, owner),
-session=IF({here}, {session}, session)"""
+session=IF({here}, {session}, session), used_hour=fence DIV {_HOUR}"""
 
 
 def why_not(name: bytes) -> str:

@@ -6,16 +6,15 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 import pymysql
-from pymysql.constants import COMMAND
 
 from celery_locks.lease import Busy, Holding
 from celery_locks.stores.getlock import statements
-from celery_locks.stores.sessions import Broken, Held, Refused, Session, Taken, Unheard
-from celery_locks.stores.sessions.session import is_ready
+from celery_locks.stores.sessions import Broken, Held, Refused, Session, Taken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from celery_locks.stores.getlock.connection import Wire
     from celery_locks.stores.sessions import Times
 
 MOVED = "the session has changed between two requests: something between us and the server shares sessions"
@@ -24,22 +23,23 @@ TRIES = 5
 
 
 class MySQLSession(Session):
-    """One connection. PyMySQL ends it when an interrupt strikes while it writes or reads.
+    """One connection. It ends when an interrupt strikes while something is written or read.
 
-    So the time in between, which is nearly all of it, is waited for here: an interrupt, or the end of our patience,
-    leaves a whole answer to be heard before the next request.
+    While it waits, which is nearly all of the time, an interrupt or the end of our patience leaves an answer, or the
+    rest of one, to be heard before the next request.
     """
 
-    def __init__(self, connection: Any, times: Times, clock: Callable[[], float]) -> None:
-        self._connection = connection
+    def __init__(self, wire: Wire, times: Times, clock: Callable[[], float]) -> None:
+        self._wire = wire
         self._unheard: float | None = None
         self._moved: dict[bytes, int] = {}
         self.id = 0
-        super().__init__(connection._sock.fileno(), times, clock)  # noqa: SLF001 - PyMySQL shows it nowhere else
+        super().__init__(wire.fd, times, clock)
+        wire.wait_with(self.wait)
 
     def close(self) -> None:
         # Without a word: a request may be under way, and the server frees the locks when the connection is closed.
-        self._connection._force_close()  # noqa: SLF001 - `close` says goodbye, and raises when it is repeated
+        self._wire.drop()
 
     def finish(self) -> None:
         if self._unheard is not None:
@@ -50,6 +50,12 @@ class MySQLSession(Session):
     def ping(self) -> None:
         if self.identity()[0] != self.id:
             raise Broken(MOVED)
+
+    def sweep(self) -> None:
+        unused = [name for (name,) in self.do(statements.unused()).rows]
+        if unused:
+            self.do(statements.sweep(unused))
+        self.is_behind = len(unused) == statements.SWEPT_AT_ONCE
 
     def identity(self) -> tuple[int, str]:
         """Whose connection this is, and what the server is."""
@@ -113,7 +119,7 @@ class MySQLSession(Session):
         self.finish()
         asked = self._clock()
         try:
-            self._connection._execute_command(COMMAND.COM_QUERY, text)  # noqa: SLF001 - `query` also reads
+            self._wire.ask(text)
             self._unheard = asked
         except BaseException as error:
             # Half of it may have been sent.
@@ -121,26 +127,27 @@ class MySQLSession(Session):
         return self._hear(asked)
 
     def _hear(self, asked: float) -> Any:
-        if not is_ready(self.fd, self.times.timeout):
-            raise Unheard(f"no answer within {self.times.timeout:g} s")
+        self.listen()
         try:
-            result = self._read()
-            self.heard, self._unheard = asked, None
+            result = self._all(asked)
+            self._unheard = None
         except pymysql.Error as error:
-            if not self._connection.open:
+            if not self._wire.open:
                 raise self._broken(error) from error
             self.heard, self._unheard = asked, None
             raise Refused(*reversed(error.args[:2])) from error
         except BaseException as error:
+            if self._wire.is_waiting:
+                raise
             raise self._broken(error) from error
         return result
 
-    def _read(self) -> Any:
-        connection = self._connection
-        connection.next_result()
-        while connection._result.has_next:  # noqa: SLF001 - what a cursor asks
-            connection.next_result()
-        return connection._result  # noqa: SLF001 - the same
+    def _all(self, asked: float) -> Any:
+        result = self._wire.hear()
+        self.heard = asked
+        while result.has_next:
+            result = self._wire.hear()
+        return result
 
     def _broken(self, error: BaseException) -> BaseException:
         """The connection is in the middle of something: nobody can go on with it. An interrupt stays what it is."""

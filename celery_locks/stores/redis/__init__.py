@@ -17,12 +17,13 @@ from redis.exceptions import (
 
 from celery_locks.errors import LockConfigError, LockError, StoreUnavailable
 from celery_locks.lease import Busy, Claim, Holding, Lease, Verdict, parts, undated
-from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, Lines, Store, require_name
+from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, Lines, Store
 from celery_locks.stores.redis import scripts
 from celery_locks.stores.redis.address import Address, parse
 from celery_locks.stores.redis.connect import wire_for
 from celery_locks.stores.redis.listening import RedisListening
 from celery_locks.stores.redis.mending import outage
+from celery_locks.stores.redis.names import glob, key_of, lock_name
 from celery_locks.stores.redis.wire import Call, good
 from celery_locks.stores.redis.written import asks_with, busy, holding, look
 
@@ -109,16 +110,22 @@ class RedisStore(Store, Inspects, Lines):
         with self._speaking():
             self._wire.batch([self._waiting(scripts.LEAVE, each, undated(each.ticket)) for each in waiting])
 
-    def listen(self) -> Listening:
+    def listen(self, home: str = "") -> Listening:
+        channels = [self._channel, f"{self._channel}:{home}"] if home else [self._channel]
         with self._speaking():
-            return RedisListening(self._wire.listener(), self._channel, self._key, self._failure)
+            return RedisListening(self._wire.listener(), channels, self._key, self._failure)
+
+    @property
+    def sees_homes(self) -> bool:  # type: ignore[override]  # of a cluster each node sees its own listeners alone
+        """Whether the server sees at once that a process hears no more."""
+        return self._wire.sees_listeners
 
     def inspect(self, key: str) -> Holding | None:
         return holding(key, self._run(Call(scripts.INSPECT, [self._lock_name(key)]))[0])
 
     def list(self, pattern: str = "*") -> Iterator[Holding]:
         with self._speaking():
-            names = self._wire.names(self._glob(pattern))
+            names = self._wire.names(glob(self.prefix, pattern))
             while page := list(itertools.islice(names, SHOWN_AT_ONCE)):
                 yield from self._shown(page)
 
@@ -173,20 +180,10 @@ class RedisStore(Store, Inspects, Lines):
         return name, f"{name}:fence", f"{name}:line"
 
     def _lock_name(self, key: str) -> str:
-        # The braces put all names of one key on one node of a cluster; a brace in the key must not end them early.
-        return f"{self.prefix}{{{_escaped(require_name(key))}}}"
+        return lock_name(self.prefix, key)
 
     def _key(self, name: bytes | str) -> str:
-        text = name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name
-        return text[len(self.prefix) + 1 : -1].replace("%7D", "}").replace("%25", "%")
-
-    def _glob(self, pattern: str) -> str:
-        literal = "".join(f"\\{letter}" if letter in "*?[]\\" else letter for letter in self.prefix)
-        return f"{literal}{{{_escaped(pattern)}}}"
-
-
-def _escaped(key: str) -> str:
-    return key.replace("%", "%25").replace("}", "%7D") if "}" in key or "%" in key else key
+        return key_of(self.prefix, name)
 
 
 def _ms(seconds: float) -> int:

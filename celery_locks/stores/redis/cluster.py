@@ -31,6 +31,8 @@ _FAILURES = (RedisError, RedisClusterException, OSError)
 class Clustered:
     """A cluster. A request goes to the node that has its key; through redis-py only while its slot is on its way."""
 
+    sees_listeners = False
+
     def __init__(self, slots: Slots, connect: Callable[[], redis.RedisCluster]) -> None:
         self._slots = slots
         self._connect = connect

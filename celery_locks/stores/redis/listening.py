@@ -14,7 +14,7 @@ from redis.exceptions import (
 from celery_locks.stores.base import Listening, Wake
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 _FAILURES = (RedisError, RedisClusterException, OSError)
 #: After so long a silence it is asked, and after twice that it is taken to be gone.
@@ -29,7 +29,11 @@ class RedisListening(Listening):
     """
 
     def __init__(
-        self, connection: Any, channel: str, key: Callable[[str], str], failure: Callable[[Exception], Exception]
+        self,
+        connection: Any,
+        channels: Sequence[str],
+        key: Callable[[str], str],
+        failure: Callable[[Exception], Exception],
     ) -> None:
         self._connection = connection
         self._key = key
@@ -37,9 +41,10 @@ class RedisListening(Listening):
         self._asked = False
         self._heard_at = time.monotonic()
         try:
-            self._say("SUBSCRIBE", channel)
-            # From its answer on no wake is missed unnoticed.
-            connection.read_response(disconnect_on_error=False)
+            self._say("SUBSCRIBE", *channels)
+            # From its answers on no wake is missed unnoticed.
+            for _ in channels:
+                connection.read_response(disconnect_on_error=False)
         except BaseException:
             self.close()
             raise

@@ -20,10 +20,10 @@ def _read(*names: str) -> Script:
     return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
-ACQUIRE = _read("line", "join", "acquire")
+ACQUIRE = _read("line", "turn", "join", "acquire")
 RENEW = _read("renew")
-RELEASE = _read("line", "release")
-FORCE_RELEASE = _read("line", "force_release")
-ATTEND = _read("line", "attend")
-LEAVE = _read("line", "leave")
+RELEASE = _read("line", "turn", "release")
+FORCE_RELEASE = _read("line", "turn", "force_release")
+ATTEND = _read("line", "turn", "attend")
+LEAVE = _read("line", "turn", "leave")
 INSPECT = _read("inspect")

@@ -55,6 +55,9 @@ class Wire(Protocol):
     def names(self, pattern: str) -> Iterator[bytes | str]:
         """The names of keys that match a glob; one may come twice."""
 
+    #: Whether who asks for a key's listeners is told of all of them.
+    sees_listeners: bool
+
     def listener(self) -> Any:
         """A connection to hear on what is published. It is the caller's to end."""
 
@@ -70,6 +73,8 @@ class Pooled:
     hear that answer as its own. Here a connection is kept only after its answers were heard to the end. One that was
     cut off anywhere else is in nobody's hands any more, and ends with that.
     """
+
+    sees_listeners = True
 
     def __init__(self, pool: redis.ConnectionPool) -> None:
         self._pool = pool

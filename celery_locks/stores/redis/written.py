@@ -55,7 +55,7 @@ def look(answer: Sequence[Any]) -> Look:
         return Look(again, bool(turn), ms == _NO_KEY)
     ticket, place, holder = line
     known = None if holder is None else _text(holder), _seconds(ms)
-    return Look(again, bool(turn), ms == _NO_KEY, Busy(*known, place, _text(ticket)))
+    return Look(again, bool(turn), ms == _NO_KEY, Busy(*known, place or None, _text(ticket)))
 
 
 def holding(key: str, answer: Sequence[Any]) -> Holding | None:

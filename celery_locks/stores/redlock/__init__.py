@@ -81,7 +81,8 @@ class RedlockStore(Store, Inspects):
         A node that had lost it, and one that had it although the majority had not, change nothing about that. Where the
         nodes that do not answer would decide, the store cannot say.
         """
-        until = time.monotonic() + claim.ttl
+        # It may have been renewed for longer than the claim says; and to be told late does no harm.
+        until = time.monotonic() + max(claim.ttl, self._retention_ms / 1000)
         names = self._names.of(claim.key)
         return self._agreed(Ask(scripts.RELEASE, names, (claim.owner, self._retention_ms), until))
 

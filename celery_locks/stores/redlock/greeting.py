@@ -19,9 +19,10 @@ def greeting(place: Place, *, asks_age: bool) -> tuple[bytes, int]:
 
 
 def uptime(info: bytes) -> float:
-    """Seconds since it was started; one that does not tell has just been started."""
+    """Seconds since it was started, at least; one that does not tell has just been started."""
     for line in info.split():
         name, _, value = line.partition(b":")
         if name == b"uptime_in_seconds":
-            return float(value)
+            # The difference of two times that were both cut to whole seconds: up to one too many.
+            return max(0.0, float(value) - 1)
     return 0.0

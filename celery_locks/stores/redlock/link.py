@@ -7,14 +7,23 @@ import os
 import select
 import socket
 import ssl
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from celery_locks.stores.redlock.address import Place
+    from celery_locks.stores.redlock.node import Node
 
 AT_ONCE = 65_536
 READ, WRITE = 1, 4
 _NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+class Watch(Protocol):
+    """Wakes nodes when there is something to hear or room to speak."""
+
+    def watch(self, node: Node, number: int, events: int) -> None: ...
+
+    def forget(self, number: int) -> None: ...
 
 
 class Link:

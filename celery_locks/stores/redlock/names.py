@@ -7,13 +7,12 @@ import re
 from typing import Any, NamedTuple
 
 from celery_locks.lease import Holding
-from celery_locks.stores.base import require_name
+from celery_locks.stores.redis import names as single
 
 #: Clocks may run apart by this part of a ttl, and by this many seconds more for what they round. A node keeps a lease
 #: that much longer, so that the holder may believe in it for its whole ttl.
 DRIFT, ROUNDING = 0.01, 0.002
 _LOCK = re.compile(rb"([0-9]+):(.*)\0[0-9]+", re.DOTALL)
-_SPECIAL = "*?[]\\"
 
 
 class Names(NamedTuple):
@@ -28,21 +27,15 @@ class Names(NamedTuple):
 
     def lock(self, key: str) -> str:
         """The lock alone."""
-        return f"{self.prefix}{{{_escaped(require_name(key))}}}"
+        return single.lock_name(self.prefix, key)
 
     def key(self, name: bytes) -> str:
         """The key of a lock by its name."""
-        text = name.decode("utf-8", "surrogateescape")
-        return text[len(self.prefix) + 1 : -1].replace("%7D", "}").replace("%25", "%")
+        return single.key_of(self.prefix, name)
 
     def glob(self, pattern: str) -> str:
         """What the names of locks match whose keys match the pattern."""
-        literal = "".join(f"\\{letter}" if letter in _SPECIAL else letter for letter in self.prefix)
-        return f"{literal}{{{_escaped(pattern)}}}"
-
-
-def _escaped(key: str) -> str:
-    return key.replace("%", "%25").replace("}", "%7D")
+        return single.glob(self.prefix, pattern)
 
 
 def kept_ms(ttl: float) -> int:

@@ -6,29 +6,23 @@ import contextlib
 import random
 import socket
 from collections import deque
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ResponseError
 
 from celery_locks.stores.redlock.greeting import greeting, uptime
 from celery_locks.stores.redlock.link import AT_ONCE, Link
+from celery_locks.stores.redlock.names import kept_ms
 from celery_locks.stores.redlock.protocol import Answers
 
 if TYPE_CHECKING:
     from celery_locks.stores.redlock.address import Place
     from celery_locks.stores.redlock.ask import Ask
+    from celery_locks.stores.redlock.link import Watch
 
 #: How many answers a node may owe, how many bytes may wait for it, and how many requests for one that is not there.
 OWED, UNSENT, KEPT = 10_000, 1_000_000, 200
 FIRST_REST, LONGEST_REST = 0.05, 5.0
-
-
-class Watch(Protocol):
-    """Wakes nodes when there is something to hear or room to speak."""
-
-    def watch(self, node: Node, number: int, events: int) -> None: ...
-
-    def forget(self, number: int) -> None: ...
 
 
 class Node:
@@ -56,6 +50,8 @@ class Node:
         self._out = b""
         self._sending = self._open = self._ready = False
         self._watched = self._greetings = 0
+        #: The scripts it was told since we are connected. A restart, which ends a connection, costs it all of them.
+        self._known: set[bytes] = set()
 
     @property
     def is_ready(self) -> bool:
@@ -65,6 +61,11 @@ class Node:
     def hurry(self) -> None:
         """Look at once whether it is there."""
         self._rests_until = 0.0
+
+    @property
+    def owes_since(self) -> float:
+        """When that was said, or last heard, to which it still owes an answer."""
+        return self._owed[0][1] if self._owed else self._since
 
     def counts(self, now: float) -> bool:
         """Whether it has been up for long enough to know of all leases there are."""
@@ -162,7 +163,8 @@ class Node:
         if was_ready:
             again = [ask for ask, _ in self._owed if ask.is_worth_repeating(self, error, now)]
             self._owed.clear()
-            self._queue.extendleft(reversed(again))
+            # Where that is too much the latest is kept: what takes back comes after what takes.
+            self._queue = deque([*again, *self._queue], maxlen=KEPT)
             self._error = error
             self._connect(now)
         elif was_open:
@@ -186,7 +188,7 @@ class Node:
             ask = self._queue.popleft()
             if ask.is_wanted(now):
                 self._owed.append((ask, now))
-                self._out += ask.request
+                self._out += ask.said(self._known)
         link = self._link
         if link:
             try:
@@ -229,8 +231,10 @@ class Node:
             raise ConnectionError("it answers what it was not asked")
         else:
             ask, _ = self._owed.popleft()
-            if not ask.hear(self, answer, now):
-                self._queue.append(ask)
+            if isinstance(answer, ResponseError):
+                self._known.discard(ask.script)
+            if more := ask.hear(self, answer, now):
+                self._queue.append(more)
                 self._say(now)
 
     def _greeted(self, answer: Any, now: float) -> None:
@@ -240,6 +244,6 @@ class Node:
         self._greetings -= 1
         if self._greetings == 0:
             if self._restart_delay:
-                self._counts_from = now + self._restart_delay - uptime(answer)
+                self._counts_from = now + kept_ms(self._restart_delay) / 1000 - uptime(answer)
             self._ready, self._rest = True, 0.0
             self._say(now)

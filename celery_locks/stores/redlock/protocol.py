@@ -56,16 +56,27 @@ def _read(data: bytes, at: int) -> tuple[Any, int]:
         raise _Half
     kind, line, after = data[at : at + 1], data[at + 1 : end], end + 2
     if kind == b":":
-        return int(line), after
+        return _number(line), after
     if kind == b"+":
         return line, after
     if kind == b"-":
         return ResponseError(line.decode("utf-8", "replace")), after
     if kind == b"$":
-        return _bulk(data, int(line), after)
+        return _bulk(data, _number(line), after)
     if kind == b"*":
-        return _many(data, int(line), after)
-    raise ConnectionError(f"it does not speak Redis' protocol: {data[at:end][:40]!r}")
+        return _many(data, _number(line), after)
+    raise _foreign(data[at:end])
+
+
+def _number(line: bytes) -> int:
+    try:
+        return int(line)
+    except ValueError:
+        raise _foreign(line) from None
+
+
+def _foreign(line: bytes) -> ConnectionError:
+    return ConnectionError(f"it does not speak Redis' protocol: {line[:40]!r}")
 
 
 def _bulk(data: bytes, length: int, at: int) -> tuple[bytes | None, int]:

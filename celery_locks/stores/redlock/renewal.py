@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from celery_locks.errors import StoreUnavailable
-    from celery_locks.stores.redlock.node import Node
     from celery_locks.stores.redlock.ring import Ring
 
 AT_ONCE = 500
@@ -39,22 +38,35 @@ class Renewal:
         """A verdict for each lease, in their order."""
         asks = [part.ask for part in self._parts]
         took = ring.ask(asks, lambda: all(part.is_clear(ring) for part in self._parts))
-        # For those that lack a lease to say so, also after a new connection. Nobody waits for a beat.
-        ring.linger(asks, max(LINGER, 2 * took))
-        verdicts = [verdict for part in self._parts for verdict in part.verdicts(ring)]
-        if any(len(ask.answers) < ring.majority for ask in asks) or (verdicts and not any(verdicts)):
+        by_part = [part.verdicts(ring) for part in self._parts]
+        verdicts = [verdict for each in by_part for verdict in each]
+        if Verdict.UNKNOWN not in verdicts:
+            # For those that lack a lease to say so, also after a new connection. Nobody waits for a beat.
+            ring.linger(asks, min(max(LINGER, 2 * took), ring.timeout - took), took)
+        elif all(verdict is Verdict.UNKNOWN for verdict in verdicts):
             return unavailable(ring, asks)
-        for part in self._parts:
-            self._mend(ring, part)
-        # Where other leases are known, one that no majority can vouch for must not keep them waiting for news.
-        return [verdict or Verdict.LOST for verdict in verdicts]
+        for part, each in zip(self._parts, by_part, strict=True):
+            self._mend(ring, part, [verdict is Verdict.RENEWED for verdict in each])
+        return verdicts
 
-    def _mend(self, ring: Ring, part: _Part) -> None:
-        for node, lacking in part.lacking(ring):
-            names = [name for lease in lacking for name in part.names.of(lease.key)]
-            owned = [word for lease in lacking for word in (lease.owner, kept_ms(lease.ttl), lease.fence)]
-            until = time.monotonic() + ring.timeout
-            ring.tell(Ask(scripts.SETTLE, names, (self._retention_ms, self._number, *owned), until).closed(), [node])
+    def _mend(self, ring: Ring, part: _Part, renewed: Sequence[bool]) -> None:
+        """Write the leases that were renewed down on the nodes that lack them, also on those that say so later."""
+        for node, answer in part.ask.answers.items():
+            if lacking := part.lacking(renewed, answer):
+                ring.tell(self._written(ring, part.names, lacking), [node])
+
+        def late(answer: Sequence[int]) -> Ask | None:
+            # Perhaps a beat later, when some of them may be over.
+            lacking = [lease for lease in part.lacking(renewed, answer) if lease.held()]
+            return self._written(ring, part.names, lacking) if lacking else None
+
+        part.ask.sequel = late
+
+    def _written(self, ring: Ring, names: Names, leases: Sequence[Lease]) -> Ask:
+        places = [name for lease in leases for name in names.of(lease.key)]
+        owned = [word for lease in leases for word in (lease.owner, kept_ms(lease.ttl), lease.fence)]
+        until = time.monotonic() + ring.timeout
+        return Ask(scripts.SETTLE, places, (self._retention_ms, self._number, *owned), until).closed()
 
 
 class _Part:
@@ -67,24 +79,18 @@ class _Part:
         self.ask = Ask(scripts.RENEW, [names.lock(lease.key) for lease in leases], words)
 
     def is_clear(self, ring: Ring) -> bool:
-        return len(self.ask.answers) >= ring.majority and all(self.verdicts(ring))
+        return len(self.ask.answers) >= ring.majority and Verdict.UNKNOWN not in self.verdicts(ring)
 
-    def verdicts(self, ring: Ring) -> list[Verdict | None]:
-        """None where neither those that have it nor those that lack it decide."""
+    def verdicts(self, ring: Ring) -> list[Verdict]:
+        """Unknown where neither those that have it nor those that lack it decide."""
         heard = [*self.ask.answers.values()]
         least = len(ring.nodes) - ring.majority
         had = [sum(each) for each in zip(*heard, strict=True)] if heard else [0] * len(self.leases)
         return [
-            Verdict.RENEWED if each >= ring.majority else Verdict.LOST if len(heard) - each > least else None
+            Verdict.RENEWED if each >= ring.majority else Verdict.LOST if len(heard) - each > least else Verdict.UNKNOWN
             for each in had
         ]
 
-    def lacking(self, ring: Ring) -> list[tuple[Node, list[Lease]]]:
-        """The nodes that lack leases which were renewed."""
-        renewed = [verdict is Verdict.RENEWED for verdict in self.verdicts(ring)]
-        found = []
-        for node, answer in self.ask.answers.items():
-            lost = [lease for lease, ours, had in zip(self.leases, renewed, answer, strict=True) if ours and not had]
-            if lost:
-                found.append((node, lost))
-        return found
+    def lacking(self, renewed: Sequence[bool], answer: Sequence[int]) -> list[Lease]:
+        """The leases that were renewed and that a node lacks which gave this answer."""
+        return [lease for lease, ours, had in zip(self.leases, renewed, answer, strict=True) if ours and not had]

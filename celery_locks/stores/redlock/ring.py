@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from celery_locks.stores.redlock.address import Address
     from celery_locks.stores.redlock.ask import Ask
 
-#: Once a majority has answered and nothing is decided, the others are given this long, or twice as long as it took.
+#: Once a majority has answered and nothing is decided, the others are given this long, or twice as long as it took: a
+#: node that is merely slower may decide it. One that hangs will not. So a node is given it from the oldest request on
+#: that it has not answered: one that hangs is waited for once, and not by each call again.
 GRACE = 0.1
 
 
@@ -63,7 +65,8 @@ class Ring:
         for ask in asks:
             for node in self.nodes:
                 node.put(ask, start)
-        return self._gather(asks, is_enough, start, start + (self.timeout if patience is None else patience)) - start
+        deadline = start + (self.timeout if patience is None else patience)
+        return self._gather(asks, is_enough, start, deadline) - start
 
     def ask_each(self, asks: Mapping[Node, Ask]) -> None:
         """Ask each node something of its own, and hear them all."""
@@ -72,7 +75,7 @@ class Ring:
             node.put(ask, start)
         self._gather(
             [*asks.values()],
-            lambda: not any(ask.is_waited_for([node]) for node, ask in asks.items()),
+            lambda: not any(ask.silent([node]) for node, ask in asks.items()),
             start,
             start + self.timeout,
         )
@@ -83,10 +86,12 @@ class Ring:
         for node in nodes:
             node.put(ask, now)
 
-    def linger(self, asks: Sequence[Ask], seconds: float) -> None:
-        """Hear the other nodes for so long, although it is enough."""
-        start = time.monotonic()
-        self._gather(asks, lambda: False, start, start + seconds)
+    def linger(self, asks: Sequence[Ask], seconds: float, took: float = 0.0) -> None:
+        """Hear the other nodes for so long, although it is enough; `took`: for how long they were heard already."""
+        for ask in asks:
+            ask.open = True
+        now = time.monotonic()
+        self._gather(asks, lambda: False, now, now + seconds, took)
 
     def hear(self, milliseconds: int = 0) -> float:
         """Wait that long for something to happen, and do what it calls for; what time it is then."""
@@ -98,16 +103,25 @@ class Ring:
                 node.wake(now)
         return now
 
-    def _gather(self, asks: Sequence[Ask], is_enough: Callable[[], bool], start: float, deadline: float) -> float:
-        now, graced = start, False
-        while now < deadline and not is_enough() and any(ask.is_waited_for(self.nodes) for ask in asks):
-            if not graced and all(len(ask.answers) >= self.majority for ask in asks):
-                graced = True
-                deadline = min(deadline, now + max(GRACE, 2 * (now - start)))
-            now = self.hear(math.ceil((deadline - now) * 1000))
+    def _gather(
+        self, asks: Sequence[Ask], is_enough: Callable[[], bool], now: float, deadline: float, took: float = 0.0
+    ) -> float:
+        start, patience = now - took, 0.0
+        while not is_enough() and any(ask.silent(self.nodes) for ask in asks):
+            if not patience and all(len(ask.answers) >= self.majority for ask in asks):
+                took = now - start
+                patience = took + max(GRACE, 2 * took)
+            until = min(deadline, self._waits_until(asks, patience)) if patience else deadline
+            if now >= until:
+                break
+            now = self.hear(math.ceil((until - now) * 1000))
         for ask in asks:
             ask.open = False
         return now
+
+    def _waits_until(self, asks: Sequence[Ask], patience: float) -> float:
+        """When each of the nodes that may yet answer has had that long for what it owes."""
+        return max([node.owes_since for ask in asks for node in ask.silent(self.nodes)]) + patience
 
     def end(self, farewell: bytes = b"") -> None:
         """Hang up everywhere."""

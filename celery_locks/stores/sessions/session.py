@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import math
 import os
 import select
 import threading
+import time
 import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -78,6 +80,11 @@ class Session(abc.ABC):
         self.fd = fd
         self.times = times
         self.ended = False
+        #: When, by the monotonic clock, the verb that speaks is to be through; None: each request has its own timeout.
+        self.until: float | None = None
+        self._deadline = math.inf
+        #: There is more to sweep away than was swept.
+        self.is_behind = False
         #: When the last request left that was answered. The server cannot have waited for longer than since then.
         self.heard = clock()
         self._clock = clock
@@ -111,6 +118,15 @@ class Session(abc.ABC):
         with contextlib.suppress(RuntimeError):
             self._awake.release()
 
+    def listen(self) -> None:
+        """From now on an answer is awaited."""
+        self._deadline = time.monotonic() + self.times.timeout if self.until is None else self.until
+
+    def wait(self, *, writing: bool = False) -> None:
+        """Wait until there is something to read, or room to write. Raises `Unheard` when our patience is over."""
+        if not is_ready(self.fd, max(0.0, self._deadline - time.monotonic()), writing=writing):
+            raise Unheard(f"no answer within {self.times.timeout:g} s")
+
     def abandon(self) -> None:
         """In a forked child: let go of the parent's connection without a word, or its server would hear us."""
         self.ended = True
@@ -129,6 +145,10 @@ class Session(abc.ABC):
     @abc.abstractmethod
     def ping(self) -> None:
         """Say something, so that the server does not take us for dead."""
+
+    @abc.abstractmethod
+    def sweep(self) -> None:
+        """Take away a few rows of keys that nobody used for long, and note whether there are more."""
 
     @abc.abstractmethod
     def take(self, held: Held) -> Taken | Busy:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import parse_qsl
 
 from celery_locks.errors import LockConfigError
 from celery_locks.stores.sessions.session import Times
+from celery_locks.stores.url import hidden
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+    from collections.abc import Mapping, MutableMapping
 
 TIMEOUT = 2.0
 #: A holder that is frozen or cut off keeps its keys for so long. As long as a lease lives by default.
@@ -19,7 +21,24 @@ SHORTEST_IDLE_TIMEOUT = 2.0
 LONGEST = 86_400.0
 
 
-def times(shown: str, options: MutableMapping[str, Any]) -> Times:
+class Asked(NamedTuple):
+    """What a URL asks for: where, what a message may show of that, and how."""
+
+    place: str
+    name: str
+    options: dict[str, Any]
+    times: Times
+
+
+def asked(url: str, options: Mapping[str, Any]) -> Asked:
+    """Take a URL apart. What stands in it goes before the options beside it."""
+    place, _, query = url.partition("?")
+    name = hidden(place)
+    found = {**options, **dict(parse_qsl(query, keep_blank_values=True))}
+    return Asked(place, name, found, _times(name, found))
+
+
+def _times(shown: str, options: MutableMapping[str, Any]) -> Times:
     """Take `timeout` and `idle_timeout` out of the options."""
     timeout = _seconds(shown, "timeout", options.pop("timeout", TIMEOUT), 0.001)
     return Times(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
     from typing import Concatenate
 
-    from celery_locks.stores.sessions.session import Session
+    from celery_locks.stores.sessions.session import Session, Times
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -32,6 +32,10 @@ class Server(Protocol):
     @property
     def name(self) -> str:
         """Its address, without a password."""
+
+    @property
+    def times(self) -> Times:
+        """How long a verb may take, and how long a session may be silent."""
 
     def connect(self, clock: Callable[[], float]) -> Session:
         """A new session. Raises `Trouble`, or `LockConfigError` when there can never be one."""
@@ -112,7 +116,9 @@ class SessionStore(Store, Inspects):
 
     def _do(self, step: Callable[Concatenate[Room, P], T], *arguments: P.args, **named: P.kwargs) -> T:
         room = self._room()
+        until = room.patience()
         with room.mutex:
+            room.until = until
             try:
                 return step(room, *arguments, **named)
             except Trouble as trouble:
@@ -122,7 +128,10 @@ class SessionStore(Store, Inspects):
 
     def _room(self) -> Room:
         pid = os.getpid()
-        return self._rooms.get(pid) or self._rooms.setdefault(pid, Room(partial(self._server.connect, self.clock)))
+        return self._rooms.get(pid) or self._rooms.setdefault(pid, self._new_room())
+
+    def _new_room(self) -> Room:
+        return Room(partial(self._server.connect, self.clock), self._server.times)
 
     def _outage(self, trouble: Trouble) -> StoreUnavailable:
         text = " ".join(str(trouble.args[0] if trouble.args else "").split())[:300] or type(trouble).__name__.lower()
@@ -169,31 +178,33 @@ class SessionStore(Store, Inspects):
         return held if held and _is_of(held, lease.claim) and held.fence == lease.fence else None
 
     def _still(self, room: Room, asked: Collection[Held]) -> set[Held]:
-        if not room.has_session():
+        session = room.living()
+        if session is None:
             return set()
         try:
-            names = room.settled().still(asked)
+            names = room.tidied(session).still(asked)
         except Broken:
             # All that lived in the connection is gone for certain: that is no outage.
             room.lose()
             return set()
         except Unheard:
             # The server may have ended the session by now.
-            if not room.has_session():
+            if room.living() is None:
                 return set()
             raise
         for held in asked:
             if held.name not in names:
                 room.doom(held)
-        room.settled()
+        room.tidied(session)
         return {held for held in asked if held.name in names}
 
     def _release(self, room: Room, claim: Claim, name: bytes) -> bool:
         held = room.held.get(name)
-        if held is None or not _is_of(held, claim) or not room.has_session():
+        session = room.living() if held is not None and _is_of(held, claim) else None
+        if held is None or session is None:
             return room.is_done(claim, name)
         try:
-            ours = self._given_back(room, held)
+            ours = self._given_back(room, session, held)
             if ours:
                 room.finish(claim, name)
             room.drop(held)
@@ -204,8 +215,8 @@ class SessionStore(Store, Inspects):
             raise
         return ours
 
-    def _given_back(self, room: Room, held: Held) -> bool:
-        session = room.settled()
+    def _given_back(self, room: Room, session: Session, held: Held) -> bool:
+        room.tidied(session)
         if room.held.get(held.name) is not held:
             # Just now, as one that nobody wanted.
             return True

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import functools
-import select
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 
+from celery_locks.stores.sessions.session import is_ready
+
 if TYPE_CHECKING:
     from collections.abc import Generator
 
 T = TypeVar("T")
-#: What psycopg's generators ask for and are told: that the socket can be read, written.
-_READ, _WRITE = 1, 2
-_EVENTS = {_READ: select.POLLIN, _WRITE: select.POLLOUT, _READ | _WRITE: select.POLLIN | select.POLLOUT}
-_FAILED = select.POLLERR | select.POLLHUP | select.POLLNVAL
+#: What psycopg's generators ask for: that the socket can be written.
+_WRITE = 2
 
 
 class Bounded(psycopg.Connection[Any]):
@@ -36,16 +35,10 @@ class Bounded(psycopg.Connection[Any]):
             return result
 
     def _ready(self, wanted: int, end: float) -> int:
-        poll = select.poll()
-        poll.register(self.pgconn.socket, _EVENTS[wanted])
-        happened = poll.poll(max(0.0, end - time.monotonic()) * 1000)
-        if not happened:
+        if not is_ready(self.pgconn.socket, max(0.0, end - time.monotonic()), writing=bool(wanted & _WRITE)):
             raise psycopg.OperationalError(f"the answer timed out after {self.patience:g} s")
-        event = happened[0][1]
-        if event & _FAILED:
-            # What is wrong is found by using it.
-            return wanted
-        return (_READ if event & select.POLLIN else 0) | (_WRITE if event & select.POLLOUT else 0)
+        # Which of the two it is, and what may be wrong, is found by using it.
+        return wanted
 
 
 @functools.cache

@@ -12,6 +12,7 @@ import sqlalchemy
 from sqlalchemy.pool import NullPool
 
 from celery_locks.errors import LockConfigError
+from celery_locks.stores.schemes import lacking
 from celery_locks.stores.sql.mysql import MYSQL
 from celery_locks.stores.sql.upserts import POSTGRES, SQLITE
 from celery_locks.stores.sql.wire import OneFile, Pooled, Wire
@@ -24,11 +25,11 @@ if TYPE_CHECKING:
 
 TONGUES = {"postgresql": POSTGRES, "sqlite": SQLITE, "mysql": MYSQL, "mariadb": MYSQL}
 _EXTRAS = {"psycopg": "postgresql", "pymysql": "mysql"}
-#: Drivers, in the order in which they are taken when a URL names none.
+#: Drivers, in the order in which they are taken when a URL names none: first those whose every wait has a bound.
 _DRIVERS = {
-    "postgresql": {"psycopg2": "postgresql+psycopg2", "psycopg": "postgresql+psycopg"},
-    "mysql": {"MySQLdb": "mysql+mysqldb", "pymysql": "mysql+pymysql"},
-    "mariadb": {"MySQLdb": "mariadb+mysqldb", "pymysql": "mariadb+pymysql"},
+    "postgresql": {"psycopg": "postgresql+psycopg", "psycopg2": "postgresql+psycopg2"},
+    "mysql": {"pymysql": "mysql+pymysql", "MySQLdb": "mysql+mysqldb"},
+    "mariadb": {"pymysql": "mariadb+pymysql", "MySQLdb": "mariadb+mysqldb"},
 }
 _OLDEST_SQLITE = (3, 35)
 _LAST_PORT = 65535
@@ -92,10 +93,10 @@ class Opener:
             engine = sqlalchemy.create_engine(
                 url, **{**self._options, **own}, poolclass=NullPool, isolation_level="AUTOCOMMIT"
             )
-        except ModuleNotFoundError as error:
-            extra = _EXTRAS.get(error.name or "", "")
-            hint = f"pip install 'celery-locks[{extra}]'" if extra else f"pip install {error.name}"
-            raise LockConfigError(f"{address.shown!r} needs {error.name}, which is not installed: {hint}") from None
+        except ImportError as error:
+            driver = error.name or url.get_driver_name()
+            hint = f"pip install 'celery-locks[{_EXTRAS[driver]}]'" if driver in _EXTRAS else f"pip install {driver}"
+            raise LockConfigError(f"{address.shown!r} needs {lacking(error, driver)}: {hint}") from None
         except (sqlalchemy.exc.ArgumentError, sqlalchemy.exc.InvalidRequestError, TypeError, ValueError) as error:
             raise LockConfigError(f"{address.shown!r} has a setting that SQLAlchemy cannot take: {error}") from None
         _refuse_options(engine, address.shown)
@@ -140,7 +141,7 @@ def _driver(name: str) -> str:
     """The driver to use: the one that is named, or the first that is there."""
     known = _DRIVERS.get(name, {})
     there = (driver for module, driver in known.items() if importlib.util.find_spec(module))
-    return next(there, list(known.values())[-1] if known else name)
+    return next(there, next(iter(known.values()), name))
 
 
 def _refuse_options(engine: Engine, shown: str) -> None:

@@ -73,7 +73,7 @@ class Database:
 
     def _again(self, statement: Statement, named: dict[str, Any], error: BaseException) -> Answer:
         """Ask again after an error that can be mended; any other is an outage, and so is one that comes back."""
-        end = time.monotonic() + self._address.timeout
+        end, sent = time.monotonic() + self._address.timeout, _sent(error)
         may_make = may_connect = True
         while time.monotonic() < end:
             if mending.has_yielded(error):
@@ -90,8 +90,9 @@ class Database:
             try:
                 return self._wire.run(statement, named, mending.is_harmless)
             except self._errors as again:
-                error = again
-        raise mending.outage(self.name, error) from error
+                error, sent = again, sent or _sent(again)
+        # Its cause tells whether anything may have arrived.
+        raise mending.outage(self.name, error) from (sent or error)
 
     def _steps(self) -> list[Statement]:
         dialect = self._opener.dialect
@@ -112,3 +113,8 @@ class Database:
         # What a connection may do is asked when it is made: each step has a new one.
         self._wire.hang_up()
         return self._wire.run(statement, {"digest": ""}, mending.is_harmless)
+
+
+def _sent(error: BaseException) -> BaseException | None:
+    """The error, if there was a connection to have it on."""
+    return None if isinstance(error, Unreached) else error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from celery_locks.errors import StoreUnavailable
+from celery_locks.stores.mending import remedy, said
 
 #: Two transactions met and one had to yield: nothing was done, and it may be tried again.
 _YIELDED = {1205, 1213, 1020, "40001", "40P01"}
@@ -54,8 +55,6 @@ _ADVICE = {
     " ?timeout=2",
     "timeout expired": "it hangs, is overloaded or out of reach; the time allowed is ?timeout=2",
 }
-_ELSE = "check that the server runs and that the URL is right"
-_LONGEST = 200
 
 
 def cause(error: BaseException) -> BaseException:
@@ -89,9 +88,8 @@ def is_broken(error: BaseException) -> bool:
 def outage(name: str, error: BaseException) -> StoreUnavailable:
     """The error that says in one line what went wrong and how to mend it."""
     error = cause(error)
-    what = " ".join(str(error).split())[:_LONGEST] or type(error).__name__
-    advice = next((advice for sign, advice in _ADVICE.items() if sign in what), _ELSE)
-    return StoreUnavailable(f"{name} did not answer ({what}): {advice}")
+    what = said(error)
+    return StoreUnavailable(f"{name} did not answer ({what}): {remedy(_ADVICE, what)}")
 
 
 def _code(error: BaseException) -> Any:

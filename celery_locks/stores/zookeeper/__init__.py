@@ -10,7 +10,7 @@ from kazoo.exceptions import BadVersionError, NodeExistsError, NoNodeError, Roll
 
 from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Busy, Claim, Holding, Lease, Verdict
-from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, SessionLease, Store
+from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, SessionLease, Store, Watches
 from celery_locks.stores.zookeeper.address import parse
 from celery_locks.stores.zookeeper.mending import OUTAGE, outage
 from celery_locks.stores.zookeeper.names import Folders, Name, written
@@ -45,7 +45,7 @@ class NodeLease(SessionLease):
         return self._session.keeps(self._number)
 
 
-class ZooKeeperStore(Store, Inspects):
+class ZooKeeperStore(Store, Inspects, Watches):
     """One ephemeral node a key, made with another one that is named after the owner, and removed with it.
 
     The two come and go in one step, so a node can be removed by the name of its owner alone. All locks of a process
@@ -73,11 +73,11 @@ class ZooKeeperStore(Store, Inspects):
         if name.mark in known.refused and (busy := self._holder(name.lock)) and busy.holder != claim.owner:
             return busy
         try:
-            known.mine[name.mark] = None
             outcome = self._taken(claim, name)
         except BaseException:
-            # Unheard, it may have been done, or be done yet.
-            self._session.give_up(name)
+            # Unheard, it may have been done, or be done yet; unless it was never asked for.
+            if name.mark in known.mine:
+                self._session.give_up(name)
             raise
         if isinstance(outcome, Busy):
             known.mine.pop(name.mark, None)
@@ -108,8 +108,7 @@ class ZooKeeperStore(Store, Inspects):
             return self._session.leave(name)
 
     def inspect(self, key: str) -> Holding | None:
-        lock = self._folders.lock(key)
-        _, found = self._ask(self._seen(lambda client: [client.get_async(lock)]))
+        _, found = self._ask(self._seen(lambda client: [client.get_async(self._folders.lock(key))]))
         return _holding(key, found)
 
     def list(self, pattern: str = "*") -> Iterator[Holding]:
@@ -134,6 +133,10 @@ class ZooKeeperStore(Store, Inspects):
             if not isinstance(refusal, (NoNodeError, BadVersionError)):
                 raise outage(self._address, refusal)
         return False
+
+    def watch(self, key: str, seconds: float) -> None:
+        with self._speaking():
+            self._session.watch(self._folders.lock(key), seconds)
 
     def close(self) -> None:
         """End the session; the locks that live in it end."""
@@ -163,8 +166,8 @@ class ZooKeeperStore(Store, Inspects):
                 return outcome
         return Busy()
 
-    @staticmethod
-    def _taking(client: Client, name: Name) -> Answer:
+    def _taking(self, client: Client, name: Name) -> Answer:
+        self._session.known.mine[name.mark] = None
         all_ = client.transaction()
         all_.create(name.lock, ephemeral=True)
         all_.create(name.mark, ephemeral=True)
@@ -236,8 +239,7 @@ def _refusal(results: Sequence[Any]) -> ZookeeperError | None:
 
 
 def _owner(data: bytes | None) -> str | None:
-    names = written(data)
-    return names[1] if names else None
+    return (written(data) or (None, None))[1]
 
 
 def _holding(key: str, found: Any) -> Holding | None:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import threading
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from kazoo.handlers.threading import KazooTimeoutError, SequentialThreadingHandler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 logger = logging.getLogger("celery_locks.zookeeper")
 
@@ -114,6 +116,18 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no
     def __init__(self, connect_timeout: float) -> None:
         super().__init__()
         self._connect_timeout = connect_timeout
+        self.look_after: Callable[[], float] = lambda: math.inf
+
+    def select(self, readers: Sequence[Any], writers: Sequence[Any], others: Sequence[Any], timeout: float) -> Any:
+        """As kazoo's. Where its thread waits for whatever comes, it looks after the session meanwhile."""
+        if len(readers) == 1 or writers:
+            return super().select(readers, writers, others, timeout)
+        end = time.monotonic() + timeout
+        while True:
+            wait = min(self.look_after(), end - time.monotonic())
+            found = super().select(readers, writers, others, max(0.0, wait))
+            if any(found) or time.monotonic() >= end:
+                return found
 
     def async_result(self) -> Answer:
         return Answer()

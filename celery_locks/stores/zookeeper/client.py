@@ -5,19 +5,19 @@ from __future__ import annotations
 import atexit
 import contextlib
 import logging
-import math
 import time
 from typing import TYPE_CHECKING, Any
 
 from kazoo.client import KazooClient
-from kazoo.exceptions import AuthFailedError, ConnectionClosedError, SessionExpiredError
+from kazoo.exceptions import AuthFailedError, ConnectionClosedError, ConnectionDropped, SessionExpiredError
 from kazoo.protocol.connection import ConnectionHandler
-from kazoo.protocol.serialization import Connect, Sync, Transaction
+from kazoo.protocol.serialization import CheckVersion, Connect, Exists, Transaction
 from kazoo.protocol.states import KazooState, KeeperState
 from kazoo.retry import KazooRetry
 from kazoo.security import CREATOR_ALL_ACL, OPEN_ACL_UNSAFE, READ_ACL_UNSAFE
 
 from celery_locks.stores.zookeeper.answer import Answer, Handler
+from celery_locks.stores.zookeeper.proof import Proof
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,13 +34,8 @@ ACLS = {
     "creator": CREATOR_ALL_ACL,
     "readable": CREATOR_ALL_ACL + READ_ACL_UNSAFE,
 }
-#: What is answered by the leader alone, whichever server we speak to.
-_BY_THE_LEADER = (Sync, Transaction)
-#: After this part of a session's time without such a request there is one. kazoo speaks each third of it.
-PROOF_AFTER = 0.2
-#: For this part of its time a session is believed in after the leader's last word. What a follower heard of us it
-#: tells the leader later; if it never comes to that, what the leader knows is one ping older, a third of the time.
-BELIEF = 2 / 3
+#: A write that changes nothing, which a majority must agree to, and a look that any server answers by itself.
+WORD, SIGN = Transaction([CheckVersion("/", -1)]), Exists("/", None)
 _OVER = {
     KeeperState.AUTH_FAILED: AuthFailedError,
     KeeperState.CLOSED: ConnectionClosedError,
@@ -49,49 +44,53 @@ _OVER = {
 
 
 class _Connection(ConnectionHandler):  # type: ignore[misc]  # kazoo has no types
-    """Notes when the last request left that the leader has answered: it has heard of us since.
+    """Tells the proof what was asked and answered: kazoo notes neither, nor the timeout that was granted.
 
-    The answer to a ping proves nothing. A server that is cut off from the leader gives it, too, while the leader ends
-    the session. So there is a request that goes to the leader whenever there was none for a while. kazoo notes neither
-    this nor the timeout that was granted, which may be less than was asked for.
+    A word of the leader is a write that changes nothing. A ping is answered by any server, also by one that is cut off
+    from the leader; a sync also by a leader that has been replaced and does not know it.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.session: int | None = None
-        self.granted = 0.0
-        self.heard = -math.inf
-        self._proving = 0.0
-        self._asked: dict[int, float] = {}
+        self.proof = Proof()
+
+    def look_after(self) -> float:
+        """Speak when it is time to; the seconds until it is time again. For kazoo's thread, while it waits."""
+        now = time.monotonic()
+        if self.proof.is_mute(now):
+            raise ConnectionDropped("the server has not answered for too long")
+        if self.proof.due(now) <= 0:
+            self.proof.expect(now)
+            # Whoever holds nothing needs no proof. But that we were heard before a lock was taken counts for it.
+            self.client.say(WORD if self.client.is_needed() else SIGN)
+        return self.proof.due(now)
 
     def _invoke(self, timeout: float, request: Any, xid: int | None = None) -> Any:
         before = time.monotonic()
         answer = super()._invoke(timeout, request, xid)
         if isinstance(request, Connect) and answer[0].time_out > 0:
-            self._asked.clear()
-            self.granted, self.heard, self._proving = answer[0].time_out / 1000, before, before
+            self.proof.opened(before, time.monotonic(), answer[0].time_out / 1000)
             self.session = answer[0].session_id
         return answer
 
     def _submit(self, request: Any, timeout: float, xid: int | None = None) -> None:
-        before = time.monotonic()
-        if xid and isinstance(request, _BY_THE_LEADER):
-            self._asked[xid] = self._proving = before
-        elif self.granted and before - self._proving > self.granted * PROOF_AFTER:
-            self._proving = before
-            self.client.request_proof()
+        if xid:
+            self.proof.asked(xid, time.monotonic(), of_the_leader=isinstance(request, Transaction))
         super()._submit(request, timeout, xid)
 
     def _read_header(self, timeout: float) -> Any:
         answer = super()._read_header(timeout)
-        self.heard = max(self.heard, self._asked.pop(answer[0].xid, -math.inf))
+        self.proof.answered(answer[0].xid, time.monotonic(), well=not answer[0].err)
         return answer
 
 
 class Client(KazooClient):  # type: ignore[misc]  # kazoo has no types
     """One session."""
 
-    def __init__(self, address: Address, on_state: Callable[[str], None]) -> None:
+    def __init__(
+        self, address: Address, on_state: Callable[[str], None], is_needed: Callable[[], object] = lambda: True
+    ) -> None:
         handler = Handler(min(address.timeout, address.session_timeout / max(1, len(address.hosts))))
         super().__init__(
             hosts=",".join(address.hosts),
@@ -103,7 +102,9 @@ class Client(KazooClient):  # type: ignore[misc]  # kazoo has no types
             logger=logger,
             **address.tls,
         )
+        self.is_needed = is_needed
         self._connection = _Connection(self, self._conn_retry.copy(), logger=logger)
+        handler.look_after = self._connection.look_after
         self.add_listener(on_state)
         self.live = self._live
 
@@ -116,12 +117,11 @@ class Client(KazooClient):  # type: ignore[misc]  # kazoo has no types
     @property
     def until(self) -> float:
         """The monotonic time until which the servers keep the session for certain."""
-        connection = self._connection
-        return float(connection.heard + connection.granted * BELIEF)
+        return float(self._connection.proof.until)
 
-    def request_proof(self) -> None:
-        """Ask the leader for a word, which nobody awaits. To be called by kazoo's own thread."""
-        self._queue.append((Sync("/"), None))
+    def say(self, request: Any) -> None:
+        """Send a request whose answer nobody awaits. For kazoo's own thread."""
+        self._queue.append((request, None))
         self._wake()
 
     def is_dead(self) -> bool:

@@ -21,6 +21,8 @@ from celery_locks.stores.zookeeper.known import Known
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from kazoo.protocol.states import WatchedEvent
+
     from celery_locks.stores.zookeeper.address import Address
     from celery_locks.stores.zookeeper.names import Name
 
@@ -45,6 +47,7 @@ class Session:
     def _start_afresh(self) -> None:
         self._client: Client | None = None
         self._mutex = threading.Lock()
+        self._watching: dict[Answer, str] = {}
         self.known = Known()
 
     @property
@@ -73,6 +76,21 @@ class Session:
                 if time.monotonic() >= deadline:
                     raise
 
+    def watch(self, path: str, seconds: float) -> None:
+        """Return when the node is gone, or the connection on which that would be told; after so long in any case."""
+        deadline = time.monotonic() + seconds
+        gone = Answer()
+        self._watching[gone] = path
+        try:
+            client = self._connected(min(deadline, time.monotonic() + self._address.timeout))
+            client.get_async(path, watch=self._changes).rawlink(partial(_woken, gone))
+            gone.get(timeout=deadline - time.monotonic())
+        except KazooTimeoutError:
+            if time.monotonic() < deadline:
+                raise
+        finally:
+            self._watching.pop(gone, None)
+
     def leave(self, name: Name) -> bool:
         """Give back what this process took under this name; whether it did, now or before."""
         self.known.leave(name)
@@ -84,8 +102,9 @@ class Session:
         """Undo a request that nobody waits for any more, whenever it was or will be done."""
         self.known.leave(name)
         self.known.done.add(name.mark)
-        if self._client:
-            # It goes the same way right behind the request: what comes in one session is done in order.
+        if self._client and self._client.live.is_set():
+            # It goes the same way right behind the request: what comes in one session is done in order. While there is
+            # no way it is said when there is one.
             self._leaving(self._client, name)
 
     def close(self) -> None:
@@ -130,6 +149,13 @@ class Session:
         if answer.exception is None:
             known.left(name, answer.value, self.number)
 
+    def _changes(self, event: WatchedEvent) -> None:
+        # One and the same for all who wait: kazoo keeps each watcher it is given until the node changes. No path is
+        # named when the connection broke.
+        for gone, path in list(self._watching.items()):
+            if event.path in (path, None):
+                gone.set()
+
     def _connected(self, deadline: float) -> Client:
         client = self._client or self._started(deadline)
         if not client.live.wait(deadline - time.monotonic()):
@@ -150,12 +176,15 @@ class Session:
         try:
             with self._mutex:
                 if self._client is None:
-                    client = Client(self._address, lambda state: self._changed(client, state))
+                    client = Client(self._address, lambda state: self._changed(client, state), self._holds)
                     client.start_async()
                     self._client = client
                 answer.set(self._client)
         except Exception as error:  # noqa: BLE001 - raised again by whoever waits
             answer.set_exception(error)
+
+    def _holds(self) -> bool:
+        return bool(self.known.mine)
 
     def _changed(self, client: Client, state: str) -> None:
         if state == KazooState.CONNECTED and client is self._client:
@@ -167,6 +196,12 @@ class Session:
         if self._client is client:
             self._client = None
         _end(client, 0.0)
+
+
+def _woken(gone: Answer, seen: Answer) -> None:
+    # There is no such node, or nobody knows.
+    if seen.exception is not None:
+        gone.set()
 
 
 def _end(client: Client, patience: float) -> None:

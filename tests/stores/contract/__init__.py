@@ -12,23 +12,30 @@ Forked processes call it too.
 """
 
 from tests.stores.contract.asking import ODD_KEYS, Opens, claim, patient, refused, run_out, take, verdict
+from tests.stores.contract.broken_ways import CutAnswerContract, InterruptContract, LateAnswerContract
 from tests.stores.contract.connection import ConnectionContract
 from tests.stores.contract.expiring import ExpiringContract
-from tests.stores.contract.faults import FaultContract
+from tests.stores.contract.faults import FaultContract, killed
 from tests.stores.contract.inspecting import InspectContract
+from tests.stores.contract.joining import JoiningContract
 from tests.stores.contract.leaving import LeavingContract
 from tests.stores.contract.lines import LinesContract
 from tests.stores.contract.lost_answer import LostAnswerContract
 from tests.stores.contract.processes import ProcessContract
 from tests.stores.contract.verbs import StoreContract, StoreFixtures
 from tests.stores.contract.waiting import OpensWith
+from tests.stores.contract.watching import WatchesContract
 
 __all__ = [
     "ODD_KEYS",
     "ConnectionContract",
+    "CutAnswerContract",
     "ExpiringContract",
     "FaultContract",
     "InspectContract",
+    "InterruptContract",
+    "JoiningContract",
+    "LateAnswerContract",
     "LeavingContract",
     "LinesContract",
     "LostAnswerContract",
@@ -37,7 +44,9 @@ __all__ = [
     "ProcessContract",
     "StoreContract",
     "StoreFixtures",
+    "WatchesContract",
     "claim",
+    "killed",
     "patient",
     "refused",
     "run_out",

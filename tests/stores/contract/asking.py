@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import random
 import time
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from celery_locks.lease import Busy, Claim, Lease, Verdict
-from celery_locks.stores import DEFAULT_PREFIX, Store
+from celery_locks.stores import DEFAULT_PREFIX, Inspects, Store
 from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Opens(Protocol):
@@ -61,6 +64,18 @@ def verdict(store: Store, lease: Lease) -> Verdict:
     return store.renew([lease])[0]
 
 
+def verbs(store: Store, lease: Lease) -> list[Callable[[], object]]:
+    """Whatever can be asked of a store that shows what it holds; the key `other` is taken, if it can be."""
+    assert isinstance(store, Inspects)
+    return [
+        lambda: store.acquire(claim("other")),
+        lambda: store.renew([lease]),
+        lambda: store.release(lease.claim),
+        lambda: store.inspect(lease.key),
+        lambda: list(store.list()),
+    ]
+
+
 def patient(store: Store, key: str, owner: str, timeout: float = 60.0) -> Lease:
     """Ask until the key is free, as a waiter without a wake does."""
 
@@ -70,6 +85,14 @@ def patient(store: Store, key: str, owner: str, timeout: float = 60.0) -> Lease:
 
     # Waiters that ask in step would ask all at once for ever.
     return wait_until(got, f"{key!r} to be free for {owner}", timeout, interval=random.uniform(0.005, 0.025))
+
+
+def hears_its_own(store: Store, rounds: int = 20) -> None:
+    """Each request is answered by its own answer, and not by what came late to one before."""
+    for number in range(rounds):
+        assert take(store, f"key {number}", f"owner {number}").owner == f"owner {number}"
+        assert refused(store, f"key {number}", "cleo").holder == f"owner {number}"
+        assert store.inspect("none") is None
 
 
 def run_out(lease: Lease) -> None:

@@ -8,7 +8,7 @@ import random
 import signal
 import time
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
@@ -95,6 +95,16 @@ class FaultContract:
         wait_until(lambda: time.monotonic() > end, "two ttls to pass")
         refused(other, key)
         return None
+
+
+def killed(server: Any) -> Callable[[], None]:
+    """What upsets a server: it is killed and started again."""
+
+    def kill() -> None:
+        server.kill()
+        server.start()
+
+    return kill
 
 
 def _announced(folder: Path) -> int:

@@ -7,6 +7,7 @@ import time
 from celery_locks.lease import Busy, Claim, Stance
 from celery_locks.stores.base import Waiting, Wake
 from tests.stores.contract.asking import claim, refused, run_out, take
+from tests.stores.contract.joining import JoiningContract
 from tests.stores.contract.leaving import LeavingContract
 from tests.stores.contract.waiting import (
     LONG,
@@ -23,7 +24,7 @@ from tests.stores.contract.waiting import (
 )
 
 
-class LinesContract(LeavingContract):
+class LinesContract(LeavingContract, JoiningContract):
     """For stores that keep a line for each key. Whoever stands in it is called; nobody else may take the key then."""
 
     def test_whoever_finds_a_key_taken_joins_its_line(self, queue: Queue, store: Queue, key: str) -> None:

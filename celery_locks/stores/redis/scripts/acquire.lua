@@ -18,7 +18,7 @@ if taken and not others then
   return tonumber(fence)
 end
 if not taken then
-  local ticket, score, missed = first(KEYS[3])
+  local ticket, score, missed = first(KEYS[3], ARGV[5], mine)
   local date = tonumber(ARGV[8])
   if ticket and ticket ~= mine and not (date and date < score % AWAY) then
     hand_over(KEYS[1], KEYS[3], ARGV[4], ARGV[5], ticket, score, missed)

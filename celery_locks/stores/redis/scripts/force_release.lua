@@ -11,5 +11,5 @@ if fence then
   -- A lock that was renewed for longer than fences are kept has outlived its own.
   redis.pcall('SET', KEYS[2], fence, 'PX', ARGV[1], 'NX')
 end
-hand_over(KEYS[1], KEYS[3], ARGV[2], ARGV[3], first(KEYS[3]))
+hand_over(KEYS[1], KEYS[3], ARGV[2], ARGV[3], first(KEYS[3], ARGV[3]))
 return 1

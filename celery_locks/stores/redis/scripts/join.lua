@@ -19,6 +19,12 @@ local function lined_up(holder)
   local dated, away = string.format('%016.0f', date), string.format('%.0f', AWAY)
   local place = place_of(line, dated)
   local present = stance == 'wait' or (stance == 'next' and place == 1)
+  local bare = string.match(mine, '^%x+%.(.*)')
+  if bare and not present then
+    -- It leaves the process that it names.
+    redis.pcall('ZREM', line, mine)
+    mine = bare
+  end
   if type(redis.pcall('ZADD', line, present and dated or string.format('%.0f', AWAY + now), mine)) == 'table' then
     -- The server is full.
     return busy

@@ -38,6 +38,6 @@ elseif held then
   redis.call('DEL', KEYS[1])
 end
 if held then
-  hand_over(KEYS[1], KEYS[3], ARGV[4], ARGV[5], first(KEYS[3]))
+  hand_over(KEYS[1], KEYS[3], ARGV[4], ARGV[5], first(KEYS[3], ARGV[5]))
 end
 return held and 1 or 0

@@ -1,0 +1,66 @@
+"""Real workers on every other store: their jobs are told apart by it as they are by one Redis."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.acceptance.journal import judge
+from tests.acceptance.office import PATIENCE, Office, only_redis
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.acceptance.nodes import Worker
+
+#: Each store by the fixture that has its server, and how its URL is made of what that gives.
+STORES: dict[str, tuple[str, Callable[[str], str]]] = {
+    "redlock": ("redlock_url", str),
+    "sql+sqlite": ("tmp_path", lambda path: f"sql+sqlite:///{path}/locks.db"),
+    "sql+postgresql": ("postgres_url", lambda url: f"sql+{url}"),
+    "sql+mysql": ("mariadb_url", lambda url: f"sql+{url}"),
+    "postgresql+advisory": ("postgres_url", lambda url: url.replace("postgresql", "postgresql+advisory", 1)),
+    "mysql+getlock": ("mariadb_url", lambda url: url.replace("mysql", "mysql+getlock", 1)),
+    "etcd": ("etcd_url", str),
+    "zookeeper": ("zookeeper_url", str),
+}
+#: As long as a job of a busy machine may be without a beat, and no longer: the test waits for its end.
+TTL = 2.0
+JOBS = 24
+
+
+@pytest.fixture(params=STORES)
+def store_url(request: pytest.FixtureRequest) -> str:
+    """A store of each kind that no other acceptance test has jobs on."""
+    fixture, made = STORES[request.param]
+    return made(request.getfixturevalue(fixture))
+
+
+@only_redis
+def test_jobs_on_every_store(desk: Office, hire: Callable[..., Worker], store_url: str, tmp_path: Path) -> None:
+    """Contending jobs of two processes, one of which is killed in mid-job, all run, one at a time, with higher fences.
+
+    The killed one's key is taken over, and its job, which the broker had not heard to be done, runs again.
+    """
+    end, names = tmp_path / "end", [f"job {number}" for number in range(JOBS)]
+    conf = {"lock_store": store_url, "lock_ttl": TTL, "lock_countdown": 0.05, "task_reject_on_worker_lost": True}
+    worker = hire("worker", conf, queues=[desk.key])
+    worker.start()
+    victim = desk.send("open", "killed", queue=desk.key, until=str(end))
+    first = desk.journal.wait_for_start(desk.key, "killed")
+    jobs = [desk.send("acks_late", name, queue=desk.key, seconds=0.02) for name in names]
+    # The other process has found the key taken.
+    desk.wait_for_messages(names[0], 2)
+    killed_at = time.monotonic()
+    os.kill(first.pid, signal.SIGKILL)
+    end.touch()
+    assert [job.get(timeout=PATIENCE) for job in [victim, *jobs]] == ["killed", *names]
+    desk.journal.wait_for_runs(desk.key, JOBS + 1)
+    runs = desk.journal.runs(desk.key)
+    judge(runs, ["killed", "killed", *names], ended=lambda run: killed_at if run.pid == first.pid else run.end)
+    assert len({run.pid for run in runs if run.job == "killed"}) == 2

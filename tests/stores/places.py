@@ -1,0 +1,43 @@
+"""Where the server of a test is, and how its clients are opened.
+
+A test file, or a class in it, has a `place` fixture. By it the fixtures of all are made: `way`, a proxy on the way to
+the server; `store`, a client whose requests go through it; `other`, one whose way is never broken.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+    from typing import Any
+
+    from tests.servers.proxy import Proxy
+
+
+@dataclass
+class Place:
+    """A server, by its URL."""
+
+    url: str
+    #: Gives a client, closed at the end.
+    opened: Callable[[str], AbstractContextManager[Any]]
+    #: Gives one that is connected already, and that waits no longer for a lost answer than a test must.
+    ready: Callable[[str], AbstractContextManager[Any]]
+
+    def way(self, proxy: Callable[[str], Proxy]) -> Any:
+        """A way to it that can be broken."""
+        return proxy(self.url)
+
+
+def deliver(way: Proxy, opened: Callable[[str], AbstractContextManager[Any]]) -> None:
+    """Let go what was held, and wait until it is passed on and requests sent after it have been answered."""
+    way.let_go("requests")
+    wait_until(lambda: not way.waiting("requests"), "the held requests to go on")
+    with opened(way.url) as store:
+        store.inspect("none")
+        store.inspect("none")

@@ -1,0 +1,204 @@
+"""How a claim waits where it asked: in line, for a word of the store, or looking again."""
+
+from __future__ import annotations
+
+import pytest
+
+from celery_locks import patience
+from celery_locks.lease import Busy, Claim, Lease, Stance, Ticket
+from celery_locks.patience import Patience, pauses
+from celery_locks.stores.base import Waiting, Watches
+from tests.unit.fake_lines import FakeLines
+from tests.unit.fakes import FakeClock, FaultyStore
+
+KEY = "wallet:42"
+TICKET = "1700000000000000-ann"
+
+
+class WatchedStore(FaultyStore, Watches):
+    """A store that can tell when a key may be free; here after so long as is planned, or never."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__(clock)
+        self.watched: list[tuple[str, float]] = []
+        self.free_in: list[float] = []
+
+    def watch(self, key: str, seconds: float) -> None:
+        self.watched.append((key, seconds))
+        self._time.advance(min(seconds, self.free_in.pop(0)) if self.free_in else seconds)
+
+
+def taken(store: FaultyStore, ttl: float = 1000.0) -> Busy:
+    store.memory.acquire(Claim(KEY, "somebody", ttl))
+    return ask(store)
+
+
+def ask(store) -> Busy:
+    answer = store.acquire(Claim(KEY, "ann", 30.0))
+    assert isinstance(answer, Busy)
+    return answer
+
+
+@pytest.fixture
+def watched(clock) -> WatchedStore:
+    return WatchedStore(clock)
+
+
+def waiting(store, clock, waker=None) -> Patience:
+    return Patience(store, waker, clock, clock.sleep)
+
+
+def test_a_store_that_tells_is_not_asked_again_and_again(watched, clock):
+    """It is asked when it says that the key may be free, and never slept beside."""
+    busy = taken(watched)
+    clock.later(3.0, lambda: watched.memory.release(Claim(KEY, "somebody", 1.0)))
+    watched.free_in = [3.0]
+    watched.calls.clear()
+    assert isinstance(waiting(watched, clock).wait(Claim(KEY, "ann", 30.0), busy, clock(), None), Lease)
+    assert watched.watched == [(KEY, patience.NAP)]
+    assert len(watched.called("acquire")) == 1
+    assert clock.slept == []
+
+
+def test_a_word_that_comes_too_early_is_no_lease(watched, clock):
+    """It is asked, and watched again."""
+    busy = taken(watched)
+    watched.free_in = [0.5, 0.25]
+    clock.later(2.0, lambda: watched.memory.release(Claim(KEY, "somebody", 1.0)))
+    assert isinstance(waiting(watched, clock).wait(Claim(KEY, "ann", 30.0), busy, clock(), None), Lease)
+    assert [seconds for _, seconds in watched.watched] == [patience.NAP] * 3
+
+
+def test_a_watch_ends_with_the_time_to_wait_and_with_the_lease(watched, clock):
+    """Nobody says that a lease ran out, and nobody waits past its deadline."""
+    busy = taken(watched, ttl=3.0)
+    assert isinstance(waiting(watched, clock).wait(Claim(KEY, "ann", 30.0), busy, clock(), 9.0), Lease)
+    assert watched.watched == [(KEY, 3.0)]
+    watched.watched.clear()
+    answer = waiting(watched, clock).wait(Claim(KEY, "bob", 30.0), ask_as(watched, "bob"), clock(), 7.0)
+    assert isinstance(answer, Busy)
+    assert watched.watched == [(KEY, patience.NAP), (KEY, 2.0)]
+
+
+def ask_as(store, owner: str) -> Busy:
+    answer = store.acquire(Claim(KEY, owner, 30.0))
+    assert isinstance(answer, Busy)
+    return answer
+
+
+def test_no_time_to_wait_is_none_at_all(watched, clock):
+    """Neither a watch nor another try."""
+    busy = taken(watched)
+    watched.calls.clear()
+    assert waiting(watched, clock).wait(Claim(KEY, "ann", 30.0), busy, clock(), 0.0) is busy
+    assert (watched.watched, watched.calls) == ([], [])
+
+
+def test_a_lease_that_has_just_ended_is_no_busy_loop(watched, clock):
+    """A store that says 0 s is asked again a little later."""
+    busy = taken(watched)._replace(remaining=0.0)
+    waiting(watched, clock).wait(Claim(KEY, "ann", 30.0), busy, clock(), 1.0)
+    assert watched.watched[0] == (KEY, 0.001)
+
+
+def test_pauses_grow_and_are_spread_out():
+    """From a few milliseconds to a quarter of a second, no two alike."""
+    several = pauses()
+    first = [next(several) for _ in range(40)]
+    assert 0.0025 <= first[0] <= 0.005
+    assert max(first) <= 0.25
+    assert min(first[-20:]) >= 0.125
+    assert len(set(first[-20:])) > 10
+
+
+class LinedStore(FakeLines, FaultyStore):
+    """Gives the answers that are planned, one for each claim."""
+
+    def __init__(self, clock: FakeClock, *answers: object) -> None:
+        FakeLines.__init__(self)
+        FaultyStore.__init__(self, clock)
+        self.answers = list(answers)
+        self.asked: list[Claim] = []
+
+    def acquire(self, claim):
+        self.asked.append(claim)
+        return self.answers.pop(0)
+
+
+class Prompt:
+    """A waker that calls those who stay at once."""
+
+    def __init__(self, clock) -> None:
+        self.clock = clock
+        self.error: BaseException | None = None
+        self.stayed: list[tuple[Waiting, float]] = []
+        self.forgotten: list[str] = []
+
+    def stay(self, place, call, seconds, asked):  # noqa: ARG002 - the waker's own verb
+        self.stayed.append((place, seconds))
+        if self.error:
+            raise self.error
+        call(place.ticket)
+
+    def forget(self, ticket):
+        self.forgotten.append(ticket)
+
+
+STANDS = Busy("somebody", 8.0, 1, TICKET, present=True)
+CLAIM = Claim(KEY, "ann", 30.0, ticket=Ticket("ann"))
+
+
+def test_whoever_is_called_in_line_asks_with_the_date_it_has(clock):
+    """And is forgotten by the waker, whatever the answer."""
+    lease = Lease(CLAIM, 7, None)
+    store, called = LinedStore(clock, STANDS, lease), Prompt(clock)
+    assert Patience(store, called, clock, clock.sleep).wait(CLAIM, STANDS, clock(), None) is lease
+    assert [claim.ticket for claim in store.asked] == [Ticket(TICKET), Ticket(TICKET)]
+    assert called.stayed == [(Waiting(KEY, TICKET), 8.0)] * 2
+    assert called.forgotten == [TICKET] * 2
+    assert clock.slept == []
+
+
+def test_a_deadline_takes_who_only_waits_here_out_of_line(clock):
+    """Plain code does not come back."""
+    store, called = LinedStore(clock), Prompt(clock)
+    assert Patience(store, called, clock, clock.sleep).wait(CLAIM, STANDS, clock(), 0.0) == STANDS
+    assert store.left == [Waiting(KEY, TICKET)]
+    assert store.asked == []
+
+
+def test_a_deadline_sends_away_who_goes_back_to_a_queue(clock):
+    """It keeps its place in line, and says that it goes."""
+    away = STANDS._replace(present=False)
+    store, called = LinedStore(clock, away), Prompt(clock)
+    claim = CLAIM._replace(ticket=Ticket("ann", Stance.WAITS_IF_NEXT))
+    assert Patience(store, called, clock, clock.sleep).wait(claim, STANDS, clock(), 0.0) == away
+    assert store.left == []
+    assert [each.ticket for each in store.asked] == [Ticket(TICKET, Stance.GOES)]
+
+
+def test_one_that_is_not_the_next_does_not_wait_here(clock):
+    """The store has said that it goes."""
+    away = STANDS._replace(present=False)
+    store = LinedStore(clock)
+    assert Patience(store, Prompt(clock), clock, clock.sleep).wait(CLAIM, away, clock(), None) == away
+    assert store.asked == []
+
+
+def test_an_interrupt_takes_who_waits_out_of_line(clock):
+    """Ctrl-C must leave nobody in line who will not come."""
+    store, called = LinedStore(clock), Prompt(clock)
+    called.error = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        Patience(store, called, clock, clock.sleep).wait(CLAIM, STANDS, clock(), None)
+    assert store.left == [Waiting(KEY, TICKET)]
+    assert called.forgotten
+
+
+def test_leaving_a_store_that_is_down_is_said_in_the_log(clock, caplog):
+    """Their turns pass unclaimed."""
+    store, called = LinedStore(clock), Prompt(clock)
+    store.down = True
+    Patience(store, called, clock, clock.sleep).leave([Waiting(KEY, TICKET)])
+    assert called.forgotten == [TICKET]
+    assert "may still be called" in caplog.text
