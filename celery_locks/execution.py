@@ -76,12 +76,13 @@ class Execution:
             beat=self._plan.beat,
             on_lost=self._on_lost(),
             strict=self._options.on_lost != "flag",
+            in_line=self._options.fair,
         )
 
     def _ticket(self, key: str, owner: str) -> Ticket | None:
         """A job that can go back to its queue waits in its slot only when it is the next, and else away from here."""
         options = self._options
-        if not (options.fair and self._queued):
+        if not (self._queued and self._plan.lines_up):
             return None
         place = requeue.place(self._request.headers or {}) if self._request else None
         stance = Stance.WAITS_IF_NEXT if options.wait else Stance.GOES

@@ -62,6 +62,9 @@ class Patience:
                 self._nap(waker, Waiting(claim.key, ticket.name), left, outcome.remaining, asked)
             asked = self._clock()
             outcome = self._store.acquire(claim._replace(ticket=ticket))
+        if isinstance(outcome, Busy) and not outcome.ticket and outcome != REFUSED:
+            # There is no line any more, as on a server that is full: that is no reason to give up.
+            return self._look_again(claim, outcome, deadline)
         return outcome
 
     def _nap(self, waker: Waker, waiting: Waiting, longest: float, remaining: float | None, asked: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,11 @@ class Plan:
             # warning, and need none.
             Locks.opened(app, options.store)
         return cls(options, KeyMaker(name, options.key, _arguments(task)), app, where)
+
+    @functools.cached_property
+    def lines_up(self) -> bool:
+        """Whether a job that finds its key taken joins its line: of no use where nobody can be called."""
+        return self.options.fair and not config.delays_natively(self._app)
 
     @property
     def guard(self) -> Guard:

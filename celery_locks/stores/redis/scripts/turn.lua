@@ -25,7 +25,11 @@ end
 -- Whose process is gone is passed over, but for the one who asks.
 local function first(line, channel, asks)
   local ticket, score, missed = foremost(line)
-  while ticket and ticket ~= asks and score < AWAY and is_gone(channel, ticket) do
+  -- Not without end in one step: the rest of a long line of them costs a claim window, and the next step.
+  for _ = 1, 500 do
+    if not ticket or ticket == asks or score >= AWAY or not is_gone(channel, ticket) then
+      break
+    end
     redis.call('ZREM', line, ticket)
     ticket, score = foremost(line)
   end
