@@ -57,7 +57,7 @@ class JoiningContract(LineFixtures):
 
     def test_one_that_joins_so_where_nobody_waits_is_called_at_once(self, queue: Queue, key: str) -> None:
         """A free key is kept for it, and for nobody else; behind another it waits."""
-        with hearing(queue) as wake:
+        with hearing(queue, key) as wake:
             look_ = queue.attend([Waiting(key, "a")])[0]
             assert look_.turn
             assert 0 < look_.again <= LONG
