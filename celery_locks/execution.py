@@ -13,8 +13,9 @@ from celery.exceptions import Ignore, Retry, TaskRevokedError
 from celery_locks import events, requeue, signals
 from celery_locks.errors import LockTimeout, StoreUnavailable
 from celery_locks.interrupt import Interruption, kill
-from celery_locks.lease import Claim, Lease, Stance, Ticket, carrying, new_owner, ticket_of
+from celery_locks.lease import Claim, Lease, carrying, new_owner
 from celery_locks.policies import NOTHING, Contention, Requeue, Skip, after_outage, countdown, decide, is_patient
+from celery_locks.ticket import Stance, Ticket, ticket_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,9 +10,10 @@ from celery_locks import events, signals
 from celery_locks.errors import LockConfigError, LockTimeout, StoreUnavailable
 from celery_locks.instrumentation import log
 from celery_locks.keeper import Keeper, lose
-from celery_locks.lease import Busy, Lease, State, Ticket, carrying, ticket_of
+from celery_locks.lease import Busy, Lease, State, carrying
 from celery_locks.patience import Patience
 from celery_locks.stores.base import Lines, Waiting
+from celery_locks.ticket import Ticket, ticket_of
 from celery_locks.waker import Waker
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ import threading
 from typing import TYPE_CHECKING
 
 from celery_locks.errors import StoreUnavailable
-from celery_locks.lease import Busy, Lease, Stance, Ticket
+from celery_locks.lease import Busy, Lease
 from celery_locks.stores.base import Lines, Waiting, Watches
+from celery_locks.ticket import Stance, Ticket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

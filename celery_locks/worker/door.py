@@ -18,9 +18,10 @@ from celery.app.task import Context
 
 from celery_locks import config, events, requeue, signals
 from celery_locks.errors import LockTimeout
-from celery_locks.lease import new_owner, ticket_of
+from celery_locks.lease import new_owner
 from celery_locks.policies import Contention, Requeue, countdown, is_patient
 from celery_locks.stores.base import Waiting
+from celery_locks.ticket import ticket_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

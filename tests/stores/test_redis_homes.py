@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from celery_locks.lease import Busy, Lease, Stance, undated
+from celery_locks.lease import Busy, Lease
 from celery_locks.stores.base import Waiting
+from celery_locks.ticket import Stance, undated
 from tests.stores.contract.asking import claim, take
 from tests.stores.contract.waiting import ask, hearing, join, look
 from tests.stores.redis_stores import opened

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from celery_locks import patience
-from celery_locks.lease import Busy, Claim, Lease, Stance, Ticket
+from celery_locks.lease import Busy, Claim, Lease
 from celery_locks.patience import Patience, pauses
 from celery_locks.stores.base import Waiting, Watches
+from celery_locks.ticket import Stance, Ticket
 from tests.unit.fake_lines import FakeLines
 from tests.unit.fakes import FakeClock, FaultyStore
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from celery_locks.lease import Stance
 from celery_locks.stores.base import Waiting, Wake
+from celery_locks.ticket import Stance
 from tests.stores.contract.asking import claim, refused, take
 from tests.stores.contract.waiting import LONG, LineFixtures, Queue, away, called, come, hearing, join, joined, look
 

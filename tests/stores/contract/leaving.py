@@ -8,9 +8,10 @@ import threading
 import time
 from typing import TYPE_CHECKING, ClassVar
 
-from celery_locks.lease import Busy, Claim, Lease, Stance, Ticket
+from celery_locks.lease import Busy, Claim, Lease
 from celery_locks.stores import Inspects
 from celery_locks.stores.base import Lines, Waiting
+from celery_locks.ticket import Stance, Ticket
 from celery_locks.waker import Waker
 from tests.judging import Stay, faults, record, recorded
 from tests.stores.contract.asking import ODD_KEYS, Opens, claim, take

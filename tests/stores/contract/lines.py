@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 
-from celery_locks.lease import Busy, Claim, Stance
+from celery_locks.lease import Busy, Claim
 from celery_locks.stores.base import Waiting, Wake
+from celery_locks.ticket import Stance
 from tests.stores.contract.asking import claim, refused, run_out, take
 from tests.stores.contract.joining import JoiningContract
 from tests.stores.contract.leaving import LeavingContract

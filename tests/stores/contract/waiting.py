@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import pytest
 
-from celery_locks.lease import Busy, Claim, Lease, Stance, Ticket
+from celery_locks.lease import Busy, Claim, Lease
 from celery_locks.stores.base import Lines, Store, Waiting
+from celery_locks.ticket import Stance, Ticket
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
