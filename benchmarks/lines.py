@@ -116,7 +116,9 @@ class _Counting:
 
     def messages(self) -> int:
         """Every message is pushed on a queue, the first of a job in the pen."""
-        return _calls(self._broker).get("lpush", 0)
+        calls = _calls(self._broker)
+        # A job that is published again goes to the front.
+        return calls.get("lpush", 0) + calls.get("rpush", 0)
 
 
 def _calls(client: redis.Redis) -> dict[str, int]:

@@ -181,3 +181,8 @@ def _text(name: str, value: object) -> str:
     if not isinstance(value, str):
         raise LockConfigError(f"{name} must be a text, not {hidden(value)}")
     return value
+
+
+def delays_natively(app: Any) -> bool:
+    """Whether jobs with a countdown wait in the broker itself, as with quorum queues, where no worker can wake them."""
+    return any((queue.queue_arguments or {}).get("x-queue-type") == "quorum" for queue in app.amqp.queues.values())

@@ -14,8 +14,9 @@ from celery_locks import events, requeue, signals
 from celery_locks.current import carrying
 from celery_locks.errors import LockTimeout, StoreUnavailable
 from celery_locks.interrupt import Interruption, kill
-from celery_locks.lease import Claim, Lease, Stance, Ticket, new_owner, ticket_of
+from celery_locks.lease import Claim, Lease, new_owner
 from celery_locks.policies import NOTHING, Contention, Requeue, Skip, after_outage, countdown, decide, is_patient
+from celery_locks.ticket import Stance, Ticket, ticket_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,12 +78,13 @@ class Execution:
             beat=self._plan.beat,
             on_lost=self._on_lost(),
             strict=self._options.on_lost != "flag",
+            in_line=self._options.fair,
         )
 
     def _ticket(self, key: str, owner: str) -> Ticket | None:
         """A job that can go back to its queue waits in its slot only when it is the next, and else away from here."""
         options = self._options
-        if not (options.fair and self._queued):
+        if not (self._queued and self._plan.lines_up):
             return None
         place = requeue.place(self._request.headers or {}) if self._request else None
         stance = Stance.WAITS_IF_NEXT if options.wait else Stance.GOES

@@ -11,11 +11,12 @@ from celery_locks.current import carrying
 from celery_locks.errors import LockConfigError, LockTimeout, StoreUnavailable
 from celery_locks.instrumentation import log
 from celery_locks.keeper import Keeper
-from celery_locks.lease import Busy, Lease, State, Ticket, ticket_of
+from celery_locks.lease import Busy, Lease, State
 from celery_locks.loss import lose
 from celery_locks.parent import Care
 from celery_locks.patience import Patience
 from celery_locks.stores.base import Lines, Waiting
+from celery_locks.ticket import Ticket, ticket_of
 from celery_locks.waker import Waker
 
 if TYPE_CHECKING:
@@ -65,14 +66,16 @@ class Guard:
         beat: float | None = None,
         on_lost: Callable[[Lease], None] | None = None,
         strict: bool = True,
+        in_line: bool = True,
     ) -> T | B:
         """Do the work under the claim's key; what the store answered instead of a lease goes to `otherwise`.
 
-        `strict`: raise `LockLost` when the work is done but its lease was lost on the way.
+        `strict`: raise `LockLost` when the work is done but its lease was lost on the way. `in_line`: who waits here
+        waits in the line of the key, where the store keeps one.
         """
         lease: Lease | Refusal | None = None
         try:
-            lease = self._entered(claim, wait, beat, on_lost)
+            lease = self._entered(claim, wait, beat, on_lost, in_line=in_line)
             if isinstance(lease, Lease):
                 with carrying(lease):
                     result = job(lease)
@@ -98,10 +101,11 @@ class Guard:
         wait: float | None = 0.0,
         beat: float | None = None,
         on_lost: Callable[[Lease], None] | None = None,
+        in_line: bool = True,
     ) -> Lease | Busy:
         """Take the key, waiting at most `wait` seconds for it (None: for ever), and keep it with a beat."""
         started = self._clock()
-        if self.waker and wait != 0.0 and claim.ticket is None:
+        if self.waker and in_line and wait != 0.0 and claim.ticket is None:
             claim = claim._replace(ticket=Ticket(ticket_of(claim.owner, self.waker.home(), in_slot=False)))
         self._care.claims(claim, beat)
         outcome = self._take(claim, started, wait)
@@ -173,10 +177,16 @@ class Guard:
             self._patience.leave(self.waker.all_forgotten())
 
     def _entered(
-        self, claim: Claim, wait: float, beat: float | None, on_lost: Callable[[Lease], None] | None
+        self,
+        claim: Claim,
+        wait: float,
+        beat: float | None,
+        on_lost: Callable[[Lease], None] | None,
+        *,
+        in_line: bool,
     ) -> Lease | Refusal:
         try:
-            return self.enter(claim, wait=wait, beat=beat, on_lost=on_lost)
+            return self.enter(claim, wait=wait, beat=beat, on_lost=on_lost, in_line=in_line)
         except StoreUnavailable as outage:
             return outage
 

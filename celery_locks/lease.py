@@ -6,7 +6,6 @@ import enum
 import functools
 import math
 import os
-import re
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,35 +15,7 @@ from celery_locks.errors import LockError, LockLost
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-
-class Stance(str, enum.Enum):
-    """What a claim does whose key is taken: waits where it asks; waits there if it is the next in line; goes away."""
-
-    WAITS = "wait"
-    WAITS_IF_NEXT = "next"
-    GOES = "go"
-
-
-class Ticket(NamedTuple):
-    """A place in the line of a key. The store dates its name when it joins; with that it comes back to its place."""
-
-    name: str
-    stance: Stance = Stance.WAITS
-
-
-#: A ticket and when it joined, in microseconds of the store's time.
-_DATED = re.compile(r"([0-9]{16})-(.+)", re.DOTALL)
-
-
-def parts(ticket: str) -> tuple[str, str]:
-    """A ticket's name, which it has from who waits, and its date, which it has from the line, or nothing."""
-    dated = _DATED.fullmatch(ticket)
-    return (dated[2], dated[1]) if dated else (ticket, "")
-
-
-def undated(ticket: str) -> str:
-    """A ticket's name alone, which it has from its beginning to its end."""
-    return parts(ticket)[0]
+    from celery_locks.ticket import Ticket
 
 
 class Claim(NamedTuple):
@@ -228,11 +199,3 @@ os.register_at_fork(after_in_child=_process.cache_clear)
 def new_owner(name: str = "lock") -> str:
     """A name for one execution, never given twice: what runs, where, and 64 random bits."""
     return f"{name}@{_process()}#{os.urandom(8).hex()}"
-
-
-def ticket_of(owner: str, home: str = "", *, in_slot: bool) -> str:
-    """The ticket of an execution. Its last letter tells whether it may be called to wait in a slot for its turn.
-
-    One that can only be waited for in one process begins with that process's name: it dies with it.
-    """
-    return (f"{home}." if home else "") + owner[-16:] + ("s" if in_slot else "g")

@@ -9,8 +9,9 @@ import threading
 from typing import TYPE_CHECKING
 
 from celery_locks.errors import StoreUnavailable
-from celery_locks.lease import Busy, Lease, Stance, Ticket
+from celery_locks.lease import Busy, Lease
 from celery_locks.stores.base import Lines, Waiting, Watches
+from celery_locks.ticket import Stance, Ticket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -62,6 +63,9 @@ class Patience:
                 self._nap(waker, Waiting(claim.key, ticket.name), left, outcome.remaining, asked)
             asked = self._clock()
             outcome = self._store.acquire(claim._replace(ticket=ticket))
+        if isinstance(outcome, Busy) and not outcome.ticket and outcome != REFUSED:
+            # There is no line any more, as on a server that is full: that is no reason to give up.
+            return self._look_again(claim, outcome, deadline)
         return outcome
 
     def _nap(self, waker: Waker, waiting: Waiting, longest: float, remaining: float | None, asked: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import functools
 import inspect
 import weakref
 from typing import TYPE_CHECKING, Any
@@ -60,6 +61,11 @@ class Plan:
         with contextlib.suppress(LockError):
             if config.known_store(self._app.conf, self.options.store):
                 _ = self.guard
+
+    @functools.cached_property
+    def lines_up(self) -> bool:
+        """Whether a job that finds its key taken joins its line: of no use where nobody can be called."""
+        return self.options.fair and not config.delays_natively(self._app)
 
     @property
     def guard(self) -> Guard:

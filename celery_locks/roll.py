@@ -8,7 +8,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from celery_locks.lease import parts, undated
+from celery_locks.ticket import parts, undated
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,7 +16,7 @@ from celery_locks.stores.base import Waiting
 from celery_locks.wanted import Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from celery_locks.lease import Busy
     from celery_locks.stores.base import Lines, Look, Wake
@@ -46,6 +46,7 @@ class Waker:
     def __init__(self, store: Lines, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
         self._clock = clock
+        self._pid = 0
         self._start_afresh()
 
     def wait(self, waiting: Waiting, call: Callable[[str], None], joined: Callable[[Busy], None] | None = None) -> None:
@@ -123,7 +124,6 @@ class Waker:
         return self._mutex
 
     def _start_afresh(self) -> None:
-        self._pid = os.getpid()
         self._mutex = threading.Lock()
         self._roll = Roll()
         self._early = Early()
@@ -137,6 +137,8 @@ class Waker:
         self._home = os.urandom(4).hex()
         self._idle_at = 0.0
         self._failures = 0
+        # At last: whoever sees it takes the mutex.
+        self._pid = os.getpid()
 
     def _due(self) -> float | None:
         look_at = self._roll.next_look()
@@ -165,12 +167,18 @@ class Waker:
             looks = self._store.attend(waiting)
         except StoreUnavailable as error:
             logger.warning("the line of %d keys cannot be attended to, trying again: %s", len(waiting), error)
-            with self._mutex:
-                for each in waiting:
-                    self._tell(each, AGAIN)
+            self._tell_later(waiting)
             return
+        except Exception:
+            self._tell_later(waiting)
+            raise
         for each, look in zip(waiting, looks, strict=True):
             self._seen(each, look)
+
+    def _tell_later(self, waiting: Sequence[Waiting]) -> None:
+        with self._mutex:
+            for each in waiting:
+                self._tell(each, AGAIN)
 
     def _to_tell(self) -> list[Waiting]:
         if self._tell_at > self._clock():

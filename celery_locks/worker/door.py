@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from celery.app.task import Context
 
-from celery_locks import events, requeue, signals
+from celery_locks import config, events, requeue, signals
 from celery_locks.errors import LockTimeout
-from celery_locks.lease import new_owner, ticket_of
+from celery_locks.lease import new_owner
 from celery_locks.policies import Contention, Requeue, countdown, is_patient
 from celery_locks.stores.base import Waiting
+from celery_locks.ticket import ticket_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +38,9 @@ class Door:
     """Who is kept at the door of a worker."""
 
     def __init__(self, app: Any) -> None:
-        self._stands_open = _holds_few(app)
+        #: Where the number of messages that a worker holds may not grow with each that waits in it, those kept would be
+        #: in the way of jobs for other keys.
+        self.stands_open = config.delays_natively(app) or app.conf.get("worker_eta_task_limit") is not None
         # A broker that delivers again at once what a dead worker held brings each back to its place. With others it is
         # a long time until then, in which nobody is to be called in vain.
         self._come_back_at_once = app.connection_for_read().transport.driver_type == "amqp"
@@ -48,7 +51,7 @@ class Door:
     def shut(self, request: LockedRequest) -> tuple[Waiting, Callable[[Busy], None]] | None:
         """Keep this job; its place, and whom to tell where in line it stands. None when it is to go in."""
         plan = request.plan
-        if self._stands_open or plan is None or not _may_wait(plan.options):
+        if self.stands_open or plan is None or not _may_wait(plan.options):
             return None
         waker = request.guard.waker if request.guard else None
         if waker is None or waker.is_calm():
@@ -63,16 +66,6 @@ class Door:
         request.wait_until(request.task.app.now() + timedelta(seconds=seconds))
         request.request_dict.update(_headers(request, key, ticket, patient=is_patient(asked, longest)))
         return Waiting(key, ticket), partial(_tell, request, key, owner)
-
-
-def _holds_few(app: Any) -> bool:
-    """Whether the number of messages that a worker holds may not grow with each that waits in it.
-
-    Those kept would then be in the way of jobs for other keys.
-    """
-    queues = app.amqp.queues.values()
-    quorum = any((queue.queue_arguments or {}).get("x-queue-type") == "quorum" for queue in queues)
-    return quorum or app.conf.get("worker_eta_task_limit") is not None
 
 
 def _may_wait(options: Options) -> bool:

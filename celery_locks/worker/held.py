@@ -74,7 +74,7 @@ class Held:
     """One such job. It is started once, by its turn or when its time is over, whichever comes first.
 
     `more` gives the seconds for which it may wait longer when its time is over, or None; `leave` is called before it
-    starts.
+    starts. While `may_start` says no it is not started; it is called again then.
     """
 
     def __init__(
@@ -83,10 +83,13 @@ class Held:
         *,
         more: Callable[[], float | None],
         leave: Callable[[], None],
+        may_start: Callable[[], bool] = lambda: True,
     ) -> None:
-        self._request = request
+        self._request: LockedRequest | None = request
         self._more = more
         self._leave = leave
+        self._may_start = may_start
+        self._mutex = threading.Lock()
         self._once: Callable[[], None] | None = None
         self._again: Callable[[float], Any] | None = None
         self._entry: Any = None
@@ -108,25 +111,35 @@ class Held:
         """Start it, if it was not."""
         # Where timers have a thread of their own, a turn may come before the timer is set.
         self._early = True
-        once = self._once
+        if self._once is None or not self._may_start():
+            return
+        # Its turn and its time may come at once, in two threads.
+        with self._mutex:
+            once, self._once = self._once, None
         if once is not None:
-            self._once = None
             self._leave()
             once()
-            self._forgotten()
+            self._forget()
 
     def _over(self, *_: Any) -> None:
-        seconds = self._more() if self._once and self._again else None
-        if seconds is None or not self._again:
+        again, request = self._again, self._request
+        seconds = self._more() if self._once and again else None
+        if seconds is None or not again or not request:
             self.start()
             return
         self._eta += seconds
-        self._forgotten()
-        self._entry = self._again(self._eta)
-        self._request.timed(self._entry)
+        self._clear()
+        self._entry = again(self._eta)
+        request.timed(self._entry)
 
-    def _forgotten(self) -> None:
-        # The timer keeps what it was given until its time is over. Green ones keep it a step further in.
+    def _forget(self) -> None:
+        """Keep nothing of the job alive: the timer keeps us until the time is over."""
+        self._clear()
+        self._request = self._again = None
+        self._more, self._leave, self._may_start = lambda: None, lambda: None, lambda: True
+
+    def _clear(self) -> None:
+        # Green timers keep what they were given a step further in.
         entry = getattr(self._entry, "entry", self._entry)
         if entry is not None:
             entry.args = ()

@@ -14,6 +14,7 @@ from celery_locks import requeue
 from celery_locks.stores.base import Waiting
 from celery_locks.worker import door
 from celery_locks.worker.held import Caller, Held
+from celery_locks.worker.notices import Notice, Teller
 from celery_locks.worker.request import LockedRequest
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Line(bootsteps.StartStopStep):
         self._guards: weakref.WeakSet[Guard] = weakref.WeakSet()
         self._visible: float | None = None
         self._warned: set[str] = set()
+        self._teller = Teller()
         consumer.timer.call_at = partial(_call_at, consumer.timer.call_at)
 
     def start(self, consumer: Any) -> None:
@@ -77,18 +79,20 @@ class Line(bootsteps.StartStopStep):
         if guard is None or guard.waker is None or caller is None:
             return
         self._guards.add(guard)
-        patient = requeue.is_patient(request.request_dict)
+        patient = requeue.is_patient(request.request_dict) and not self._door.stands_open
+        notice = Notice(joined) if joined else None
         held = request.held = Held(
             request,
             more=partial(self._more, request, guard, place, time.monotonic()) if patient else lambda: None,
             leave=partial(guard.waker.forget, place.ticket),
+            may_start=lambda: notice is None or notice.withdrawn(partial(caller.call, held)),
         )
 
         def call(ticket: str) -> None:
             request.request_dict[requeue.TICKET] = ticket
             caller.call(held)
 
-        guard.waker.wait(place, call, joined)
+        guard.waker.wait(place, call, partial(self._teller.tell, notice) if notice else None)
 
     def _more(self, request: LockedRequest, guard: Guard, place: Waiting, since: float) -> float | None:
         """Whether one whose time is over may wait for its turn all the same, and how long."""

@@ -94,7 +94,9 @@ class Office:
     def written(self) -> list[str]:
         """Whatever the store has in it."""
         with self.vault.client() as client:
-            return [str(client.get(name)) for name in client.scan_iter()]
+            names = {name: client.type(name) for name in client.scan_iter()}
+            lines = [str(client.zrange(name, 0, -1)) for name, kind in names.items() if kind in ("zset", b"zset")]
+            return lines + [str(client.get(name)) for name, kind in names.items() if kind in ("string", b"string")]
 
     def notes(self, job: str, count: int = 1) -> list[Any]:
         """What was given to links, errbacks and chord bodies of this name, once there are so many."""

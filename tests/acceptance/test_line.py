@@ -192,8 +192,7 @@ def test_a_store_that_forgets_its_lines_loses_no_job(desk: Office, hire: Callabl
     lease.acquire()
     results = in_line(desk, 3, "line_soon", queue="forgets")
     desk.vault.flush()
-    for result in results:
-        result.get(timeout=PATIENCE)
+    assert [result.get(timeout=PATIENCE) for result in results] == names(3)
     judge(desk.journal.runs(desk.key), names(3))
 
 
@@ -207,6 +206,7 @@ def test_a_store_that_restarts_empty_is_told_who_waits(desk: Office, hire: Calla
     desk.vault.restart()
     runs = desk.journal.wait_for_runs(desk.key, 2, PATIENCE)
     judge(runs, names(2))
+    assert sorted(run.job for run in runs) == names(2)
 
 
 @pytest.mark.parametrize("pool", ["threads", "gevent", "solo"])

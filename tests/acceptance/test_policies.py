@@ -168,6 +168,5 @@ def test_slots_of_waiters_take_turns(office: Office) -> None:
         results = [office.send("patient", name, seconds=0.05) for name in names]
         for name in names:
             office.wait_for_messages(name, 1)
-    for result in results:
-        result.get(timeout=PATIENCE)
+    assert [result.get(timeout=PATIENCE) for result in results] == names
     judge(office.journal.runs(office.key), names)

@@ -42,3 +42,20 @@ def test_a_job_waits_in_the_broker(desk: Office, hire: Callable[..., Worker]) ->
     judge(desk.journal.runs(desk.key), ["patient"])
     _, *again = desk.wait_for_messages("patient", 4)
     assert all("x-death" in message["headers"] for message in again), "the worker kept it, not the broker"
+
+
+@only_rabbitmq
+def test_those_who_wait_in_the_broker_hold_up_no_other_key(desk: Office, hire: Callable[..., Worker]) -> None:
+    """They are in no line, for nobody could call them: a worker that may hold few messages is not filled with them."""
+    conf = {**CONF, "lock_countdown": "auto", "worker_prefetch_multiplier": 1}
+    hire("worker", conf, concurrency=1, queues=[NAME]).start()
+    with desk.taken():
+        waits = [desk.send("acks_late", f"job {number}", options={"queue": QUEUE}) for number in range(4)]
+        for number in range(4):
+            sent = desk.wait_for_messages(f"job {number}", 2)
+            assert not any("lock_ticket" in message["headers"] for message in sent)
+        other = desk.job("acks_late", "other")
+        other.kwargs["key"] = f"{desk.key}-other"
+        assert other.apply_async(queue=QUEUE).get(timeout=PATIENCE) == "other"
+    for number, job in enumerate(waits):
+        assert job.get(timeout=PATIENCE) == f"job {number}"

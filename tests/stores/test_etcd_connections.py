@@ -63,7 +63,7 @@ def test_connections_cut_by_the_network_are_replaced(proxy: Callable[[str], Prox
     way = proxy(etcd_url)
     with opened(way.url) as store:
         for number in range(5):
-            take(store, f"key {number}")
+            assert take(store, f"key {number}").held()
             way.cut()
 
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from celery_locks.lease import Busy, Lease, Stance, undated
+from celery_locks.lease import Busy, Lease
 from celery_locks.stores.base import Waiting
+from celery_locks.ticket import Stance, undated
 from tests.stores.contract.asking import claim, take
 from tests.stores.contract.waiting import ask, hearing, join, look
 from tests.stores.redis_stores import opened
@@ -111,3 +112,13 @@ def test_one_that_goes_back_to_a_queue_leaves_its_process(store: RedisStore, red
     assert (away.ticket, away.present) == ((first.ticket or "").replace(f"{HOME}.", ""), False)
     with redis_server.client() as client:
         assert [undated(name) for name in client.zrange(f"lock:{{{KEY}}}:line", 0, -1)] == ["a"]
+
+
+def test_one_that_comes_to_wait_in_a_slot_leaves_its_process(store: RedisStore) -> None:
+    """The main process kept it at its door; it waits in a pool process now, whatever the main process listens to."""
+    lease = take(store, KEY, "holder")
+    first = join(store, KEY, f"{HOME}.a")
+    slot = join(store, KEY, "a", first.ticket, Stance.WAITS_IF_NEXT)
+    assert (slot.ticket, slot.present) == ((first.ticket or "").replace(f"{HOME}.", ""), True)
+    assert store.release(lease.claim)
+    assert isinstance(ask(store, KEY, "a", slot.ticket), Lease)

@@ -10,10 +10,11 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from celery_locks.lease import Busy, Claim, Lease, Stance, Ticket
+from celery_locks.lease import Busy, Claim, Lease
 from celery_locks.stores.base import Waiting
 from celery_locks.stores.redis import scripts
 from celery_locks.stores.redis.wire import Call
+from celery_locks.ticket import Stance, Ticket
 from tests.stores.line_on_paper import NAMES, Job, OnPaper
 from tests.stores.redis_stores import LINE, LOCK, opened
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from celery_locks.lease import Lease, Stance
+from celery_locks.lease import Lease
 from celery_locks.stores.base import Waiting, Wake
+from celery_locks.ticket import Stance
 from tests.stores.contract.asking import claim, refused, take
 from tests.stores.contract.waiting import LONG, away, come, hearing, join, joined, look, passed
 from tests.stores.redis_stores import FENCE, LINE, LOCK, kept, opened

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from celery_locks.errors import StoreUnavailable
-from celery_locks.lease import Busy, Stance
+from celery_locks.lease import Busy
 from celery_locks.stores.base import Waiting
+from celery_locks.ticket import Stance
 from tests.stores.contract.asking import claim, take
 from tests.stores.contract.waiting import LONG, ask, away, called, come, join, joined, look
 from tests.stores.redis_stores import LINE, opened

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from celery_locks.errors import StoreUnavailable
-from celery_locks.lease import Busy, Stance, Verdict
+from celery_locks.lease import Busy, Verdict
 from celery_locks.stores.base import Waiting
+from celery_locks.ticket import Stance
 from tests.servers.redis import RedisServer
 from tests.stores.contract.asking import claim, run_out, take, verdict
 from tests.stores.contract.waiting import LONG, ask, called, come, join, joined, look

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
+import weakref
 from types import SimpleNamespace
 
 import pytest
@@ -279,3 +281,37 @@ def test_a_closed_pipe_is_not_written_to(caller):
         os.close(write)
         assert os.read(read, 1) == b""
         os.close(read)
+
+
+# What stays in memory
+
+
+def test_a_job_that_was_started_is_not_kept_alive():
+    """Its timer entry is, until the countdown would have ended: it must not hold the message."""
+    timer, held, request = Timer(), None, Request()
+    held = Held(request, more=lambda: None, leave=lambda: None)
+    held.timed(timer, 100.0, lambda *_: None, (request,))
+    gone = weakref.ref(request)
+    held.start()
+    del request
+    gc.collect()
+    assert gone() is None
+    timer.over()
+
+
+class Request:
+    """Can be referred to weakly."""
+
+    def timed(self, entry):
+        """As a request notes its timer's entry."""
+
+
+def test_one_that_may_not_start_yet_starts_when_it_is_called_again():
+    """What is being shown of it must not come after its end."""
+    may, starts = [False, True], []
+    held = Held(Request(), more=lambda: None, leave=lambda: None, may_start=lambda: may.pop(0))
+    held.timed(Timer(), 100.0, lambda *_: starts.append(1), (1,))
+    held.start()
+    assert starts == []
+    held.start()
+    assert starts == [1]

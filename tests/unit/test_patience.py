@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from celery_locks import patience
-from celery_locks.lease import Busy, Claim, Lease, Stance, Ticket
+from celery_locks.lease import Busy, Claim, Lease
 from celery_locks.patience import Patience, pauses
 from celery_locks.stores.base import Waiting, Watches
+from celery_locks.ticket import Stance, Ticket
 from tests.unit.fake_lines import FakeLines
 from tests.unit.fakes import FakeClock, FaultyStore
 
@@ -202,3 +203,11 @@ def test_leaving_a_store_that_is_down_is_said_in_the_log(clock, caplog):
     Patience(store, called, clock, clock.sleep).leave([Waiting(KEY, TICKET)])
     assert called.forgotten == [TICKET]
     assert "may still be called" in caplog.text
+
+
+def test_a_line_that_is_no_more_is_no_reason_to_give_up(clock):
+    """A server that is full keeps nobody's place: whoever has time left looks again, as where there is no line."""
+    lease = Lease(CLAIM, 7, None)
+    store = LinedStore(clock, Busy("somebody", 8.0), Busy("somebody", 7.0), lease)
+    assert Patience(store, Prompt(clock), clock, clock.sleep).wait(CLAIM, STANDS, clock(), None) is lease
+    assert clock.slept

@@ -16,7 +16,7 @@ from redis.exceptions import (
 )
 
 from celery_locks.errors import LockConfigError, LockError, StoreUnavailable
-from celery_locks.lease import Busy, Claim, Holding, Lease, Verdict, parts, undated
+from celery_locks.lease import Busy, Claim, Holding, Lease, Verdict
 from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, Lines, Store
 from celery_locks.stores.redis import scripts
 from celery_locks.stores.redis.address import Address, parse
@@ -26,6 +26,7 @@ from celery_locks.stores.redis.mending import outage
 from celery_locks.stores.redis.names import glob, key_of, lock_name
 from celery_locks.stores.redis.wire import Call, good
 from celery_locks.stores.redis.written import asks_with, busy, holding, look
+from celery_locks.ticket import parts, undated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from celery_locks.lease import Busy, Holding, parts
+from celery_locks.lease import Busy, Holding
 from celery_locks.stores.base import Look
+from celery_locks.ticket import parts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from celery_locks.lease import Ticket
+    from celery_locks.ticket import Ticket
 
 #: How soon a line is looked at again whose key is free, or taken for ever.
 _AGAIN = 2.0

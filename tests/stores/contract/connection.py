@@ -53,7 +53,7 @@ class ConnectionContract:
             child = _fence_of(crew, _hold_and_fork, open_store, key)
             try:
                 crew.members[0].kill()
-                patient(other, key, "ben", timeout=10)
+                assert patient(other, key, "ben", timeout=10).owner == "ben"
                 os.kill(child, 0)
             finally:
                 os.kill(child, signal.SIGKILL)

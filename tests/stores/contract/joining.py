@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from celery_locks.lease import Stance
 from celery_locks.stores.base import Waiting, Wake
+from celery_locks.ticket import Stance
 from tests.stores.contract.asking import claim, refused, take
 from tests.stores.contract.waiting import LONG, LineFixtures, Queue, away, called, come, hearing, join, joined, look
 
@@ -57,7 +57,7 @@ class JoiningContract(LineFixtures):
 
     def test_one_that_joins_so_where_nobody_waits_is_called_at_once(self, queue: Queue, key: str) -> None:
         """A free key is kept for it, and for nobody else; behind another it waits."""
-        with hearing(queue) as wake:
+        with hearing(queue, key) as wake:
             look_ = queue.attend([Waiting(key, "a")])[0]
             assert look_.turn
             assert 0 < look_.again <= LONG

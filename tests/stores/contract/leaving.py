@@ -8,9 +8,10 @@ import threading
 import time
 from typing import TYPE_CHECKING, ClassVar
 
-from celery_locks.lease import Busy, Claim, Lease, Stance, Ticket
+from celery_locks.lease import Busy, Claim, Lease
 from celery_locks.stores import Inspects
 from celery_locks.stores.base import Lines, Waiting
+from celery_locks.ticket import Stance, Ticket
 from celery_locks.waker import Waker
 from tests.judging import Stay, faults, record, recorded
 from tests.stores.contract.asking import ODD_KEYS, Opens, claim, take
@@ -55,7 +56,7 @@ class LeavingContract(LineFixtures):
         """What was kept for it is kept for the next from then on, and free after the last."""
         take(queue, key, "holder")
         a, b = joined(queue, key, "a", "b")
-        with hearing(queue) as wake:
+        with hearing(queue, key) as wake:
             assert queue.release(claim(key, "holder"))
             assert wake()[1] == a
             queue.leave([Waiting(key, a)])
@@ -172,7 +173,7 @@ class LeavingContract(LineFixtures):
                 take(store, name, "holder")
             assert isinstance(second, Lines)
             a, b, c = (join(queue, key, "a"), join(queue, f"{key}:line", "a"), join(second, key, "a"))
-            with contextlib.closing(queue.listen()) as listening, hearing(second) as wake:
+            with contextlib.closing(queue.listen()) as listening, hearing(second, key) as wake:
                 assert second.release(claim(key, "holder"))
                 assert wake()[1] == c.ticket
                 assert quiet(listening, queue, key)

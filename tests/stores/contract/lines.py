@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 
-from celery_locks.lease import Busy, Claim, Stance
+from celery_locks.lease import Busy, Claim
 from celery_locks.stores.base import Waiting, Wake
+from celery_locks.ticket import Stance
 from tests.stores.contract.asking import claim, refused, run_out, take
 from tests.stores.contract.joining import JoiningContract
 from tests.stores.contract.leaving import LeavingContract
@@ -86,7 +87,7 @@ class LinesContract(LeavingContract, JoiningContract):
         """When its time is over and somebody looks, the next is called; and so on, to the last."""
         take(hasty, key, "holder")
         tickets = joined(hasty, key, "a", "b", "c")
-        with hearing(hasty) as wake:
+        with hearing(hasty, key) as wake:
             assert hasty.release(claim(key, "holder"))
             for ticket in tickets:
                 called_, window = wake()[1::2]
@@ -101,7 +102,7 @@ class LinesContract(LeavingContract, JoiningContract):
         take(hasty, key, "holder")
         a, b, c = joined(hasty, key, "a", "b", "c")
         assert hasty.release(claim(key, "holder"))
-        with hearing(hasty) as wake:
+        with hearing(hasty, key) as wake:
             passed(self.brief)
             join(hasty, key, "c", c)
             assert wake()[1] == b
@@ -136,7 +137,7 @@ class LinesContract(LeavingContract, JoiningContract):
         take(hasty, key, "holder")
         a, b, _ = joined(hasty, key, "a", "b", "c")
         assert hasty.release(claim(key, "holder"))
-        with hearing(hasty) as wake:
+        with hearing(hasty, key) as wake:
             passed(self.brief)
             look(hasty, key)
             assert wake()[1] == b
@@ -148,7 +149,7 @@ class LinesContract(LeavingContract, JoiningContract):
         lease = take(hasty, key, "holder", ttl=0.3)
         a, b = joined(hasty, key, "a", "b")
         run_out(lease)
-        with hearing(hasty) as wake:
+        with hearing(hasty, key) as wake:
             assert join(hasty, key, "fresh").holder is None
             assert wake()[1] == a
             passed(self.brief)
@@ -161,7 +162,7 @@ class LinesContract(LeavingContract, JoiningContract):
         (a,) = joined(queue, key, "a")
         assert 0 < look(queue, key).again <= 0.401
         run_out(lease)
-        with hearing(queue) as wake:
+        with hearing(queue, key) as wake:
             assert not look(queue, key).turn
             assert wake() == Wake(key, a, turn=True, window=LONG)
         assert called(queue, key, a)

@@ -68,9 +68,8 @@ class StoreContract(StoreFixtures):
 
     def test_other_keys_are_independent(self, store: Store, other: Store, key: str) -> None:
         """A taken key is no obstacle to any other."""
-        take(store, key)
-        take(store, f"{key}0", "ben")
-        take(other, key[:-1], "cleo")
+        leases = [take(store, key), take(store, f"{key}0", "ben"), take(other, key[:-1], "cleo")]
+        assert [lease.key for lease in leases] == [key, f"{key}0", key[:-1]]
 
     def test_a_released_key_is_free(self, store: Store, other: Store, key: str) -> None:
         """Release says True and the next claim is granted, to another client too."""

@@ -20,8 +20,8 @@ local function lined_up(holder)
   local place = place_of(line, dated)
   local present = stance == 'wait' or (stance == 'next' and place == 1)
   local bare = string.match(mine, '^%x+%.(.*)')
-  if bare and not present then
-    -- It leaves the process that it names.
+  if bare and stance ~= 'wait' then
+    -- It leaves the process that it names, for a queue or for a slot.
     redis.pcall('ZREM', line, mine)
     mine = bare
   end

@@ -24,10 +24,10 @@ end
 -- The ticket whose turn it is, its score, and how many were called before it and did not come. What is no line is empty.
 -- Whose process is gone is passed over, but for the one who asks.
 local function first(line, channel, asks)
-  local ticket, score, missed = foremost(line)
-  while ticket and ticket ~= asks and score < AWAY and is_gone(channel, ticket) do
+  local most, ticket, score, missed = 500, foremost(line)
+  while most > 0 and ticket and ticket ~= asks and score < AWAY and is_gone(channel, ticket) do
     redis.call('ZREM', line, ticket)
-    ticket, score = foremost(line)
+    most, ticket, score = most - 1, foremost(line)
   end
   return ticket, score, missed
 end

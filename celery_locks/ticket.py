@@ -1,0 +1,45 @@
+"""A ticket is a place in the line of a key: its name is from who waits, its date from the line."""
+
+from __future__ import annotations
+
+import enum
+import re
+from typing import NamedTuple
+
+
+class Stance(str, enum.Enum):
+    """What a claim does whose key is taken: waits where it asks; waits there if it is the next in line; goes away."""
+
+    WAITS = "wait"
+    WAITS_IF_NEXT = "next"
+    GOES = "go"
+
+
+class Ticket(NamedTuple):
+    """A place in the line of a key. The store dates its name when it joins; with that it comes back to its place."""
+
+    name: str
+    stance: Stance = Stance.WAITS
+
+
+#: A ticket and when it joined, in microseconds of the store's time.
+_DATED = re.compile(r"([0-9]{16})-(.+)", re.DOTALL)
+
+
+def parts(ticket: str) -> tuple[str, str]:
+    """A ticket's name, which it has from who waits, and its date, which it has from the line, or nothing."""
+    dated = _DATED.fullmatch(ticket)
+    return (dated[2], dated[1]) if dated else (ticket, "")
+
+
+def undated(ticket: str) -> str:
+    """A ticket's name alone, which it has from its beginning to its end."""
+    return parts(ticket)[0]
+
+
+def ticket_of(owner: str, home: str = "", *, in_slot: bool) -> str:
+    """The ticket of an execution. Its last letter tells whether it may be called to wait in a slot for its turn.
+
+    One that can only be waited for in one process begins with that process's name: it dies with it.
+    """
+    return (f"{home}." if home else "") + owner[-16:] + ("s" if in_slot else "g")
