@@ -8,9 +8,9 @@ from billiard.process import current_process
 from celery import signals as celery_signals
 from celery import states
 from celery.app.task import Context
-from celery.exceptions import Ignore, Retry, TaskRevokedError
+from celery.exceptions import Ignore, Reject, Retry, TaskRevokedError
 
-from celery_locks import events, requeue, signals
+from celery_locks import closing, events, requeue, signals
 from celery_locks.current import carrying
 from celery_locks.errors import LockTimeout, StoreUnavailable
 from celery_locks.interrupt import Interruption, kill
@@ -36,6 +36,11 @@ EXPIRED = "expired"
 def in_pool_process() -> bool:
     """Whether this process is a child of a worker's prefork pool, and may be ended without ending the worker."""
     return bool(getattr(current_process(), "_daemonic", False))
+
+
+def _place() -> int:
+    """Where in its worker's pool this process is."""
+    return int(getattr(current_process(), "index", None) or 0)
 
 
 def _clean(request: Any) -> None:
@@ -70,6 +75,16 @@ class Execution:
 
     def run(self, body: Callable[[], Any]) -> Any:
         """The job's result; or the exception that tells Celery where it goes instead."""
+        if not (self._queued and self._options.wait and closing.mine):
+            return self._run(body)
+        place = _place()
+        closing.mine.enter(self._claim.owner, place)
+        try:
+            return self._run(body)
+        finally:
+            closing.mine.leave(self._claim.owner, place)
+
+    def _run(self, body: Callable[[], Any]) -> Any:
         return self._plan.guard.run(
             self._claim,
             lambda lease: self._work(lease, body),
@@ -99,6 +114,8 @@ class Execution:
             self._interruption.heeds(lease)
         if self._request is None:
             return self._by_hand(lease, body)
+        if self._options.wait and closing.mine:
+            closing.mine.leave(self._claim.owner, _place())
         request = self._request
         sent = request.properties
         _clean(request)
@@ -142,6 +159,8 @@ class Execution:
 
     def _contended(self, contention: Contention, ticket: str | None) -> Any:
         options = self._options
+        if closing.calls(self._claim.owner):
+            raise self._called_back(contention, ticket)
         decision = decide(options.on_contention, contention, most=options.max_requeues, longest=options.max_wait)
         match decision:
             case Requeue(delay) if self._queued:
@@ -161,7 +180,18 @@ class Execution:
             raise requeue.again(self._task, delay, outage, counted=False)
         raise outage
 
-    def _requeued(self, contention: Contention, asked: float | str, ticket: str | None) -> Exception:
+    def _called_back(self, contention: Contention, ticket: str | None) -> Exception:
+        """Its worker is about to end, and it waits on elsewhere."""
+        if closing.mine and self._id:
+            closing.mine.goes(self._id, _place())
+            if closing.mine.how == closing.AT_ONCE and self._task.acks_late:
+                # The broker delivers what is not acknowledged once more: a message of our own would make it two.
+                return Reject(f"{contention}, and its worker ends", requeue=True)
+        return self._requeued(contention, self._options.countdown if ticket else 0.0, ticket, counted=False)
+
+    def _requeued(
+        self, contention: Contention, asked: float | str, ticket: str | None, *, counted: bool = True
+    ) -> Exception:
         if requeue.expired(self._task):
             return self._revoked(EXPIRED)
         longest = self._options.max_wait
@@ -169,8 +199,8 @@ class Execution:
         place = requeue.Place(ticket, patient=is_patient(asked, longest)) if ticket else None
         text = f"{contention}; tried again in {delay:.1f} s at the latest"
         reason = LockTimeout(text, contention.key, contention.holder)
-        exception = requeue.again(self._task, delay, reason, counted=True, in_line=place)
-        signals.requeued.send(self._event(events.Requeued, contention, delay, contention.requeues + 1))
+        exception = requeue.again(self._task, delay, reason, counted=counted, in_line=place)
+        signals.requeued.send(self._event(events.Requeued, contention, delay, contention.requeues + counted))
         return exception
 
     def _skipped(self, contention: Contention, result: Any, reason: str | None) -> Any:

@@ -34,6 +34,8 @@ P = ParamSpec("P")
 
 #: Why there is no lease: the key is taken, or the store cannot say.
 Refusal: TypeAlias = "Busy | StoreUnavailable"
+#: A lease without a heartbeat would be renewed after so many ttls: only its end is watched.
+NEVER = 10.0
 #: What a store or a face says itself. Whatever else ends a step has struck from outside.
 NO_INTERRUPT = (StoreUnavailable, LockConfigError, LockTimeout)
 
@@ -116,8 +118,8 @@ class Guard:
             return outcome
         outcome.renewer = self.renew
         outcome.since = started + waited
-        if beat is not None or self.store.in_connection:
-            self._care.watch(outcome, beat or claim.ttl, on_lost)
+        if beat is not None or on_lost or self.store.in_connection:
+            self._care.watch(outcome, beat or (claim.ttl if self.store.in_connection else NEVER * claim.ttl), on_lost)
         if signals.acquired:
             signals.acquired.send(
                 events.Acquired(claim.key, claim.owner, outcome.fence, waited, task=claim.task, task_id=claim.task_id)

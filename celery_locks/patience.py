@@ -8,6 +8,7 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
+from celery_locks import closing
 from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Busy, Lease
 from celery_locks.stores.base import Lines, Waiting, Watches
@@ -24,6 +25,8 @@ logger = logging.getLogger("celery_locks.patience")
 
 #: Whoever waits for a wake looks himself this often, should all wakes be lost.
 NAP = 5.0
+#: One that its worker may call back does not watch its key for longer at once than this.
+CALLED = 1.0
 #: The answer to an owner that is done with its key. No word of a free key comes for it.
 REFUSED = Busy()
 
@@ -54,13 +57,14 @@ class Patience:
         while isinstance(outcome, Busy) and outcome.ticket and outcome.present:
             ticket = ticket._replace(name=outcome.ticket)
             left = NAP if deadline is None else min(NAP, deadline - self._clock())
-            if left <= 0:
+            if left <= 0 or closing.calls(claim.owner):
                 if ticket.stance is Stance.WAITS:
                     self.leave([Waiting(claim.key, ticket.name)])
                     break
                 ticket = ticket._replace(stance=Stance.GOES)
             else:
-                self._nap(waker, Waiting(claim.key, ticket.name), left, outcome.remaining, asked)
+                longest = left if outcome.remaining is None else outcome.remaining
+                self._nap(waker, Waiting(claim.key, ticket.name), left, (longest, asked), claim.owner)
             asked = self._clock()
             outcome = self._store.acquire(claim._replace(ticket=ticket))
         if isinstance(outcome, Busy) and not outcome.ticket and outcome != REFUSED:
@@ -68,11 +72,11 @@ class Patience:
             return self._look_again(claim, outcome, deadline)
         return outcome
 
-    def _nap(self, waker: Waker, waiting: Waiting, longest: float, remaining: float | None, asked: float) -> None:
+    def _nap(self, waker: Waker, waiting: Waiting, longest: float, known: tuple[float, float], owner: str) -> None:
         woken = threading.Event()
         try:
-            waker.stay(waiting, lambda _: woken.set(), longest if remaining is None else remaining, asked)
-            woken.wait(longest)
+            waker.stay(waiting, lambda _: woken.set(), *known)
+            closing.nap(woken, longest, owner)
         except BaseException:
             self.leave([waiting])
             raise
@@ -82,17 +86,17 @@ class Patience:
     def _look_again(self, claim: Claim, outcome: Lease | Busy, deadline: float | None) -> Lease | Busy:
         for pause in pauses():
             left = math.inf if deadline is None else deadline - self._clock()
-            if isinstance(outcome, Lease) or left <= 0:
+            if isinstance(outcome, Lease) or left <= 0 or closing.calls(claim.owner):
                 break
-            self._rest(claim.key, outcome, pause, left)
+            self._rest(claim, outcome, pause, left)
             outcome = self._store.acquire(claim)
         return outcome
 
-    def _rest(self, key: str, busy: Busy, pause: float, left: float) -> None:
+    def _rest(self, claim: Claim, busy: Busy, pause: float, left: float) -> None:
         """Until it is worth asking again: when the store says so, else for a while, and not past the lease's end."""
         ends = math.inf if busy.remaining is None else max(busy.remaining, 0.001)
         if isinstance(self._store, Watches) and busy != REFUSED:
-            self._store.watch(key, min(NAP, left, ends))
+            self._store.watch(claim.key, min(CALLED if closing.may_call(claim.owner) else NAP, left, ends))
         else:
             self._sleep(min(pause, left, ends))
 

@@ -63,7 +63,7 @@ class LockedTask(_Task):
         """Check the declaration: a mistake in it is found before there is a job."""
         super().on_bound(app)
         app.steps["consumer"].add("celery_locks.worker:Line")
-        app.steps["worker"].add("celery_locks.worker:Keeping")
+        app.steps["worker"].update(("celery_locks.worker:Keeping", "celery_locks.worker:Ending"))
         cls._plan = None
         if not _is_celerys_own(cls):
             cls._plan = _planned(cls, app)

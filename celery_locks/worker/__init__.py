@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from celery_locks.worker.ending import Ending
 from celery_locks.worker.keeping import Keeping
 from celery_locks.worker.line import Line
 from celery_locks.worker.request import LockedRequest
 
-__all__ = ["Keeping", "Line", "LockedRequest"]
+__all__ = ["Ending", "Keeping", "Line", "LockedRequest"]

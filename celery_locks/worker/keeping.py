@@ -15,6 +15,7 @@ from celery_locks.parent import Parent, adopt
 from celery_locks.plan import Plan
 from celery_locks.worker.children import Children
 from celery_locks.worker.deaths import Bell
+from celery_locks.worker.pools import say_limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +40,7 @@ class Keeping(bootsteps.StartStopStep):
 
     def create(self, w: Any) -> None:
         """Make what is shared: nothing is forked yet."""
+        say_limits(w)
         if isinstance(w.pool, TaskPool):
             Plan.open_all()
             board, bell = Board(max(w.min_concurrency or 0, w.max_concurrency or 0) + GROWTH), Bell()

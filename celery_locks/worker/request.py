@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from celery.exceptions import Retry
 from celery.worker.request import Request
 
+from celery_locks import closing
 from celery_locks.errors import LockError, LockTimeout
 
 if TYPE_CHECKING:
@@ -59,6 +60,11 @@ class LockedRequest(Request):
     def timed(self, entry: Any) -> None:
         """It is this entry of the timer that starts it now."""
         self._eta_timer_entry = entry
+
+    def cancel(self, pool: Any, signal: Any = None, **how: Any) -> None:  # type: ignore[override]  # an older one has fewer
+        """Break it off, because its worker ends; but not what has gone back to its queue just now."""
+        if not (closing.mine and closing.mine.has_gone(self.id)):
+            super().cancel(pool, signal, **how)
 
     def on_retry(self, exc_info: Any) -> None:
         """Note that its key was taken: those who come for it now had better wait at the door."""

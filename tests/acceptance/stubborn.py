@@ -34,6 +34,11 @@ declare("fifteen_seconds", lock_ttl=15.0)
 declare("open_six_seconds", stays_open, lock_ttl=6.0)
 declare("five_minutes_hard_limit", stays_open, lock_ttl=300.0, time_limit=1)
 
+declare("waits", lock_wait=300.0)
+declare("waits_acks_late", lock_wait=300.0, acks_late=True, reject_on_worker_lost=True)
+declare("waits_out_of_line", lock_wait=300.0, lock_fair=False)
+declare("waits_out_of_line_acks_late", lock_wait=300.0, lock_fair=False, acks_late=True, reject_on_worker_lost=True)
+
 
 def holds_many(self: Any, key: str, job: str, locks: int, until: str) -> str:
     """Hold so many plain locks with a heartbeat, besides its own, until a file is there."""

@@ -22,6 +22,37 @@ def test_a_lease_without_a_beat_is_not_kept(room: Room):
     assert room.guard.run(room.claim(), lambda _: room.watched(), refuse) == []
 
 
+def test_the_end_of_a_lease_without_a_beat_is_watched(room: Room):
+    """Its job is told when its ttl is over, and nothing renews it before."""
+    lost, told = [], []
+
+    def work(lease):
+        for _ in range(10):
+            room.clock.advance(3.1)
+            room.keeper.tick()
+            lost.append(lease.is_over)
+
+    with pytest.raises(LockLost, match="its ttl ran out"):
+        room.guard.run(room.claim(ttl=30.0), work, refuse, on_lost=told.append)
+    assert lost == [False] * 9 + [True]
+    assert len(told) == 1
+    assert room.store.called("renew") == []
+
+
+def test_a_lease_without_a_beat_is_watched_for_as_long_as_it_was_renewed(room: Room):
+    """`lease.renew(60)` moves the end that is watched, and brings no beat."""
+    lease = room.guard.enter(room.claim(ttl=10.0), on_lost=print)
+    lease.renew(60.0)
+    for _ in range(59):
+        room.clock.advance(1.0)
+        room.keeper.tick()
+        assert lease.held()
+    room.clock.advance(1.0)
+    room.keeper.tick()
+    assert lease.is_over
+    assert len(room.store.called("renew")) == 1
+
+
 def test_a_lock_in_a_connection_is_always_kept(room: Room, monkeypatch):
     """Where the connection is the lock, somebody must notice that it broke."""
     monkeypatch.setattr(type(room.store), "in_connection", True)

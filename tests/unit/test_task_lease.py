@@ -144,13 +144,14 @@ def test_a_job_sees_the_headers_it_was_sent_with(room, sent):
 
 
 def test_a_job_is_kept_while_it_runs(room):
-    """At a third of its ttl; with `lock_heartbeat=False` not at all."""
+    """At a third of its ttl; with `lock_heartbeat=False` not in its ttl, and not watched if a loss is only flagged."""
 
     def withdraw(user_id):
         return [each.interval for each in room.keeper._watched.values()]
 
     assert job(room, withdraw, lock_ttl=12)(42) == [4.0]
-    assert job(room, withdraw, lock_heartbeat=False)(42) == []
+    assert job(room, withdraw, lock_heartbeat=False)(42) > [30.0]
+    assert job(room, withdraw, lock_heartbeat=False, lock_on_lost="flag")(42) == []
 
 
 def test_a_job_leaves_nothing_in_the_keeper(room):

@@ -1,0 +1,75 @@
+"""Workers that are asked to end while jobs wait in their slots: those go elsewhere, none is lost, and none comes twice."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import celery
+import pytest
+
+from tests.acceptance.journal import judge
+from tests.acceptance.office import PATIENCE, Office, only_redis
+from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.acceptance.nodes import Worker
+
+_numbers = itertools.count(1)
+
+#: Each may wait for five minutes: no test takes as long.
+TASKS = ["waits", "waits_acks_late", "waits_out_of_line", "waits_out_of_line_acks_late"]
+SOFT = pytest.mark.skipif(celery.VERSION < (5, 5), reason="Celery has soft shutdowns since 5.5")
+#: How a worker is asked to end, and how long it lets run what runs.
+SHUTDOWNS = [
+    pytest.param("prefork", signal.SIGTERM, 0, id="warm"),
+    pytest.param("prefork", signal.SIGQUIT, 0, id="cold"),
+    pytest.param("prefork", signal.SIGQUIT, 3, id="soft", marks=SOFT),
+    pytest.param("threads", signal.SIGTERM, 0, id="threads"),
+    pytest.param("gevent", signal.SIGTERM, 0, id="gevent"),
+    pytest.param("solo", signal.SIGTERM, 0, id="solo"),
+]
+
+
+def wait_until_in_slot(desk: Office, key: str, worker: Worker) -> None:
+    """Until a job waits for this key where it runs; with a line it is told of there, without one in its log line."""
+    wait_until(lambda: desk.journal.events("message", key), f"{key!r} to be asked for", PATIENCE)
+    if "out_of_line" not in key:
+        name = f"lock:{{{key}}}:line"
+        with desk.vault.client() as client:
+            wait_until(lambda: client.zcard(name) == 1, f"one to be in line for {key!r}", PATIENCE)
+
+
+@pytest.mark.parametrize(("pool", "number", "seconds"), SHUTDOWNS)
+@only_redis
+def test_waiting_jobs_go_back(
+    desk: Office, hire_kept: Callable[..., Worker], pool: str, number: int, seconds: int
+) -> None:
+    """However a worker ends, what waits in its slots is back on its queue before its wait is over, once."""
+    queue = f"closing-{next(_numbers)}"
+    conf = {"worker_soft_shutdown_timeout": seconds, "lock_countdown": "auto"}
+    tasks = TASKS[:1] if pool == "solo" else TASKS
+    ending, heir = (hire_kept(name, conf, queues=[queue], pool=pool, concurrency=4) for name in ("ending", "heir"))
+    ending.start()
+    keys = {task: f"{desk.key}-{task}" for task in tasks}
+    with ExitStack() as stack:
+        for key in keys.values():
+            stack.enter_context(desk.locks.lock(key, ttl=300))
+        jobs = [desk.app.send_task(task, kwargs={"key": keys[task], "job": task}, queue=queue) for task in tasks]
+        for key in keys.values():
+            wait_until_in_slot(desk, key, ending)
+        os.kill(ending.pid, number)
+        ending.wait_until_ended(60)
+        heir.start()
+        for key in keys.values():
+            wait_until(lambda key=key: len(desk.journal.events("message", key)) > 1, f"{key!r} to come back", PATIENCE)
+    assert [job.get(timeout=PATIENCE) for job in jobs] == tasks
+    for task, key in keys.items():
+        judge(desk.journal.runs(key), [task])
+        messages = desk.journal.events("message", key)
+        assert [message["headers"].get("lock_requeues") for message in messages] == [None] * 2

@@ -1,0 +1,75 @@
+"""What a worker says when it starts of what its pool cannot do for a job whose lease is lost."""
+
+from __future__ import annotations
+
+import logging
+from types import SimpleNamespace
+
+import pytest
+from celery import Celery
+from celery.concurrency import prefork, solo, thread
+
+from celery_locks import LockedTask
+from celery_locks.worker.pools import say_limits
+
+
+def job() -> None:
+    """Nothing."""
+
+
+class Green(thread.TaskPool):
+    """A pool like gevent's: nothing in it can be interrupted."""
+
+    __module__ = "celery.concurrency.gevent"
+
+
+@pytest.fixture
+def said(caplog):
+    """What a worker with this kind of pool says, whose tasks ask for these things."""
+
+    def say(pool, *ways):
+        app = Celery("bank", set_as_current=False)
+        for way in ways:
+            app.task(job, base=LockedTask, shared=False, name=f"{way}s", lock_on_lost=way, lock_store="memory://")
+        app.finalize()
+        with caplog.at_level(logging.WARNING, "celery_locks.worker"):
+            # Without __init__, which would make threads.
+            say_limits(SimpleNamespace(app=app, pool=object.__new__(pool)))
+        return [record.getMessage() for record in caplog.records]
+
+    return say
+
+
+@pytest.mark.parametrize(("pool", "name"), [(thread.TaskPool, "thread"), (Green, "gevent")])
+@pytest.mark.parametrize("way", ["raise", "kill"])
+def test_a_pool_that_cannot_interrupt_says_so(said, pool, name, way):
+    """Once for all tasks, naming them and what happens instead."""
+    [line] = said(pool, way, "flag")
+    assert f"({name})" in line
+    assert f"like {way}s whose" in line
+    assert "runs on to its end" in line
+
+
+def test_many_tasks_are_one_line(said, caplog):
+    """It names some of them."""
+    app = Celery("bank", set_as_current=False)
+    for number in range(5):
+        app.task(job, base=LockedTask, shared=False, name=f"task-{number}", lock_store="memory://")
+    app.finalize()
+    with caplog.at_level(logging.WARNING, "celery_locks.worker"):
+        say_limits(SimpleNamespace(app=app, pool=object.__new__(thread.TaskPool)))
+    [record] = caplog.records
+    assert "task-0, task-1, task-2, ... whose" in record.getMessage()
+
+
+def test_a_solo_pool_only_cannot_kill(said):
+    """Its jobs are in the main thread: they are interrupted."""
+    assert said(solo.TaskPool, "raise", "flag") == []
+    [line] = said(solo.TaskPool, "kill")
+    assert "'kill' is 'raise' in a solo pool, for tasks like kills" in line
+
+
+def test_nothing_is_said_where_all_is_done(said):
+    """A prefork pool can do all of it, and whoever only flags a loss asks for none of it."""
+    assert said(prefork.TaskPool, "raise", "kill") == []
+    assert said(thread.TaskPool, "flag") == []
