@@ -15,6 +15,7 @@ from celery_locks.parent import Parent, adopt
 from celery_locks.plan import Plan
 from celery_locks.worker.children import Children
 from celery_locks.worker.deaths import Bell
+from celery_locks.worker.killed import remember
 from celery_locks.worker.pools import say_limits
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Keeping(bootsteps.StartStopStep):
             self._born = _born(board, bell, w.hostname)
             signals.worker_process_init.connect(self._born, weak=False)
             self._children = Children(board, bell)
+            remember()
 
     def start(self, w: Any) -> None:  # noqa: ARG002 - Celery's signature
         """Begin to look after what the pool holds."""

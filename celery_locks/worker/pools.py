@@ -12,8 +12,8 @@ logger = logging.getLogger("celery_locks.worker")
 #: How many tasks a log line names.
 _SHOWN = 3
 _SOLO = (
-    "lock_on_lost='kill' is 'raise' in a solo pool, for tasks like %s: a job whose lease is lost is stopped with LockLost,"
-    " and its process, which is the worker, lives on. A prefork pool ends it"
+    "lock_on_lost='kill' is 'raise' in a solo pool, for tasks like %s: a job whose lease is lost is stopped with"
+    " LockLost, and its process, which is the worker, lives on. A prefork pool ends it"
 )
 _OTHER = (
     "no job of this pool (%s) can be interrupted: one of tasks like %s whose lease is lost runs on to its end and then"

@@ -10,6 +10,7 @@ from celery.worker.request import Request
 
 from celery_locks import closing
 from celery_locks.errors import LockError, LockTimeout
+from celery_locks.worker.killed import explained
 
 if TYPE_CHECKING:
     from celery_locks.guard import Guard
@@ -65,6 +66,12 @@ class LockedRequest(Request):
         """Break it off, because its worker ends; but not what has gone back to its queue just now."""
         if not (closing.mine and closing.mine.has_gone(self.id)):
             super().cancel(pool, signal, **how)
+
+    def on_failure(self, exc_info: Any, *given: Any, **named: Any) -> None:
+        """Say so if it failed because its process was ended for its lease."""
+        plan = self.plan
+        is_killed = plan is not None and plan.options.on_lost == "kill"
+        super().on_failure(explained(exc_info, self.id) if is_killed else exc_info, *given, **named)
 
     def on_retry(self, exc_info: Any) -> None:
         """Note that its key was taken: those who come for it now had better wait at the door."""

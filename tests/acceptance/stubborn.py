@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from celery_locks import Locks
+from celery_locks.lease import Busy
 from celery_locks.stores.redis import RedisStore
 from tests.acceptance.journal import Journal
 from tests.acceptance.tasks import app, declare, noted, stays_open
@@ -52,7 +53,15 @@ def holds_many(self: Any, key: str, job: str, locks: int, until: str) -> str:
 
 declare("holds_many", holds_many, lock_ttl=30.0)
 
-_renew = RedisStore.renew
+_renew, _acquire = RedisStore.renew, RedisStore.acquire
+
+
+def note_claim(store: RedisStore, claim: Any) -> Any:
+    """Write down each answer to a claim of a job that found its key taken."""
+    answer = _acquire(store, claim)
+    if isinstance(answer, Busy) and claim.task_id:
+        Journal.of_this_process().write("asks", key=claim.key)
+    return answer
 
 
 def note_renewal(store: RedisStore, leases: Any) -> Any:
@@ -61,4 +70,5 @@ def note_renewal(store: RedisStore, leases: Any) -> Any:
     return _renew(store, leases)
 
 
+RedisStore.acquire = note_claim  # type: ignore[method-assign]
 RedisStore.renew = note_renewal  # type: ignore[method-assign]

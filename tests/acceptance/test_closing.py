@@ -1,4 +1,4 @@
-"""Workers that are asked to end while jobs wait in their slots: those go elsewhere, none is lost, and none comes twice."""
+"""Workers that are asked to end while jobs wait in their slots: those go elsewhere, once each."""
 
 from __future__ import annotations
 
@@ -36,13 +36,9 @@ SHUTDOWNS = [
 ]
 
 
-def wait_until_in_slot(desk: Office, key: str, worker: Worker) -> None:
-    """Until a job waits for this key where it runs; with a line it is told of there, without one in its log line."""
-    wait_until(lambda: desk.journal.events("message", key), f"{key!r} to be asked for", PATIENCE)
-    if "out_of_line" not in key:
-        name = f"lock:{{{key}}}:line"
-        with desk.vault.client() as client:
-            wait_until(lambda: client.zcard(name) == 1, f"one to be in line for {key!r}", PATIENCE)
+def wait_until_in_slot(desk: Office, key: str) -> None:
+    """Until a job waits for this key where it is to run."""
+    wait_until(lambda: desk.journal.events("asks", key), f"{key!r} to be asked for", PATIENCE)
 
 
 @pytest.mark.parametrize(("pool", "number", "seconds"), SHUTDOWNS)
@@ -54,6 +50,9 @@ def test_waiting_jobs_go_back(
     queue = f"closing-{next(_numbers)}"
     conf = {"worker_soft_shutdown_timeout": seconds, "lock_countdown": "auto"}
     tasks = TASKS[:1] if pool == "solo" else TASKS
+    if pool == "gevent" and celery.VERSION < (5, 5):
+        # There Celery gives every job back that acknowledges late, done or not.
+        tasks = [task for task in tasks if "late" not in task]
     ending, heir = (hire_kept(name, conf, queues=[queue], pool=pool, concurrency=4) for name in ("ending", "heir"))
     ending.start()
     keys = {task: f"{desk.key}-{task}" for task in tasks}
@@ -62,7 +61,7 @@ def test_waiting_jobs_go_back(
             stack.enter_context(desk.locks.lock(key, ttl=300))
         jobs = [desk.app.send_task(task, kwargs={"key": keys[task], "job": task}, queue=queue) for task in tasks]
         for key in keys.values():
-            wait_until_in_slot(desk, key, ending)
+            wait_until_in_slot(desk, key)
         os.kill(ending.pid, number)
         ending.wait_until_ended(60)
         heir.start()

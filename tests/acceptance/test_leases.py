@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from celery.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLostError
+from celery.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
 
 from celery_locks import LockLost, Locks, StoreUnavailable
 from tests.acceptance.journal import judge
@@ -74,8 +74,9 @@ def test_a_lost_lease_ends_the_process(desk: Office, hire: Callable[..., Worker]
     assert run.pid in before
     assert desk.locks.force_release(desk.key)
     wait_until(lambda: not psutil.pid_exists(run.pid), "the pool process to be gone", PATIENCE)
-    with pytest.raises(WorkerLostError):
+    with pytest.raises(LockLost, match="The process of the job was ended") as lost:
         job.get(timeout=PATIENCE)
+    assert lost.value.key == desk.key
     assert desk.send("work", "next", queue="killing").get(timeout=PATIENCE) == "next"
     assert worker.is_alive()
     assert run.pid not in worker.children()

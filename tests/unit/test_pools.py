@@ -29,8 +29,10 @@ def said(caplog):
 
     def say(pool, *ways):
         app = Celery("bank", set_as_current=False)
-        for way in ways:
-            app.task(job, base=LockedTask, shared=False, name=f"{way}s", lock_on_lost=way, lock_store="memory://")
+        for number, way in enumerate(ways):
+            app.task(
+                job, base=LockedTask, shared=False, name=f"{way} {number}", lock_on_lost=way, lock_store="memory://"
+            )
         app.finalize()
         with caplog.at_level(logging.WARNING, "celery_locks.worker"):
             # Without __init__, which would make threads.
@@ -46,27 +48,21 @@ def test_a_pool_that_cannot_interrupt_says_so(said, pool, name, way):
     """Once for all tasks, naming them and what happens instead."""
     [line] = said(pool, way, "flag")
     assert f"({name})" in line
-    assert f"like {way}s whose" in line
+    assert f"like {way} 0 whose" in line
     assert "runs on to its end" in line
 
 
-def test_many_tasks_are_one_line(said, caplog):
+def test_many_tasks_are_one_line(said):
     """It names some of them."""
-    app = Celery("bank", set_as_current=False)
-    for number in range(5):
-        app.task(job, base=LockedTask, shared=False, name=f"task-{number}", lock_store="memory://")
-    app.finalize()
-    with caplog.at_level(logging.WARNING, "celery_locks.worker"):
-        say_limits(SimpleNamespace(app=app, pool=object.__new__(thread.TaskPool)))
-    [record] = caplog.records
-    assert "task-0, task-1, task-2, ... whose" in record.getMessage()
+    [line] = said(thread.TaskPool, *["raise", "kill"] * 2)
+    assert "like kill 1, kill 3, raise 0, ... whose" in line
 
 
 def test_a_solo_pool_only_cannot_kill(said):
     """Its jobs are in the main thread: they are interrupted."""
     assert said(solo.TaskPool, "raise", "flag") == []
     [line] = said(solo.TaskPool, "kill")
-    assert "'kill' is 'raise' in a solo pool, for tasks like kills" in line
+    assert "'kill' is 'raise' in a solo pool, for tasks like kill 0" in line
 
 
 def test_nothing_is_said_where_all_is_done(said):
