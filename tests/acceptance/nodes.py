@@ -42,7 +42,7 @@ class Worker(PrivateServer):
         journal: Journal,
         *,
         pool: str = "prefork",
-        concurrency: int = 2,
+        concurrency: int | str = 2,
         queues: Iterable[str] = ("celery",),
         module: str = "tests.acceptance.tasks",
         environment: Mapping[str, str] | None = None,
@@ -50,7 +50,9 @@ class Worker(PrivateServer):
         super().__init__()
         self.name = f"{name}@acceptance"
         self._module = module
-        self._options = ["-P", pool, "-c", str(concurrency), "-n", self.name, "-Q", ",".join(queues)]
+        # Two numbers are the most and the least that the pool may have.
+        size = ["--autoscale", concurrency] if isinstance(concurrency, str) else ["-c", str(concurrency)]
+        self._options = ["-P", pool, *size, "-n", self.name, "-Q", ",".join(queues)]
         self._environment = {
             "PYTHONPATH": str(ROOT),
             "C_FORCE_ROOT": "1",  # pickle is among what the jobs are sent with, and the tests may run as root

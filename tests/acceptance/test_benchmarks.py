@@ -47,7 +47,7 @@ def figures_of(report: Path) -> dict[str, dict[str, Any]]:
     return {part["name"]: {figure["what"]: figure for figure in part["figures"]} for part in parts}
 
 
-ALONE = ["uncontended", "throughput", "import", "memory", "renew", *STORES, "profile"]
+ALONE = ["uncontended", "throughput", "import", "memory", "renew", "kept", *STORES, "profile"]
 CONTENTION = ["hot-key", "short-jobs", "many-keys", "line-length"]
 
 

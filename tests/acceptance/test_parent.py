@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import statistics
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,20 +27,25 @@ _numbers = itertools.count(1)
 
 pytestmark = only_redis  # what is proved here lies between the worker and the store
 
+MANY = 20
 
-def test_a_job_that_holds_the_interpreter_keeps_its_key(desk: Office, hire_kept: Callable[..., Worker]) -> None:
+
+def test_jobs_that_hold_the_interpreter_keep_their_keys(desk: Office, hire_kept: Callable[..., Worker]) -> None:
     """A C call that lets no other thread run, for four ttls, loses nothing: a contender elsewhere begins after it."""
-    holder, other = hire_kept("holder", queues=["holder"]), hire_kept("other", queues=["other"])
+    holder, other = (hire_kept(name, queues=[name], concurrency=MANY) for name in ("holder", "other"))
     start_all([holder, other])
-    job = desk.send("holds_the_interpreter", "stubborn", queue="holder", seconds=4.0)
-    desk.journal.wait_for_start(desk.key, "stubborn")
-    contender = desk.send("work", "contender", queue="other")
-    assert (job.get(timeout=PATIENCE), contender.get(timeout=PATIENCE)) == ("stubborn", "contender")
-    runs = desk.journal.runs(desk.key)
-    judge(runs, ["stubborn", "contender"])
-    assert runs[0].end is not None
-    assert runs[0].end - runs[0].start > 3.9
-    assert [event["held"] for event in desk.journal.events("lease", desk.key)] == [True, True]
+    keys = [f"{desk.key}-{number}" for number in range(MANY)]
+    for key in keys:
+        desk.app.send_task("holds_the_interpreter", (key, "stubborn", 4.0), queue="holder")
+    for key in keys:
+        desk.journal.wait_for_start(key, "stubborn")
+        desk.app.send_task("work", (key, "contender"), queue="other")
+    for key in keys:
+        runs = desk.journal.wait_for_runs(key, 2)
+        judge(runs, ["stubborn", "contender"])
+        assert runs[0].end is not None
+        assert runs[0].end - runs[0].start > 3.9
+        assert [event["held"] for event in desk.journal.events("lease", key)] == [True, True]
     assert "does not renew our leases" not in holder.log()
 
 
@@ -46,17 +53,41 @@ def test_a_job_that_holds_the_interpreter_keeps_its_key(desk: Office, hire_kept:
 def test_a_dead_process_frees_its_key(
     desk: Office, hire_kept: Callable[..., Worker], tmp_path: Path, task: str
 ) -> None:
-    """SIGKILL for a process of the pool: its key is free at once, long before its ttl of five minutes."""
+    """SIGKILL for a process of the pool: its key is free in less than a second, long before its ttl of five minutes."""
     worker = hire_kept("worker", queues=["dying"])
     worker.start()
-    for turn in range(20):
+    took = []
+    for turn in range(MANY):
         desk.send(task, f"killed {turn}", queue="dying", until=str(tmp_path / "never"))
         run = desk.journal.wait_for_start(desk.key, f"killed {turn}")
         assert desk.locks.holder(desk.key).owner == run.facts["owner"]
         os.kill(run.pid, signal.SIGKILL)
+        killed_at = time.monotonic()
         desk.wait_until_free()
-    wait_until(lambda: worker.log().count("given back") == 20, "the worker to say so", PATIENCE)
+        took.append(time.monotonic() - killed_at)
+    # A busy machine may take its time now and then.
+    assert statistics.median(took) < 1.0, took
+    wait_until(lambda: worker.log().count("given back") == MANY, "the worker to say so", PATIENCE)
     assert worker.is_alive()
+
+
+def test_a_redelivered_job_takes_its_key_back(desk: Office, hire_kept: Callable[..., Worker], tmp_path: Path) -> None:
+    """Its process was killed, and it acknowledges late: it runs again long before its ttl of five minutes is over."""
+    worker = hire_kept("worker", queues=["redelivered"], concurrency=5)
+    worker.start()
+    keys = [f"{desk.key}-{number}" for number in range(5)]
+    for key in keys:
+        desk.app.send_task("five_minutes_acks_late", (key, "again", str(tmp_path / "end")), queue="redelivered")
+    for key in keys:
+        os.kill(desk.journal.wait_for_start(key, "again").pid, signal.SIGKILL)
+    killed_at = time.monotonic()
+    for key in keys:
+        # Celery itself waits for ten seconds before it takes a process for lost.
+        desk.journal.wait_for_start(key, "again", times=2, timeout=60)
+    (tmp_path / "end").touch()
+    for key in keys:
+        desk.journal.wait_for_runs(key, 1)
+        judge(desk.journal.runs(key), ["again"] * 2, ended=lambda run: run.end or killed_at)
 
 
 def test_a_revoked_job_frees_its_key(desk: Office, hire_kept: Callable[..., Worker], tmp_path: Path) -> None:
@@ -76,28 +107,6 @@ def test_a_hard_time_limit_frees_the_key(desk: Office, hire_kept: Callable[..., 
     with pytest.raises(TimeLimitExceeded):
         job.get(timeout=PATIENCE)
     desk.wait_until_free()
-
-
-def test_processes_forked_later(desk: Office, hire_kept: Callable[..., Worker], tmp_path: Path) -> None:
-    """The parent keeps the leases of a process that replaces another, and of one by which the pool grows."""
-    worker = hire_kept("worker", {"worker_max_tasks_per_child": 1}, queues=["later"], concurrency=1)
-    worker.start()
-    first = worker.children()
-    assert desk.send("work", "first", queue="later").get(timeout=PATIENCE) == "first"
-    desk.app.control.pool_grow(1, destination=[worker.name])
-    wait_until(lambda: len(worker.children() - first) == 2, "two processes that came later", PATIENCE)
-    keys = [desk.key, f"{desk.key}-too"]
-    for key in keys:
-        desk.app.send_task("holds_the_interpreter", (key, "later", 4.0), queue="later")
-    runs = [desk.journal.wait_for_start(key, "later") for key in keys]
-    assert {run.pid for run in runs} & first == set()
-    for key in keys:
-        desk.journal.wait_for_runs(key, 1)
-        assert [event["held"] for event in desk.journal.events("lease", key)] == [True]
-    for key in keys:
-        desk.app.send_task("five_minutes", (key, "killed", str(tmp_path / "never")), queue="later")
-        os.kill(desk.journal.wait_for_start(key, "killed").pid, signal.SIGKILL)
-        wait_until(lambda key=key: not desk.locks.locked(key), f"{key!r} to be free", PATIENCE)
 
 
 def test_many_leases_are_one_round_trip(desk: Office, hire_kept: Callable[..., Worker], tmp_path: Path) -> None:
