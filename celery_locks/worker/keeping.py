@@ -12,10 +12,10 @@ from celery.concurrency.prefork import TaskPool
 
 from celery_locks.board import Board
 from celery_locks.parent import Parent, adopt
-from celery_locks.plan import Plan
 from celery_locks.worker.children import Children
 from celery_locks.worker.deaths import Bell
 from celery_locks.worker.killed import remember
+from celery_locks.worker.opening import open_stores
 from celery_locks.worker.pools import say_limits
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Keeping(bootsteps.StartStopStep):
         """Make what is shared: nothing is forked yet."""
         say_limits(w)
         if isinstance(w.pool, TaskPool):
-            Plan.open_all()
+            open_stores()
             board, bell = Board(max(w.min_concurrency or 0, w.max_concurrency or 0) + GROWTH), Bell()
             self._born = _born(board, bell, w.hostname)
             signals.worker_process_init.connect(self._born, weak=False)

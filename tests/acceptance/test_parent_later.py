@@ -67,7 +67,6 @@ def test_a_pool_that_scales_itself(desk: Office, hire_kept: Callable[..., Worker
 def test_a_process_that_did_not_come_up_in_time(desk: Office, hire_kept: Callable[..., Worker], tmp_path: Path) -> None:
     """worker_proc_alive_timeout: the parent keeps the leases of the process that takes the place of one too slow."""
     slow = tmp_path / "slow"
-    slow.touch()
     worker = hire_kept(
         "worker",
         {"worker_proc_alive_timeout": 1.0},
@@ -76,6 +75,9 @@ def test_a_process_that_did_not_come_up_in_time(desk: Office, hire_kept: Callabl
         environment={"ACCEPTANCE_SLOW": str(slow)},
     )
     worker.start()
+    slow.touch()
+    for child in worker.children():
+        os.kill(child, signal.SIGKILL)
     wait_until(lambda: "Timed out waiting for UP message" in worker.log(), "the process to be given up", PATIENCE)
     were_kept(desk, [desk.key], "slow")
     are_freed(desk, [desk.key], "slow", str(tmp_path / "never"))

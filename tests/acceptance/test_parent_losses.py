@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from typing import TYPE_CHECKING
 
@@ -11,7 +9,6 @@ import psutil
 import pytest
 
 from celery_locks import LockLost, Locks
-from tests.acceptance.journal import judge
 from tests.acceptance.office import PATIENCE, Office, only_redis
 from tests.servers.proxy import Proxy
 from tests.servers.redis import RedisServer
@@ -20,6 +17,8 @@ from tests.waiting import wait_until
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from celery.result import AsyncResult
 
     from tests.acceptance.nodes import Worker
 
@@ -37,12 +36,17 @@ def store(desk: Office) -> Iterator[RedisServer]:
         desk.locks.close()
 
 
-@pytest.fixture
-def worker(hire_kept: Callable[..., Worker], store: RedisServer) -> Worker:
-    """A worker with that store."""
-    worker = hire_kept("worker", {"lock_store": store.url}, queues=["losing"])
-    worker.start()
-    return worker
+def keys_of(desk: Office, more: str = "") -> list[str]:
+    """As many keys as there are processes."""
+    return [f"{desk.key}{more}-{number}" for number in range(MANY)]
+
+
+def send_all(desk: Office, task: str, job: str, keys: list[str], **arguments: object) -> list[AsyncResult]:
+    """A job on each of these keys, once all have begun."""
+    jobs = [desk.app.send_task(task, kwargs={"key": key, "job": job, **arguments}, queue="losing") for key in keys]
+    for key in keys:
+        desk.journal.wait_for_start(key, job)
+    return jobs
 
 
 def ends_of_leases(locks: Locks, keys: list[str]) -> dict[str, float]:
@@ -51,24 +55,18 @@ def ends_of_leases(locks: Locks, keys: list[str]) -> dict[str, float]:
     return {key: before + locks.holder(key).remaining for key in keys}
 
 
-def wait_for_beat(desk: Office) -> None:
-    """Until a lease of six seconds was renewed once more."""
-    wait_until(lambda: desk.locks.holder(desk.key).remaining < 4.5, "a beat to be due", PATIENCE)
-    wait_until(lambda: desk.locks.holder(desk.key).remaining > 5, "a beat", PATIENCE)
-
-
-def test_the_process_is_gone_before_its_lease_ends(
-    desk: Office, hire_kept: Callable[..., Worker], store: RedisServer
+@pytest.mark.parametrize("noted", ["", "slowly"])
+def test_processes_are_gone_before_their_leases_end(
+    desk: Office, hire_kept: Callable[..., Worker], store: RedisServer, noted: str
 ) -> None:
-    """lock_on_lost="kill": while the store is frozen and the job holds the interpreter, its process ends in time.
+    """lock_on_lost="kill": while the store is frozen and jobs hold the interpreter, their processes end in time.
 
-    In time is before the store lets another have the key.
+    In time is before the store lets another have the key, also where whoever is told of a loss is slow.
     """
-    worker = hire_kept("worker", {"lock_store": store.url}, queues=["killed"], concurrency=MANY)
+    worker = hire_kept("worker", {"lock_store": store.url}, queues=["losing"], concurrency=MANY)
     worker.start()
-    keys = [f"{desk.key}-{number}" for number in range(MANY)]
-    for key in keys:
-        desk.app.send_task("holds_the_interpreter_or_dies", (key, "killed", 60.0), queue="killed")
+    keys = keys_of(desk, noted)
+    send_all(desk, "holds_the_interpreter_or_dies", "killed", keys, seconds=60.0)
     processes = {key: psutil.Process(desk.journal.wait_for_start(key, "killed").pid) for key in keys}
     ends = ends_of_leases(desk.locks, keys)
     store.pause()
@@ -82,83 +80,78 @@ def test_the_process_is_gone_before_its_lease_ends(
     store.resume()
 
 
-def test_a_store_that_forgot_everything(desk: Office, worker: Worker, store: RedisServer) -> None:
-    """A store restarted empty under a running job: the next beat finds it out, and the job is stopped, told once."""
-    job = desk.send("fifteen_seconds", "forgotten", queue="losing", seconds=60)
-    desk.journal.wait_for_start(desk.key, "forgotten")
+def test_the_end_of_leases_without_a_heartbeat(
+    desk: Office, hire_kept: Callable[..., Worker], store: RedisServer
+) -> None:
+    """lock_heartbeat=False: a job that outlives its lease is stopped in a long sleep, or killed with its process."""
+    worker = hire_kept("worker", {"lock_store": store.url}, queues=["losing"])
+    worker.start()
+    stopped, killed = (f"{desk.key}-{what}" for what in ("stopped", "killed"))
+    [job] = send_all(desk, "two_seconds_without_beat", "stopped", [stopped], seconds=60)
+    with pytest.raises(LockLost, match="its ttl ran out"):
+        job.get(timeout=PATIENCE)
+    [job] = send_all(desk, "two_seconds_without_beat_or_dies", "killed", [killed], seconds=60)
+    with pytest.raises(LockLost, match="The process of the job was ended"):
+        job.get(timeout=PATIENCE)
+    [run] = desk.journal.runs(killed)
+    assert run.pid not in worker.children()
+    assert desk.journal.events("answered", "renewal") == [] or not any(
+        key in event["keys"] for event in desk.journal.events("answered", "renewal") for key in (stopped, killed)
+    )
+
+
+def test_a_store_that_forgot_everything(desk: Office, hire_kept: Callable[..., Worker], store: RedisServer) -> None:
+    """A store restarted empty under running jobs: the next beat finds it out, and each job is stopped, told once."""
+    worker = hire_kept("worker", {"lock_store": store.url}, queues=["losing"], concurrency=MANY)
+    worker.start()
+    keys = keys_of(desk)
+    jobs = send_all(desk, "fifteen_seconds", "forgotten", keys, seconds=60)
     store.kill()
     store.start()
-    with pytest.raises(LockLost, match="the store says that it expired or was taken away"):
-        job.get(timeout=PATIENCE)
-    [lost] = [line for line in worker.log().splitlines() if f"lost the lease of {desk.key!r}" in line]
-    assert "MainProcess" in lost
+    so_far = len(desk.journal.events("answered", "renewal"))
+    for job in jobs:
+        with pytest.raises(LockLost, match="the store says that it expired or was taken away"):
+            job.get(timeout=PATIENCE)
+    beats = [key for event in desk.journal.events("answered", "renewal")[so_far:] for key in event["keys"]]
+    assert sorted(beats) == sorted(keys), "each was asked for once, and that was its end"
+    for key in keys:
+        [lost] = [line for line in worker.log().splitlines() if f"lost the lease of {key!r}" in line]
+        assert "MainProcess" in lost
 
 
 def test_hiccups_lose_nothing(
     desk: Office, hire_kept: Callable[..., Worker], store: RedisServer, tmp_path: Path
 ) -> None:
-    """One beat without an answer, two slow ones, a connection that is reset: the job ends well, with its key."""
+    """One beat without an answer, two slow ones, a connection that is reset: the jobs end well, with their keys."""
     with Proxy(store.url) as proxy:
-        worker = hire_kept("worker", {"lock_store": proxy.url}, queues=["hiccups"])
+        worker = hire_kept("worker", {"lock_store": proxy.url}, queues=["losing"], concurrency=MANY)
         worker.start()
-        job = desk.send("open_six_seconds", "kept", queue="hiccups", until=str(tmp_path / "end"))
-        desk.journal.wait_for_start(desk.key, "kept")
+        keys = keys_of(desk)
+        jobs = send_all(desk, "open_six_seconds", "kept", keys, until=str(tmp_path / "end"))
         proxy.lose_answer()
         wait_until(lambda: "no answer to a beat" in worker.log(), "a beat to be lost", PATIENCE)
-        wait_for_beat(desk)
+        wait_for_beats(desk, keys)
         proxy.delay(0.3)
-        wait_for_beat(desk)
-        wait_for_beat(desk)
+        wait_for_beats(desk, keys)
+        wait_for_beats(desk, keys)
         proxy.delay(0.0)
         proxy.cut()
-        wait_for_beat(desk)
-        wait_for_beat(desk)
+        wait_for_beats(desk, keys)
+        wait_for_beats(desk, keys)
         (tmp_path / "end").touch()
-        assert job.get(timeout=PATIENCE) == "kept"
-        [end] = desk.journal.events("lease", desk.key)
-        assert end["held"] is True
+        assert [job.get(timeout=PATIENCE) for job in jobs] == ["kept"] * MANY
+        for key in keys:
+            [end] = desk.journal.events("lease", key)
+            assert end["held"] is True
         assert "lost the lease" not in worker.log()
 
 
-def test_a_stopped_process_keeps_its_key(
-    desk: Office, hire_kept: Callable[..., Worker], store: RedisServer, worker: Worker, tmp_path: Path
-) -> None:
-    """SIGSTOP for a process of the pool, for ttls: its key stays its own, and the job goes on when it may."""
-    other = hire_kept("other", {"lock_store": store.url}, queues=["other"])
-    other.start()
-    job = desk.send("open_short_lease", "stopped", queue="losing", until=str(tmp_path / "end"))
-    run = desk.journal.wait_for_start(desk.key, "stopped")
-    os.kill(run.pid, signal.SIGSTOP)
-    contender = desk.send("work", "contender", queue="other")
-    desk.wait_until_waiting(contender)
-    so_far = len(desk.wait_for_messages("contender", 1))
-    # Ten times the re-queue delay of 0.2 s are two ttls of the job.
-    desk.wait_for_messages("contender", so_far + 10)
-    assert desk.locks.holder(desk.key).owner == run.facts["owner"]
-    os.kill(run.pid, signal.SIGCONT)
-    (tmp_path / "end").touch()
-    assert (job.get(timeout=PATIENCE), contender.get(timeout=PATIENCE)) == ("stopped", "contender")
-    judge(desk.journal.runs(desk.key), ["stopped", "contender"])
-    assert worker.is_alive()
+def wait_for_beats(desk: Office, keys: list[str]) -> None:
+    """Until each of these leases was renewed once more."""
+    so_far = len(desk.journal.events("answered", "renewal"))
 
+    def all_renewed() -> bool:
+        answered = desk.journal.events("answered", "renewal")[so_far:]
+        return {key for event in answered for key in event["keys"]} >= set(keys)
 
-def test_a_stopped_worker_learns_of_its_loss(
-    desk: Office, hire_kept: Callable[..., Worker], store: RedisServer
-) -> None:
-    """SIGSTOP for all of a worker, past the ttl, and SIGCONT: the job is stopped in the middle of a long sleep.
-
-    Each time by a process that was just forked: its threads are then the first to go on.
-    """
-    worker = hire_kept("worker", {"lock_store": store.url, "worker_max_tasks_per_child": 1}, queues=["stopped"])
-    worker.start()
-    for turn in range(10):
-        name = f"overtaken {turn}"
-        job = desk.send("short_lease", name, queue="stopped", seconds=60)
-        desk.journal.wait_for_start(desk.key, name)
-        worker.pause()
-        desk.wait_until_free()
-        with desk.taken():
-            worker.resume()
-            with pytest.raises(LockLost):
-                job.get(timeout=PATIENCE)
-        assert worker.log().count(f"lost the lease of {desk.key!r}") == turn + 1
+    wait_until(all_renewed, "a beat of each", PATIENCE, interval=0.05)

@@ -1,0 +1,176 @@
+"""Processes that are stopped, of the pool or the main one: who keeps the leases, and who says what when they go on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from celery_locks import LockLost, Locks
+from tests.acceptance.journal import judge
+from tests.acceptance.office import PATIENCE, Office, only_redis
+from tests.servers.redis import RedisServer
+from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.acceptance.nodes import Worker
+
+pytestmark = only_redis  # what is proved here lies between the worker and the store
+
+MANY = 20
+GONE = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+
+
+@pytest.fixture
+def store(desk: Office) -> Iterator[RedisServer]:
+    """A store that a test may stop, neither broker nor backend, and the desk's too."""
+    with RedisServer() as server:
+        desk.locks = Locks(server.url)
+        yield server
+        desk.locks.close()
+
+
+@pytest.fixture
+def many(hire_kept: Callable[..., Worker], store: RedisServer) -> Worker:
+    """A worker with that store and many processes."""
+    worker = hire_kept("worker", {"lock_store": store.url}, queues=["stopped"], concurrency=MANY)
+    worker.start()
+    return worker
+
+
+def test_a_stopped_process_keeps_its_key(
+    desk: Office, hire_kept: Callable[..., Worker], store: RedisServer, tmp_path: Path
+) -> None:
+    """SIGSTOP for a process of the pool, for ttls: its key stays its own, and the job goes on when it may."""
+    worker, other = (hire_kept(name, {"lock_store": store.url}, queues=[name]) for name in ("stopped", "other"))
+    worker.start()
+    other.start()
+    job = desk.send("open_short_lease", "stopped", queue="stopped", until=str(tmp_path / "end"))
+    run = desk.journal.wait_for_start(desk.key, "stopped")
+    os.kill(run.pid, signal.SIGSTOP)
+    contender = desk.send("work", "contender", queue="other")
+    desk.wait_until_waiting(contender)
+    so_far = len(desk.wait_for_messages("contender", 1))
+    # Ten times the re-queue delay of 0.2 s are two ttls of the job.
+    desk.wait_for_messages("contender", so_far + 10)
+    assert desk.locks.holder(desk.key).owner == run.facts["owner"]
+    os.kill(run.pid, signal.SIGCONT)
+    (tmp_path / "end").touch()
+    assert (job.get(timeout=PATIENCE), contender.get(timeout=PATIENCE)) == ("stopped", "contender")
+    judge(desk.journal.runs(desk.key), ["stopped", "contender"])
+    assert worker.is_alive()
+
+
+def test_a_stopped_process_whose_key_is_taken_away(desk: Office, many: Worker) -> None:
+    """It learns of its loss when it goes on, before its job can end as if nothing had happened."""
+    keys = [f"{desk.key}-{number}" for number in range(MANY)]
+    jobs = [desk.app.send_task("short_lease", (key, "robbed", 60), queue="stopped") for key in keys]
+    runs = [desk.journal.wait_for_start(key, "robbed") for key in keys]
+    for run in runs:
+        os.kill(run.pid, signal.SIGSTOP)
+        assert desk.locks.force_release(run.key)
+    wait_until(lambda: many.log().count("lost the lease") == MANY, "the main process to say so", PATIENCE)
+    for run in runs:
+        os.kill(run.pid, signal.SIGCONT)
+    for job in jobs:
+        with pytest.raises(LockLost):
+            job.get(timeout=PATIENCE)
+    assert many.log().count("lost the lease") == MANY
+
+
+def test_a_stopped_main_process_loses_nothing(desk: Office, many: Worker, tmp_path: Path) -> None:
+    """SIGSTOP for a worker's main process alone, for two ttls, and SIGCONT: its jobs keep their keys and run on."""
+    keys = [f"{desk.key}-{number}" for number in range(MANY)]
+    end = str(tmp_path / "end")
+    jobs = [desk.app.send_task("open_six_seconds", (key, "alone", end), queue="stopped") for key in keys]
+    runs = [desk.journal.wait_for_start(key, "alone") for key in keys]
+    os.kill(many.pid, signal.SIGSTOP)
+    stopped_at = time.monotonic()
+    for times in range(1, 6):
+        wait_until(lambda times=times: renewed(desk, keys) >= times, f"{times} beats of each of the pool", PATIENCE)
+        assert desk.locks.holder(runs[0].key).owner == runs[0].facts["owner"]
+    wait_until(lambda: time.monotonic() > stopped_at + 13, "two ttls to be over", PATIENCE, interval=0.1)
+    os.kill(many.pid, signal.SIGCONT)
+    so_far = len(of_main(desk, many))
+    wait_until(lambda: len(of_main(desk, many)) > so_far + 1, "the main process to beat again", PATIENCE)
+    assert [desk.locks.holder(run.key).owner for run in runs] == [run.facts["owner"] for run in runs]
+    (tmp_path / "end").touch()
+    assert [job.get(timeout=PATIENCE) for job in jobs] == ["alone"] * MANY
+    for key in keys:
+        [ended] = desk.journal.events("lease", key)
+        assert ended["held"] is True
+    assert "lost the lease" not in many.log()
+
+
+def renewed(desk: Office, keys: list[str]) -> int:
+    """How often each of these was renewed by the process that holds it, at least."""
+    owners = {run.pid: run.key for key in keys for run in desk.journal.runs(key)}
+    counts = dict.fromkeys(keys, 0)
+    for event in desk.journal.events("answered", "renewal"):
+        if event["pid"] in owners:
+            counts[owners[event["pid"]]] += 1
+    return min(counts.values())
+
+
+def of_main(desk: Office, worker: Worker) -> list[dict]:
+    """The renewals by a worker's main process."""
+    return [event for event in desk.journal.events("answered", "renewal") if event["pid"] == worker.pid]
+
+
+def test_processes_end_in_time_also_alone(desk: Office, many: Worker, store: RedisServer) -> None:
+    """lock_on_lost="kill", while the store is frozen and the main process is stopped: they end themselves in time."""
+    keys = [f"{desk.key}-{number}" for number in range(MANY)]
+    for key in keys:
+        desk.app.send_task("six_seconds_or_dies", (key, "killed", 60), queue="stopped")
+    processes = {key: psutil.Process(desk.journal.wait_for_start(key, "killed").pid) for key in keys}
+    before = time.monotonic()
+    ends = {key: before + desk.locks.holder(key).remaining for key in keys}
+    os.kill(many.pid, signal.SIGSTOP)
+    store.pause()
+    gone: dict[str, float] = {}
+
+    def all_are_gone() -> bool:
+        for key, process in processes.items():
+            if key not in gone and process.status() in GONE:
+                gone[key] = time.monotonic()
+        return len(gone) == MANY
+
+    wait_until(all_are_gone, "all to be gone", PATIENCE, interval=0.02)
+    assert [key for key in keys if gone[key] >= ends[key]] == []
+    store.resume()
+    os.kill(many.pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("late", ["", "by two seconds"])
+def test_a_stopped_worker_learns_of_its_loss(
+    desk: Office, hire_kept: Callable[..., Worker], store: RedisServer, late: str
+) -> None:
+    """SIGSTOP for all of a worker, past the ttl, and SIGCONT: the job is stopped in the middle of a long sleep.
+
+    Each time by a process that was just forked: its threads are then the first to go on. However late that is, one
+    of the two says that the lease is lost.
+    """
+    worker = hire_kept("worker", {"lock_store": store.url, "worker_max_tasks_per_child": 1}, queues=["stopped"])
+    worker.start()
+    for turn in range(MANY // 2):
+        name = f"overtaken {turn}"
+        job = desk.send("short_lease", name, queue="stopped", seconds=60)
+        desk.journal.wait_for_start(desk.key, name)
+        worker.pause()
+        desk.wait_until_free()
+        if late:
+            # Somebody has it, lets it run out, and it is free for two seconds more.
+            desk.locks.lock(desk.key, ttl=2.0).acquire()
+            desk.wait_until_free()
+        with desk.taken():
+            worker.resume()
+            with pytest.raises(LockLost):
+                job.get(timeout=PATIENCE)
+        assert worker.log().count(f"lost the lease of {desk.key!r}") == turn + 1
