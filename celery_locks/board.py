@@ -7,12 +7,17 @@ changes in one step, and it changes last.
 
 from __future__ import annotations
 
-import marshal
 import math
 import mmap
 import struct
-from typing import Any, NamedTuple
+import threading
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
+
+from celery_locks import record
+
+if TYPE_CHECKING:
+    from celery_locks.record import Entry, News, Term
 
 #: A slot is free; or its claim may have been granted; or its lease is to be kept; or it is being given back.
 FREE, CLAIMED, HELD, LEAVING = range(4)
@@ -20,51 +25,24 @@ FREE, CLAIMED, HELD, LEAVING = range(4)
 #: How many leases one process can hold at once so that others see them.
 SLOTS = 256
 _PAGE = 4096
-_SLOT = 1024
+_SLOT = 2048
 _REGION = _PAGE + SLOTS * _SLOT
 
-# What a slot has where. The first two records are written by the process that holds the lease, the rest by its parent.
-_CLAIM, _LEASE, _NEWS, _BEGAN, _ENDED = 384, 0, 128, 368, 376
-_LEASE_FORM = struct.Struct("=ddqI")
-_REASON = 192
-_NEWS_FORM = struct.Struct(f"=dII{_REASON}s")
+# What a slot has where. The process that holds the lease writes its claim, how it is to be kept and what it does about
+# it itself. Its parent writes the rest.
+_LEASE, _NEWS, _OWN, _BEGAN, _ENDED, _CLAIM = 0, 64, 320, 560, 568, 576
 _FRAME = struct.Struct("=II")
 _FRAME_SIZE = _FRAME.size
 #: The longest claim that fits, in bytes.
 ROOM = _SLOT - _CLAIM - _FRAME_SIZE
 
+# A slot's head: the serial number of its claim, how often its lease was shown anew, its state.
+_SHOWN, _SERIAL = 2, 18
+_ALL_SHOWN = (1 << _SERIAL) - (1 << _SHOWN)
+
 # Words of a region's first page.
-_PID, _USED, _HEADS = 0, 1, 8
+_PID, _USED, _BIRTHS, _HEADS = 0, 1, 2, 8
 _LOW = 0xFFFFFFFF
-
-
-class Entry(NamedTuple):
-    """A claim, the process that asks, and the number of the keeper that it has in common with its parent."""
-
-    pid: int
-    keeper: int
-    key: str
-    owner: str
-    ttl: float
-    task: str | None
-    task_id: str | None
-
-
-class Term(NamedTuple):
-    """How a lease is to be kept: until when it is held now, how often to beat, and what its loss does to its job."""
-
-    deadline: float
-    interval: float
-    fence: int
-    on_lost: int
-
-
-class News(NamedTuple):
-    """What became of a lease: until when it is held, or why it is lost."""
-
-    deadline: float
-    is_lost: bool
-    reason: str
 
 
 class Board:
@@ -100,9 +78,15 @@ class Region:
         """The process whose place it is; 0: it was never used."""
         return self._words[_PID]
 
+    @property
+    def births(self) -> int:
+        """How many processes have had the place. A process may have the number of its predecessor."""
+        return self._words[_BIRTHS]
+
     def settle(self, pid: int) -> list[int]:
         """Take the place; the slots that are free, the lowest last. Those of a predecessor are its parent's to free."""
         self._words[_PID] = pid
+        self._words[_BIRTHS] += 1
         return [slot for slot in reversed(range(SLOTS)) if self.state(slot) == FREE]
 
     def used(self) -> range:
@@ -125,11 +109,12 @@ class Region:
 
     def claim(self, slot: int, entry: tuple[Any, ...]) -> bool:
         """Show what is asked for, an `Entry`, in a slot that was free or ours; False when it does not fit."""
-        text = marshal.dumps(entry)
+        text = record.entry_to_bytes(entry)
         if len(text) > ROOM:
             return False
-        head = (self._words[_HEADS + slot] | 3) + 1 | CLAIMED
-        self._write(slot, head, _CLAIM, text)
+        serial = (self._words[_HEADS + slot] >> _SERIAL) + 1
+        head = serial << _SERIAL | CLAIMED
+        self._write(slot, serial, _CLAIM, text)
         if slot >= self._words[_USED]:
             self._words[_USED] = slot + 1
         self._words[_HEADS + slot] = head
@@ -137,34 +122,41 @@ class Region:
 
     def entry(self, slot: int) -> Entry | None:
         """What was asked for in a slot; None when that cannot be told."""
-        text = self._read(slot, self.head(slot), _CLAIM, ROOM)
-        return Entry(*marshal.loads(text)) if text else None  # noqa: S302 - written by our own child, and checked
+        text = self._read(slot, self.head(slot) >> _SERIAL, _CLAIM, ROOM)
+        return record.entry_from_bytes(text) if text else None
 
     def hold(self, slot: int, term: tuple[Any, ...]) -> int:
-        """Show that the claim was granted, and how the lease is to be kept, a `Term`; the slot's head from now on."""
+        """Show that the claim was granted, and how the lease is to be kept, a `Term`; the slot's head from now on.
+
+        A lease that is shown anew has another head, and the claim it had: whoever dies meanwhile has shown that.
+        """
         at = _HEADS + slot
-        head = self._words[at] & ~3 | HELD
-        self._write(slot, head, _LEASE, _LEASE_FORM.pack(*term))
+        head = self._words[at]
+        head = head >> _SERIAL << _SERIAL | head + (1 << _SHOWN) & _ALL_SHOWN | HELD
+        self._write(slot, _mark(head), _LEASE, record.term_to_bytes(term))
         self._words[at] = head
         return head
 
     def term(self, slot: int) -> Term | None:
         """How the lease in a slot is to be kept; None when that cannot be told."""
-        data = self._read(slot, self.head(slot), _LEASE, _LEASE_FORM.size)
-        return Term(*_LEASE_FORM.unpack(data)) if data else None
+        data = self._read(slot, _mark(self.head(slot)), _LEASE, record.TERM_SIZE)
+        return record.term_from_bytes(data) if data else None
 
     def tell(self, slot: int, head: int, news: News) -> None:
         """Show what became of the lease that has this head."""
-        reason = news.reason.encode()[:_REASON]
-        self._write(slot, head, _NEWS, _NEWS_FORM.pack(news.deadline, news.is_lost, len(reason), reason))
+        self._write(slot, _mark(head), _NEWS, record.news_to_bytes(news))
 
     def news(self, slot: int, head: int) -> News | None:
-        """What became of the lease that has this head; None when nobody has told yet."""
-        data = self._read(slot, head, _NEWS, _NEWS_FORM.size)
-        if data is None:
-            return None
-        deadline, is_lost, length, reason = _NEWS_FORM.unpack(data)
-        return News(deadline, bool(is_lost), reason[:length].decode(errors="replace"))
+        """What became of the lease that has this head; None when its parent has not told yet."""
+        return self._heard(slot, head, _NEWS)
+
+    def tell_own(self, slot: int, head: int, news: News) -> None:
+        """Show what the process did itself about the lease that has this head, while its parent was silent."""
+        self._write(slot, _mark(head), _OWN, record.news_to_bytes(news))
+
+    def own_news(self, slot: int, head: int) -> News | None:
+        """What the process itself has to tell of the lease that has this head, if it has."""
+        return self._heard(slot, head, _OWN)
 
     def begin(self, slot: int, now: float) -> None:
         """Note that its parent begins to renew what is in this slot."""
@@ -187,14 +179,31 @@ class Region:
         at = slot * _SLOT
         return self._times[(at + _BEGAN) // 8] > self._times[(at + _ENDED) // 8]
 
-    def _write(self, slot: int, head: int, where: int, data: bytes) -> None:
+    def _heard(self, slot: int, head: int, where: int) -> News | None:
+        data = self._read(slot, _mark(head), where, record.NEWS_SIZE)
+        return record.news_from_bytes(data) if data else None
+
+    def _write(self, slot: int, mark: int, where: int, data: bytes) -> None:
         at, size = slot * _SLOT + where, len(data)
-        _FRAME.pack_into(self._slots, at, size, crc32(data, head >> 2 & _LOW))
+        _FRAME.pack_into(self._slots, at, size, crc32(data, mark & _LOW))
         self._slots[at + _FRAME_SIZE : at + _FRAME_SIZE + size] = data
 
-    def _read(self, slot: int, head: int, where: int, room: int) -> bytes | None:
+    def _read(self, slot: int, mark: int, where: int, room: int) -> bytes | None:
         at = slot * _SLOT + where
         length, checksum = _FRAME.unpack_from(self._slots, at)
         at += _FRAME_SIZE
         data = bytes(self._slots[at : at + min(length, room)])
-        return data if data and checksum == crc32(data, head >> 2 & _LOW) else None
+        return data if data and checksum == crc32(data, mark & _LOW) else None
+
+
+def barrier() -> None:
+    """Let others see what was written before anything else is read.
+
+    Processors put a write off until after a read that follows it. Taking a lock, one that nobody has, ends that.
+    """
+    threading.Lock().acquire()
+
+
+def _mark(head: int) -> int:
+    """What a lease's records carry: the same for all its states, another for whatever else was in its slot."""
+    return head >> _SHOWN ^ head >> 32 + _SHOWN

@@ -130,7 +130,6 @@ class Guard:
         """Give the key back; False when it was no longer ours. The lease is kept while the store cannot be reached."""
         if lease.state is State.RELEASED:
             return True
-        lease.hear()
         self._care.forget(lease)
         try:
             released = self.store.release(lease.claim)
@@ -150,7 +149,8 @@ class Guard:
         if not self._care.renew(lease, ttl):
             self._care.forget(lease)
             lose(lease, "the store says that it expired or was taken away")
-            raise lease.loss()
+        # It may have been lost meanwhile too.
+        lease.ensure_held()
 
     def ended(self, lease: Lease) -> bool:
         """Give the key back. A store that cannot be reached does not hide what became of the work: the ttl ends it."""

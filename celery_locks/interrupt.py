@@ -77,8 +77,11 @@ class Interruption:
         if self._kept is None:
             return None
         self._asks = True
-        self._kept.hear()
-        self._asks = False
+        try:
+            self._kept.hear()
+        finally:
+            # A soft time limit may strike there.
+            self._asks = False
         return self._kept if self._kept.state is State.LOST else None
 
 

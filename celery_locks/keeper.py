@@ -10,10 +10,10 @@ import time
 import weakref
 from typing import TYPE_CHECKING
 
-from celery_locks import events, signals
+from celery_locks.crier import Crier
 from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import State, Verdict
-from celery_locks.loss import lose
+from celery_locks.loss import report_outage, strike
 from celery_locks.rounds import Rounds
 from celery_locks.ward import Ward, Watched
 
@@ -46,15 +46,15 @@ def _start_all_afresh() -> None:
 os.register_at_fork(after_in_child=_start_all_afresh)
 
 
-def renewed(store: Store, leases: Sequence[Lease], clock: Callable[[], float]) -> list[Lease]:
+def renewed(store: Store, leases: Sequence[Lease], clock: Callable[[], float]) -> set[Lease]:
     """Renew these leases in one round trip, note it on each, and give back those that are lost."""
     before = clock()
-    lost = []
+    lost = set()
     for lease, verdict in zip(leases, store.renew(leases), strict=True):
         if verdict is Verdict.RENEWED:
             lease.extend(None if lease.deadline is None else before + lease.ttl)
         elif verdict is Verdict.LOST:
-            lost.append(lease)
+            lost.add(lease)
         else:
             lease.doubt()
     return lost
@@ -68,8 +68,8 @@ class Keeper:
     """Keeps all leases of a store in this process, from two threads that start with the first of them.
 
     One beats. The other only watches the time, so that a lease whose time is over is known to be lost also while a
-    beat waits for a store that hangs. Both need the interpreter: a job that holds the GIL past its ttl starves them,
-    which is why the main process of a worker keeps the leases of its pool.
+    beat waits for a store that hangs. A third comes with the first loss, and reports it. They need the interpreter: a
+    job that holds the GIL past its ttl starves them, which is why a worker's main process keeps the leases of its pool.
     """
 
     #: It was made before this process was forked: the parent knows it by the same number.
@@ -119,13 +119,17 @@ class Keeper:
 
     def give_back(self, claim: Claim) -> bool:
         """Release what a process held that is no more."""
-        return self._store.release(claim)
+        return self._store.disown(claim)
 
     def forget(self, held: Lease | Claim) -> None:
         """Beat for it no more. A beat under way may still reach the store and is not reported."""
         if held.owner in self._watched:
             with self._mutex:
                 self._watched.pop(held.owner, None)
+
+    def settle(self, held: Lease | Claim) -> None:
+        """Report its loss now, if that is still to be done: its job is over."""
+        self._crier.settle(held)
 
     def tick(self) -> None:
         """Renew what is due, and report what is lost."""
@@ -134,15 +138,16 @@ class Keeper:
             self._beat(due)
 
     def expire(self) -> None:
-        """Report the leases whose time is over."""
-        for watched in self._all():
-            if watched.is_over(self._clock()):
-                self._report(watched, "its ttl ran out before it could be renewed")
+        """End the jobs whose leases' time is over, and have it reported."""
+        now = self._clock()
+        over = [watched for watched in self._all() if watched.is_over(now)]
+        self._lose(over, "its ttl ran out before it could be renewed")
 
     def start_afresh(self) -> None:
         """Know of nothing: a forked child has neither its parent's leases nor its threads, and a mutex in any state."""
         self._mutex, self._beating = threading.Lock(), threading.Lock()
         self._watched.clear()
+        self._crier = Crier(self._clock)
         self._beats = Rounds("keeper", self._mutex, self.tick, self._next_beat, self._clock)
         self._ends = Rounds("watch", self._mutex, self.expire, self._next_end, self._clock)
 
@@ -184,11 +189,13 @@ class Keeper:
             return list(self._watched.values())
 
     def _wanted(self) -> list[Watched]:
-        watched = self._all()
-        for each in watched:
-            if not each.is_wanted():
-                self.forget(each.lease)
-        return [each for each in watched if each.lease.owner in self._watched]
+        wanted = []
+        for each in self._all():
+            if each.is_wanted():
+                wanted.append(each)
+            else:
+                self._drop(each)
+        return wanted
 
     def _due(self) -> list[list[Watched]]:
         """What to renew together. Those that had no answer come last: the others are not to wait for theirs."""
@@ -207,7 +214,7 @@ class Keeper:
         try:
             with self._beating:
                 due = [watched for watched in due if watched.ward.begins(before)]
-                lost = renewed(self._store, [watched.lease for watched in due], self._clock) if due else []
+                lost = renewed(self._store, [watched.lease for watched in due], self._clock) if due else set()
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the beat of a worker's leases
             self._doubt(due, error)
             return
@@ -216,8 +223,7 @@ class Keeper:
                 watched.ward.ended(watched.lease, self._clock())
         for watched in due:
             watched.due = before + watched.interval
-            if watched.lease in lost:
-                self._report(watched, "the store says that it expired or was taken away")
+        self._lose([each for each in due if each.lease in lost], "the store says that it expired or was taken away")
         if silent := [watched for watched in due if watched.lease.state is State.UNKNOWN]:
             self._doubt(silent, StoreUnavailable(_UNANSWERED))
 
@@ -230,19 +236,24 @@ class Keeper:
             watched.lease.doubt()
             left = watched.lease.remaining
             watched.due = now + min(AGAIN * watched.interval, watched.interval if left is None else left)
-            self._say_outage(watched.lease, error)
+            report_outage(watched.lease, error)
 
-    def _say_outage(self, lease: Lease, error: Exception) -> None:
-        if signals.outage:
-            claim = lease.claim
-            event = events.Outage(claim.key, claim.owner, "renew", str(error), task=claim.task, task_id=claim.task_id)
-            signals.outage.send(event)
+    def _lose(self, watched: list[Watched], reason: str) -> None:
+        """All the jobs are told before anything is reported: whoever listens to that may take long."""
+        # What was released meanwhile, and is gone for that, is no loss.
+        lost = [each for each in watched if self._drop(each) and each.is_wanted() and each.lease.lose(reason)]
+        for each in lost:
+            each.ward.lost(each.lease)
+            self._crier.add(each)
+        for each in lost:
+            strike(each.lease, each.on_lost)
+        if lost:
+            self._crier.begin()
 
-    def _report(self, watched: Watched, reason: str) -> None:
+    def _drop(self, watched: Watched) -> bool:
+        """Watch it no more, unless its owner's lease is another by now."""
         with self._mutex:
-            # Released meanwhile: then its being gone is no loss.
             still = self._watched.get(watched.lease.owner) is watched
             if still:
                 del self._watched[watched.lease.owner]
-        if still and watched.is_wanted():
-            lose(watched.lease, reason, watched.on_lost)
+        return still

@@ -1,4 +1,4 @@
-"""A lease that is lost: it is marked, its job is told, and it is reported, once."""
+"""A lease that is lost, or may be: it is marked, its job is told, and it is reported."""
 
 from __future__ import annotations
 
@@ -15,22 +15,35 @@ if TYPE_CHECKING:
 logger = logging.getLogger("celery_locks.keeper")
 
 
-def lose(lease: Lease, reason: str, on_lost: Callable[[Lease], None] | None = None) -> bool:
-    """Mark a lease as lost, end its job and say so, the first time. What is said is what the lease knows of its end."""
-    if not lease.lose(reason):
-        return False
-    if on_lost:
-        _tell(on_lost, lease)
+def lose(lease: Lease, reason: str) -> bool:
+    """Mark a lease as lost and say so, the first time. What is said is what the lease knows of its end."""
+    is_first = lease.lose(reason)
+    if is_first:
+        report(lease)
+    return is_first
+
+
+def strike(lease: Lease, on_lost: Callable[[Lease], None] | None) -> None:
+    """Tell the job, whatever that does."""
+    try:
+        if on_lost:
+            on_lost(lease)
+    except Exception:
+        logger.exception("telling the job that the lease of %r is lost failed", lease.key)
+
+
+def report(lease: Lease) -> None:
+    """Say that it is lost, to the log and to all who listen: they may take their time."""
     logger.warning("lost the lease of %r, held by %s: %s", lease.key, lease.owner, lease.reason)
     if signals.lost:
         claim = lease.claim
         event = events.Lost(claim.key, claim.owner, lease.fence, lease.reason, task=claim.task, task_id=claim.task_id)
         signals.lost.send(event)
-    return True
 
 
-def _tell(on_lost: Callable[[Lease], None], lease: Lease) -> None:
-    try:
-        on_lost(lease)
-    except Exception:
-        logger.exception("telling the job that the lease of %r is lost failed", lease.key)
+def report_outage(lease: Lease, error: Exception) -> None:
+    """Say that a beat had no answer: not knowing is not losing."""
+    if signals.outage:
+        claim = lease.claim
+        event = events.Outage(claim.key, claim.owner, "renew", str(error), task=claim.task, task_id=claim.task_id)
+        signals.outage.send(event)

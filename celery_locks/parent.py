@@ -12,27 +12,23 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from celery_locks.board import CLAIMED, FREE, LEAVING
+from celery_locks.board import CLAIMED, FREE, LEAVING, barrier
 from celery_locks.errors import StoreUnavailable
-from celery_locks.interrupt import kill
-from celery_locks.ward import Ward
+from celery_locks.kept import Kept, pace, watch_afresh
+from celery_locks.lease import Lease
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from celery_locks.board import Board, Region
+    from celery_locks.board import Board
     from celery_locks.keeper import Keeper
-    from celery_locks.lease import Claim, Lease
+    from celery_locks.kept import OnLost
+    from celery_locks.lease import Claim
     from celery_locks.stores import Store
-
-    OnLost = Callable[[Lease], None] | None
+    from celery_locks.ward import Ward
 
 logger = logging.getLogger("celery_locks.keeper")
 
-#: What the loss of a lease does to its job: nothing, an exception, the end of its process.
-FLAG, RAISE, KILL = range(3)
-#: A process renews its lease itself when its parent has not for this many intervals.
-OVERDUE = 1.5
 #: A renewal by hand waits so long, in seconds, for the parent's beat that is under way.
 PATIENCE = 5.0
 
@@ -58,10 +54,15 @@ class Parent:
         except IndexError:
             self._warn("more than %d locks are held at once", len(self._slots))
             return
-        if self._show(slot, keeper, claim, claim.ttl):
-            self._slots[claim.owner] = slot
-        else:
-            self._free.append(slot)
+        is_shown = False
+        try:
+            is_shown = self._region.claim(slot, self._entry(keeper, claim))
+        finally:
+            if is_shown:
+                self._slots[claim.owner] = slot
+            else:
+                self._free.append(slot)
+        if not is_shown:
             self._warn("the key %.60r... is too long", claim.key)
 
     def keeps(self, lease: Lease, interval: float, on_lost: OnLost) -> Ward | None:
@@ -70,7 +71,7 @@ class Parent:
         if slot is None or lease.deadline is None:
             return None
         kept = Kept(self._region, slot, interval, on_lost)
-        self._entrust(kept, lease)
+        self._entrust(kept, lease, lease.deadline)
         return kept
 
     def leaves(self, owner: str) -> None:
@@ -87,35 +88,41 @@ class Parent:
             self._free.append(slot)
 
     @contextlib.contextmanager
-    def away(self, keeper: Keeper, lease: Lease) -> Iterator[None]:
-        """Take a lease into one's own hands, to renew it for another length of time."""
+    def away(self, lease: Lease) -> Iterator[Callable[[], bool]]:
+        """Take a lease into one's own hands, to renew it for another length of time.
+
+        It gives a question to be asked after that: whether the parent has renewed it too, meanwhile.
+        """
         slot, kept = self._slots.get(lease.owner), lease.news
         if slot is None or not isinstance(kept, Kept):
-            yield
+            yield lambda: False
             return
         self._region.move(slot, CLAIMED)
+        barrier()
         try:
-            self._wait_for_beat(slot, lease)
-            yield
+            began = self._beat_over(slot, lease)
+            kept.pause()
+            yield lambda: self._beat_over(slot, lease) != began
         finally:
-            kept.interval *= lease.ttl / kept.ttl
-            if self._show(slot, keeper, lease.claim, lease.ttl):
-                self._entrust(kept, lease)
+            # What is lost is not entrusted again: it would be reported again too.
+            if lease.deadline is not None and not lease.is_over:
+                kept.interval *= lease.ttl / kept.ttl
+                self._entrust(kept, lease, lease.deadline)
 
-    def _show(self, slot: int, keeper: Keeper, claim: Claim, ttl: float) -> bool:
-        key, owner, _, task, task_id, _ = claim
-        return self._region.claim(slot, (self._pid, keeper.number, key, owner, ttl, task, task_id))
+    def _entry(self, keeper: Keeper, claim: Claim) -> tuple[object, ...]:
+        key, owner, ttl, task, task_id, ticket = claim
+        return self._pid, keeper.number, key, owner, ttl, task, task_id, ticket.name if ticket else None
 
-    def _entrust(self, kept: Kept, lease: Lease) -> None:
-        deadline = lease.deadline
-        if deadline is None:
-            return
-        head = self._region.hold(kept.slot, (deadline, kept.interval, lease.fence, kept.on_lost))
-        kept.begin(head, lease, since := deadline - lease.ttl)
-        if since + kept.interval < self._board.wakes_at:
+    def _entrust(self, kept: Kept, lease: Lease, deadline: float) -> None:
+        ttl = lease.ttl
+        head = self._region.hold(kept.slot, (deadline, ttl, kept.interval, lease.fence, kept.on_lost))
+        kept.begin(head, lease, since := deadline - ttl)
+        barrier()
+        if since + pace(kept.interval, ttl) < self._board.wakes_at:
             self._ring()
 
-    def _wait_for_beat(self, slot: int, lease: Lease) -> None:
+    def _beat_over(self, slot: int, lease: Lease) -> float:
+        """When the parent's last beat for it began, which is over. Raises `LockLost` if that has found it lost."""
         until = time.monotonic() + PATIENCE
         while self._region.is_beating(slot):
             if time.monotonic() > until:
@@ -123,6 +130,9 @@ class Parent:
                 raise StoreUnavailable(f"the lease of {lease.key!r} is being renewed, and the store does not answer")
             time.sleep(0.001)
         lease.hear()
+        if lease.is_over:
+            raise lease.loss()
+        return self._region.began(slot)
 
     def _warn(self, why: str, *facts: object) -> None:
         if why not in self._warned:
@@ -134,61 +144,6 @@ class Parent:
             )
 
 
-class Kept(Ward):
-    """A lease that our parent keeps: what it shows of it. Ours to renew only when it does not."""
-
-    #: The parent is the first to tell of a loss, also when both of us were stopped and go on.
-    margin = -0.5
-
-    def __init__(self, region: Region, slot: int, interval: float, on_lost: OnLost) -> None:
-        self.slot = slot
-        self.interval = interval
-        self.on_lost = FLAG if on_lost is None else KILL if on_lost is kill else RAISE
-        self.ttl = 0.0
-        self._on_lost = on_lost
-        self._region = region
-        self._head = 0
-        self._since = self._heard = 0.0
-
-    def begin(self, head: int, lease: Lease, since: float) -> None:
-        """It is kept from then on, for its ttl of now."""
-        self._head, self._since, self._heard, self.ttl = head, since, since, lease.ttl
-        lease.news = self
-
-    def __call__(self, lease: Lease) -> None:
-        """Take note of what the parent shows."""
-        if self._region.ended(self.slot) < self._since:
-            return
-        news = self._region.news(self.slot, self._head)
-        if news is None:
-            return
-        if news.is_lost:
-            # Reported by the parent, which has sent a signal too. One that was sent while this process was stopped may
-            # have come to a thread that it does not interrupt.
-            if lease.lose(news.reason) and self._on_lost:
-                self._on_lost(lease)
-        elif lease.deadline is not None and news.deadline > lease.deadline:
-            lease.extend(news.deadline)
-
-    def due(self, due: float) -> float | None:
-        """Half an interval late, counted from when the parent last tried."""
-        began = self._region.began(self.slot)
-        if began > self._heard:
-            self._heard = began
-        elif due > self._since + self.interval:
-            # We have beaten already, and know better when to do it next.
-            return due
-        return self._heard + OVERDUE * self.interval
-
-    def begins(self, now: float) -> bool:
-        """The parent has not renewed it: say so, once a process."""
-        if not _orphans:
-            _orphans.append(now)
-            logger.warning("the worker's main process does not renew our leases: process %d does it now", os.getpid())
-        return True
-
-
-_orphans: list[float] = []
 #: The parent of this process, where it is one of a worker's pool and its parent keeps leases.
 mine: Parent | None = None
 
@@ -197,7 +152,7 @@ def adopt(parent: Parent | None) -> None:
     """Note whose child this process is."""
     global mine  # noqa: PLW0603 - a process has one parent
     mine = parent
-    _orphans.clear()
+    watch_afresh()
 
 
 # A process that a job forks is not known to the worker.
@@ -235,6 +190,10 @@ class Care:
 
     def left(self, held: Lease | Claim) -> None:
         """It is given back, or was never taken."""
+        if isinstance(held, Lease):
+            # A parent that is about to end this process for its loss has said so by now. It is not to hit the next job.
+            held.hear()
+        self._keeper.settle(held)
         if mine is not None:
             mine.left(held.owner)
 
@@ -242,5 +201,7 @@ class Care:
         """Renew a lease now, for `ttl` seconds from now on; False when the store says that it is gone."""
         if mine is None:
             return self._keeper.renew(lease, ttl)
-        with mine.away(self._keeper, lease):
-            return self._keeper.renew(lease, ttl)
+        with mine.away(lease) as is_met:
+            ours = self._keeper.renew(lease, ttl)
+            # Of two renewals that meet in the store nobody knows whose ttl counts.
+            return self._keeper.renew(lease, ttl) if ours and is_met() else ours

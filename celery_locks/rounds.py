@@ -17,13 +17,16 @@ logger = logging.getLogger("celery_locks.rounds")
 IDLE = 30.0
 #: A step that failed is tried again after this many seconds.
 AFTER_FAILURE = 1.0
-#: A signal that comes to another thread than the main one interrupts nothing.
-_NOT_OURS = signal.valid_signals() - {signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV}
+#: What ends a job, our own signal and that of a soft time limit. One that comes to another thread than the main one
+#: interrupts nothing. Only these: what a receiver of our events starts has the mask of the thread that calls it.
+_NOT_OURS = {signal.SIGURG, signal.SIGUSR1}
 
 
 def leave_signals_to_main() -> None:
     """Let no signal come to this thread that is to interrupt what the main thread does."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, _NOT_OURS)
+    # With gevent and eventlet a thread is a greenlet, and may be one of the main thread.
+    if threading.get_native_id() != threading.main_thread().native_id:
+        signal.pthread_sigmask(signal.SIG_BLOCK, _NOT_OURS)
 
 
 class Rounds:

@@ -12,14 +12,18 @@ if TYPE_CHECKING:
 
 
 class Ward:
-    """What a keeper asks about a lease that two processes know."""
+    """What a keeper asks about a lease that two processes know. As it stands: one that only this process knows."""
 
-    #: It counts as lost this long before its time is over, in seconds; below zero: after it.
-    margin = 0.0
+    #: The other process may report a loss within so many seconds, in place of this one.
+    patience = 0.0
 
     def due(self, due: float) -> float | None:
         """When it is to be renewed, as far as the other process knows; None when it is not held any more."""
         return due
+
+    def end(self, deadline: float) -> float:
+        """When it counts as lost here, whose time is over then."""
+        return deadline
 
     def begins(self, now: float) -> bool:  # noqa: ARG002 - for those who note it
         """Say that it is about to be renewed. False: it is not to be."""
@@ -27,6 +31,13 @@ class Ward:
 
     def ended(self, lease: Lease, now: float) -> None:
         """Say that the renewal is over, and until when the lease is held now."""
+
+    def lost(self, lease: Lease) -> None:
+        """Say that it is lost, before anything is done about it."""
+
+    def reports(self, lease: Lease) -> bool:  # noqa: ARG002 - for those who ask it
+        """Whether its loss is for this process to report: that the other has not."""
+        return True
 
 
 @dataclass
@@ -48,7 +59,7 @@ class Watched:
     def end(self) -> float | None:
         """When it counts as lost."""
         deadline = self.lease.deadline
-        return None if deadline is None else deadline - self.ward.margin
+        return None if deadline is None else self.ward.end(deadline)
 
     def is_over(self, now: float) -> bool:
         """Whether it counts as lost now."""

@@ -58,6 +58,13 @@ class Store(abc.ABC):
         more: an acquire of its own that arrives late is refused.
         """
 
+    def disown(self, claim: Claim) -> bool:
+        """Give back what a dead owner may hold: as `release`, and where the store can, nothing comes of a late acquire.
+
+        Its last request may still be on its way.
+        """
+        return self.release(claim)
+
     def close(self) -> None:  # noqa: B027 - a store without connections has nothing to give back
         """Give back connections and files. Leases are not released, except those that live in what is closed."""
 

@@ -21,8 +21,8 @@ class Bell:
             os.set_blocking(end, False)
 
     def ring(self) -> None:
-        """Wake it. A full pipe has woken it already."""
-        with contextlib.suppress(BlockingIOError):
+        """Wake it. A full pipe has woken it already; who rings has a job to do, whatever became of the pipe."""
+        with contextlib.suppress(OSError):
             os.write(self._rope, b"!")
 
     def hush(self) -> None:
@@ -65,11 +65,8 @@ class Deaths:
 
     def strike(self, pid: int, number: signal.Signals) -> None:
         """Send a signal to one that lives."""
-        with self._mutex, contextlib.suppress(ProcessLookupError):
-            fd = self._fds.get(pid)
-            if fd is not None:
-                signal.pidfd_send_signal(fd, number)
-            elif pid in self._fds:
+        with self._mutex, contextlib.suppress(ProcessLookupError, PermissionError):
+            if pid in self._fds and not _is_sent(self._fds[pid], number) and _lives(pid):
                 os.kill(pid, number)
 
     def _forget(self, pid: int) -> None:
@@ -88,9 +85,33 @@ def _descriptor(pid: int) -> int | None:
         return None
 
 
+def _is_sent(fd: int | None, number: signal.Signals) -> bool:
+    if fd is None:
+        return False
+    try:
+        signal.pidfd_send_signal(fd, number)
+    except ProcessLookupError:
+        raise
+    except OSError:
+        # A sandbox may allow descriptors of processes and forbid this.
+        return False
+    return True
+
+
 def _lives(pid: int) -> bool:
+    """Whether it is a child of this process, and lives. The number of a dead one may be another's by now."""
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+    except ChildProcessError:
+        return False
+    except (AttributeError, OSError):
+        # No such call before Python 3.13 on macOS.
+        return _exists(pid)
+
+
+def _exists(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, PermissionError):
         return False
     return True

@@ -6,6 +6,7 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any
 
+import billiard
 from billiard.process import current_process
 from celery import bootsteps, signals
 from celery.concurrency.prefork import TaskPool
@@ -42,7 +43,7 @@ class Keeping(bootsteps.StartStopStep):
     def create(self, w: Any) -> None:
         """Make what is shared: nothing is forked yet."""
         say_limits(w)
-        if isinstance(w.pool, TaskPool):
+        if isinstance(w.pool, TaskPool) and _is_forked(w.pool):
             open_stores()
             board, bell = Board(max(w.min_concurrency or 0, w.max_concurrency or 0) + GROWTH), Bell()
             self._born = _born(board, bell, w.hostname)
@@ -56,11 +57,28 @@ class Keeping(bootsteps.StartStopStep):
             self._children.start()
 
 
+def _is_forked(pool: TaskPool) -> bool:
+    """Whether the processes of a pool have their parent's memory. Elsewhere each keeps its own leases."""
+    forks = pool.forking_enable and billiard.get_start_method() == "fork"
+    if not forks:
+        logger.warning(
+            "the processes of this pool are spawned, not forked: each renews its own leases from a thread, which a C"
+            " call may starve, and what a dead one holds stays taken for its ttl"
+        )
+    return bool(forks)
+
+
+def _hostname() -> str | None:
+    """Which worker the process was forked for. Before Celery 5.7 the signal does not say that."""
+    work = getattr(current_process(), "_target", None)
+    return next((fact for fact in getattr(work, "initargs", ()) if isinstance(fact, str)), None)
+
+
 def _born(board: Board, bell: Bell, hostname: str) -> Callable[..., None]:
     def born(sender: Any = None, **_: Any) -> None:
         index = getattr(current_process(), "index", None)
-        # Older versions of Celery do not say whose process it is.
-        if sender not in (None, hostname) or index is None:
+        # There may be several workers in one process.
+        if (sender or _hostname() or hostname) != hostname or index is None:
             return
         if index < len(board.regions):
             adopt(Parent(board, index, bell.ring))

@@ -154,3 +154,17 @@ def _play(store: RedisStore, dice: random.Random) -> None:
                 give_up(store, owner)
                 done.add(owner)
                 holder = None if owner == holder else holder
+
+
+def test_a_late_request_of_a_dead_owner_is_refused(store: RedisStore) -> None:
+    """It arrives after all that its process held was given back; nobody would release what it took."""
+    assert not store.disown(claim("wallet", "anna"))
+    assert store.acquire(claim("wallet", "anna")) == Busy()
+    take(store, "wallet", "ben")
+
+
+def test_what_a_dead_owner_held_is_given_back(store: RedisStore) -> None:
+    """It is said that it held the key."""
+    take(store, "wallet", "anna")
+    assert store.disown(claim("wallet", "anna"))
+    take(store, "wallet", "ben")

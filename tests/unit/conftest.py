@@ -9,8 +9,12 @@ import weakref
 import pytest
 from celery import _state
 
+from celery_locks.board import Board, Region
 from celery_locks.lease import Claim, Lease
+from celery_locks.parent import Parent, adopt
+from celery_locks.worker import burial
 from tests.unit.fakes import START, FakeClock, Room
+from tests.unit.pools import Pool
 
 #: Python 3.10 looks for signals in more places than the newer ones, and some of them nobody can cover.
 collect_ignore = ["test_interrupted.py"] if sys.version_info < (3, 11) else []
@@ -67,3 +71,32 @@ def _no_apps_from_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_state, "_apps", weakref.WeakSet())
     monkeypatch.setattr(_state._tls, "current_app", None)
     monkeypatch.setattr(_state, "default_app", None)
+
+
+@pytest.fixture
+def board() -> Board:
+    return Board(1)
+
+
+@pytest.fixture
+def rings(board: Board, room: Room):
+    """How often the parent was rung for; this process is its child meanwhile."""
+    rings: list[float] = []
+    room.keeper.is_inherited = True
+    adopt(Parent(board, 0, lambda: rings.append(room.clock.now)))
+    yield rings
+    adopt(None)
+
+
+@pytest.fixture
+def region(board: Board, rings: list[float]) -> Region:
+    assert rings, "its birth was told"
+    rings.clear()
+    return board.regions[0]
+
+
+@pytest.fixture
+def pool(room: Room, monkeypatch: pytest.MonkeyPatch) -> Pool:
+    """Of a worker's main process."""
+    monkeypatch.setattr(burial, "ONCE_MORE", 0.0)
+    return Pool(room)

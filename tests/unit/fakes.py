@@ -116,9 +116,22 @@ class FaultyStore(Store, Inspects):
 
 
 def without_thread(keeper: Keeper) -> Keeper:
-    """A keeper that beats only when its `tick` is called."""
+    """A keeper that beats only when its `tick` is called, and reports at once what it finds then."""
     keeper._beats.thread = keeper._ends.thread = threading.current_thread()
+    for name in ("tick", "expire"):
+        _reporting(keeper, name)
     return keeper
+
+
+def _reporting(keeper: Keeper, name: str) -> None:
+    step = getattr(keeper, name)
+
+    def reporting() -> None:
+        keeper._crier._rounds.thread = threading.current_thread()
+        step()
+        keeper._crier.report()
+
+    setattr(keeper, name, reporting)
 
 
 class Room:
@@ -180,7 +193,7 @@ def in_child(action: Callable[[], object]) -> int:
     if child == 0:
         status = 1
         try:
-            signal.setitimer(signal.ITIMER_REAL, 0.4)
+            signal.setitimer(signal.ITIMER_REAL, 10.0)
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
             action()
             status = 0

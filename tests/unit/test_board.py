@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import enum
 import math
 import os
 
 import pytest
 
-from celery_locks.board import CLAIMED, FREE, HELD, LEAVING, ROOM, SLOTS, Board, News, Region, Term
+from celery_locks.board import CLAIMED, FREE, HELD, LEAVING, ROOM, SLOTS, Board, Region
+from celery_locks.record import Entry, News, Term
 from tests.unit.fakes import in_child
 
-TERM = Term(deadline=1010.0, interval=10.0, fence=1_700_000_000_000_000, on_lost=2)
+TERM = Term(deadline=1010.0, ttl=30.0, interval=10.0, fence=1_700_000_000_000_000, on_lost=2)
 
 
 def entry(key: str = "wallet:42", owner: str = "me", pid: int = 7) -> tuple[object, ...]:
-    return (pid, 3, key, owner, 30.0, "shop.sync", "an-id")
+    return (pid, 3, key, owner, 30.0, "shop.sync", "an-id", "a-ticket")
 
 
 @pytest.fixture
@@ -73,15 +75,16 @@ def test_a_claim_of_another_lease_does_not_pass_for_this_one(region: Region):
     assert region.news(0, head) is None, "an answer to a beat for the lease before"
 
 
-@pytest.mark.parametrize("place", [4, 8, 20, 35, 128, 132, 136, 150, 384, 388, 392, 420])
+@pytest.mark.parametrize("place", [4, 8, 20, 43, 64, 68, 72, 86, 320, 324, 328, 342, 576, 580, 584, 612])
 def test_what_is_half_written_is_not_read(region: Region, place: int):
     """One byte that is not yet there makes a record unreadable, and never wrong."""
     region.claim(0, entry())
     head = region.hold(0, TERM)
     region.tell(0, head, News(1020.0, is_lost=False, reason="all is well"))
-    before = region.entry(0), region.term(0), region.news(0, head)
+    region.tell_own(0, head, News(1030.0, is_lost=False, reason="and so it is"))
+    before = region.entry(0), region.term(0), region.news(0, head), region.own_news(0, head)
     region._slots[place] ^= 0xFF
-    after = region.entry(0), region.term(0), region.news(0, head)
+    after = region.entry(0), region.term(0), region.news(0, head), region.own_news(0, head)
     assert [new for old, new in zip(before, after, strict=True) if new != old] == [None]
 
 
@@ -140,3 +143,40 @@ def test_regions_do_not_overlap(board: Board):
         assert region.term(slot) == TERM
         assert region.is_beating(slot)
     assert board.wakes_at == math.inf
+
+
+class Key(str, enum.Enum):
+    """A key with a name."""
+
+    RATES = "wallet:42"
+
+
+def test_a_key_that_is_more_than_a_text(region: Region):
+    """A member of an enumeration, or a text that is marked as safe, is written as the text it is."""
+
+    class Seconds(float):
+        pass
+
+    assert region.claim(0, Entry(7, 3, Key.RATES, "me", Seconds(30.0), "shop.sync", None, None))
+    found = region.entry(0)
+    assert found == (7, 3, "wallet:42", "me", 30.0, "shop.sync", None, None)
+    assert {type(fact) for fact in found} == {int, str, float, type(None)}
+
+
+def test_a_lease_that_is_shown_anew(region: Region):
+    """It has another head, and what was said of it before is not heard; its claim stays as it is, for many times."""
+    region.claim(0, entry())
+    heads = set()
+    for number in range(70_000):
+        heads.add(region.hold(0, TERM._replace(deadline=float(number))))
+    assert len(heads) == 1 << 16
+    assert (region.entry(0), region.state(0), region.term(0).deadline) == (entry(), HELD, 69_999.0)
+    region.tell(0, region.head(0), News(1020.0))
+    assert region.news(0, region.hold(0, TERM)) is None
+
+
+def test_how_many_had_a_place(region: Region):
+    """A process with the number of its predecessor is another."""
+    before = region.births
+    region.settle(7)
+    assert region.births == before + 1

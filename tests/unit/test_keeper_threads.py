@@ -9,6 +9,7 @@ from celery_locks import rounds
 from celery_locks.keeper import Keeper
 from celery_locks.lease import Claim
 from celery_locks.stores.memory import MemoryStore
+from celery_locks.ward import Ward
 from tests.unit.fakes import Room, in_child
 from tests.waiting import wait_until
 
@@ -202,3 +203,20 @@ def test_two_threads_of_a_forked_child_may_begin_at_once(room: Room, hold):
         assert set(map(id, room.watched())) == set(map(id, leases))
 
     assert in_child(child) == 0
+
+
+def test_a_lease_that_is_watched_anew_is_not_forgotten(room: Room):
+    """Its owner had another before, which is held no more and looked at in that very moment."""
+
+    def gone(_: float) -> None:
+        room.keeper.forget(first)
+        room.keeper.watch(second, 10.0)
+
+    first = room.store.acquire(room.claim(owner="me"))
+    second = room.store.acquire(room.claim(owner="me"))
+    ward = Ward()
+    room.keeper.watch(first, 10.0, ward=ward)
+    ward.due = gone  # type: ignore[method-assign]
+    room.clock.advance(10.0)
+    room.keeper.tick()
+    assert room.watched() == [second]

@@ -101,6 +101,9 @@ class RedisStore(Store, Inspects, Lines):
     def release(self, claim: Claim) -> bool:
         return bool(self._run(Call(scripts.RELEASE, self._names(claim.key), self._release_with(claim, 0))))
 
+    def disown(self, claim: Claim) -> bool:
+        return bool(self._run(Call(scripts.RELEASE, self._names(claim.key), self._release_with(claim, 1))))
+
     def attend(self, waiting: Sequence[Waiting]) -> list[Look]:
         with self._speaking():
             calls = [self._waiting(scripts.ATTEND, each, *parts(each.ticket)) for each in waiting]

@@ -1,0 +1,106 @@
+"""Gives back what a dead process of the pool held, or may have asked for."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from itertools import groupby
+from typing import TYPE_CHECKING, NamedTuple
+
+from celery_locks import events, signals
+from celery_locks.board import LEAVING
+from celery_locks.errors import StoreUnavailable
+from celery_locks.keeper import Keeper
+from celery_locks.lease import Claim
+from celery_locks.loss import lose
+from celery_locks.rounds import leave_signals_to_main
+from celery_locks.ticket import Stance, Ticket
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from celery_locks.record import Entry
+    from celery_locks.worker.child import Child
+
+logger = logging.getLogger("celery_locks.worker")
+
+#: What a dead process held is given back once more after this many seconds: a request of its own may come late.
+ONCE_MORE = 1.0
+#: How many keys a log line names.
+_SHOWN = 3
+
+
+class Left(NamedTuple):
+    """What was in a slot of a process that died: a claim, how far it had come, and its lease if we kept that."""
+
+    entry: Entry
+    state: int
+    ttl: float
+    child: Child | None
+
+    @property
+    def claim(self) -> Claim:
+        """What is given back."""
+        entry = self.entry
+        ticket = Ticket(entry.ticket, Stance.GOES) if entry.ticket else None
+        return Claim(entry.key, entry.owner, self.ttl, entry.task, entry.task_id, ticket)
+
+
+def bury(left: Iterable[Left]) -> None:
+    """Give it all back, a thread for each store: one that hangs must not hold up the others."""
+
+    def keeper(each: Left) -> int:
+        return each.entry.keeper
+
+    for _, of_one in groupby(sorted(left, key=keeper), keeper):
+        threading.Thread(target=_bury, args=(list(of_one),), name="celery_locks-dead", daemon=True).start()
+
+
+def _bury(left: list[Left]) -> None:
+    leave_signals_to_main()
+    give_back(left)
+    for each in left:
+        # It found that out itself and ended for it.
+        if each.child and (reason := each.child.lost_by_itself()):
+            lose(each.child.lease, reason)
+
+
+def give_back(left: Sequence[Left], clock: Callable[[], float] = time.monotonic) -> None:
+    """Give it back, once more a moment later, and for as long as it may be held and the store does not answer."""
+    until = clock() + max(each.ttl for each in left)
+    answers = _tried(left, {})
+    time.sleep(ONCE_MORE)
+    answers = _tried(left, answers)
+    while None in answers.values() and clock() < until:
+        time.sleep(ONCE_MORE)
+        answers = _tried([each for each in left if answers[each.entry.owner] is None], answers)
+
+
+def _tried(left: Sequence[Left], before: dict[str, bool | None]) -> dict[str, bool | None]:
+    answers = {each.entry.owner: _is_given_back(each) for each in left}
+    # One that was giving it back may have done so: the store says yes to the second who does.
+    freed = [each.entry for each in left if each.state != LEAVING and answers[each.entry.owner]]
+    if unsaid := [entry for entry in freed if not before.get(entry.owner)]:
+        _say_freed(unsaid)
+    return before | answers
+
+
+def _say_freed(entries: list[Entry]) -> None:
+    keys = ", ".join(repr(entry.key) for entry in entries[:_SHOWN]) + (", ..." if len(entries) > _SHOWN else "")
+    logger.warning("process %d died and held %s: given back", entries[0].pid, keys)
+    for entry in entries:
+        event = events.Freed(entry.key, entry.owner, task=entry.task, task_id=entry.task_id, pid=entry.pid)
+        signals.freed.send(event)
+
+
+def _is_given_back(left: Left) -> bool | None:
+    """Release what a dead process had; None when the store does not say."""
+    entry, keeper = left.entry, Keeper.numbered(left.entry.keeper)
+    if keeper is None:
+        return False
+    try:
+        return keeper.give_back(left.claim)
+    except StoreUnavailable as error:
+        logger.warning("%r of the dead process %d may stay taken for %g s: %s", entry.key, entry.pid, left.ttl, error)
+        return None
