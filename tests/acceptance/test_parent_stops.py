@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import psutil
@@ -148,29 +149,33 @@ def test_processes_end_in_time_also_alone(desk: Office, many: Worker, store: Red
     os.kill(many.pid, signal.SIGCONT)
 
 
-@pytest.mark.parametrize("late", ["", "by two seconds"])
 def test_a_stopped_worker_learns_of_its_loss(
-    desk: Office, hire_kept: Callable[..., Worker], store: RedisServer, late: str
+    desk: Office, hire_kept: Callable[..., Worker], store: RedisServer
 ) -> None:
-    """SIGSTOP for all of a worker, past the ttl, and SIGCONT: the job is stopped in the middle of a long sleep.
+    """SIGSTOP for all of a worker, past the ttl, and SIGCONT: jobs are stopped in the middle of a long sleep.
 
-    Each time by a process that was just forked: its threads are then the first to go on. However late that is, one
-    of the two says that the lease is lost.
+    Each time in processes that were just forked: their threads are then the first to go on. However late that is, one
+    of the two says that a lease is lost.
     """
-    worker = hire_kept("worker", {"lock_store": store.url, "worker_max_tasks_per_child": 1}, queues=["stopped"])
+    conf = {"lock_store": store.url, "worker_max_tasks_per_child": 1}
+    worker = hire_kept("worker", conf, queues=["stopped"], concurrency=MANY // 2)
     worker.start()
-    for turn in range(MANY // 2):
+    keys = [f"{desk.key}-{number}" for number in range(MANY // 2)]
+    for turn, seconds in enumerate((0.0, 2.0)):
         name = f"overtaken {turn}"
-        job = desk.send("short_lease", name, queue="stopped", seconds=60)
-        desk.journal.wait_for_start(desk.key, name)
+        jobs = [desk.app.send_task("short_lease", (key, name, 60), queue="stopped") for key in keys]
+        for key in keys:
+            desk.journal.wait_for_start(key, name)
         worker.pause()
-        desk.wait_until_free()
-        if late:
-            # Somebody has it, lets it run out, and it is free for two seconds more.
-            desk.locks.lock(desk.key, ttl=2.0).acquire()
-            desk.wait_until_free()
-        with desk.taken():
+        with ExitStack() as others:
+            for key in keys:
+                wait_until(lambda key=key: not desk.locks.locked(key), f"{key!r} to be free", PATIENCE)
+                others.enter_context(desk.locks.lock(key, ttl=60))
+            free_at = time.monotonic()
+            wait_until(lambda end=free_at + seconds: time.monotonic() >= end, "more time", PATIENCE)
             worker.resume()
-            with pytest.raises(LockLost):
-                job.get(timeout=PATIENCE)
-        assert worker.log().count(f"lost the lease of {desk.key!r}") == turn + 1
+            for job in jobs:
+                with pytest.raises(LockLost):
+                    job.get(timeout=PATIENCE)
+        log = worker.log()
+        assert [log.count(f"lost the lease of {key!r}") for key in keys] == [turn + 1] * len(keys)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -50,3 +51,13 @@ def test_a_heartbeat_in_every_pool(desk: Office, hire: Callable[..., Worker], po
         return bool(job.state == "SUCCESS")
 
     wait_until(over_and_never_without_its_key, "the job to end", PATIENCE)
+
+
+@only_redis
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_program_that_a_job_starts(desk: Office, hire_kept: Callable[..., Worker], pool: str) -> None:
+    """It takes signals as it would without locks: our threads keep theirs to themselves."""
+    queue = f"program-{pool}"
+    hire_kept("ann", pool=pool, queues=[queue]).start()
+    for turn in range(3):
+        assert desk.send("ends_another", f"turn {turn}", queue=queue).get(timeout=PATIENCE) == -signal.SIGTERM
