@@ -113,7 +113,10 @@ class Child(Ward):
             self._strike(self._pid, SIGNAL)
 
     def reports(self, lease: Lease) -> bool:
-        """It is for us to report. What may block comes after all signals are sent."""
+        """It is for us to report, unless its process has done so. What may block comes after all signals are sent."""
+        news = self._region.own_news(self._slot, self.head)
+        if news is not None and news.is_said:
+            return False
         if self._on_lost == KILL:
             logger.critical("the lease of %r is lost: ending process %d (lock_on_lost='kill')", lease.key, self._pid)
         return True
