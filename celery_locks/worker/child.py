@@ -52,7 +52,6 @@ class Child(Ward):
     def watch(self) -> None:
         """Have it kept, if it can be."""
         if self.keeper:
-            self.lease.hear()
             self.keeper.watch(self.lease, self.interval, self.strike, self)
 
     def forget(self) -> None:

@@ -84,6 +84,15 @@ def test_a_renewal_is_counted_from_before_its_request(room: Room):
     assert lease.remaining == pytest.approx(7.0)
 
 
+def test_a_renewal_of_a_lease_that_is_lost_meanwhile(room: Room, monkeypatch):
+    """Its keeper has found it lost and told its job: a later answer of the store does not say all is well."""
+    lease = room.guard.enter(room.claim())
+    renew = room.store.renew
+    monkeypatch.setattr(room.store, "renew", lambda leases: leases[0].lose("its ttl ran out") and renew(leases))
+    with pytest.raises(LockLost, match="its ttl ran out"):
+        lease.renew(60.0)
+
+
 def test_a_kept_lease_renewed_for_less_is_still_kept(room: Room):
     """After `renew(3)` the next beat comes within three seconds."""
     lease = room.guard.enter(room.claim(ttl=30.0), beat=10.0)

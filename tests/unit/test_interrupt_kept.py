@@ -105,11 +105,10 @@ def test_a_soft_time_limit_that_strikes_as_a_lease_is_asked(kept: Lease):
         kept.news = hear
         raise TimeoutError
 
-    kept.news = struck_there
-    with pytest.raises(TimeoutError):
-        interruption.due()
-
     def body() -> None:
+        kept.news = struck_there
+        with pytest.raises(TimeoutError):
+            interruption.due()
         kept.lose("taken away")
         interruption.fire(kept)
         time.sleep(10)
