@@ -102,7 +102,7 @@ class Guard:
         """Take the key, waiting at most `wait` seconds for it (None: for ever), and keep it with a beat."""
         started = self._clock()
         if self.waker and in_line and wait != 0.0 and claim.ticket is None:
-            claim = claim._replace(ticket=Ticket(ticket_of(claim.owner, self.waker.home(), in_slot=False)))
+            claim = claim._replace(ticket=Ticket(ticket_of(claim.owner), home=self.waker.home()))
         outcome = self._take(claim, started, wait)
         waited = self._clock() - started
         if isinstance(outcome, Busy):

@@ -61,7 +61,7 @@ class Patience:
                 ticket = ticket._replace(stance=Stance.GOES)
             else:
                 self._nap(waker, Waiting(claim.key, ticket.name), left, outcome.remaining, asked)
-            asked = self._clock()
+            asked, ticket = self._clock(), ticket._replace(home=waker.home())
             outcome = self._store.acquire(claim._replace(ticket=ticket))
         if isinstance(outcome, Busy) and not outcome.ticket and outcome != REFUSED:
             # There is no line any more, as on a server that is full: that is no reason to give up.

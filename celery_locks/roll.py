@@ -49,8 +49,7 @@ class Roll:
 
     def add(self, waiter: Waiter) -> None:
         """It waits here from now on."""
-        key, ticket = waiter.waiting
-        name = undated(ticket)
+        key, name = waiter.waiting.key, undated(waiter.waiting.ticket)
         self.waiters[name] = waiter
         self.keys.setdefault(key, _Key()).names[name] = None
 

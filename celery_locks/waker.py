@@ -115,8 +115,8 @@ class Waker:
         return self._pid == os.getpid() and self._hearing
 
     def home(self) -> str:
-        """What begins the name of a ticket that only this process can wait with; nothing where that is of no use."""
-        return self._home if self._store.sees_homes and self.hears() else ""
+        """Where who waits in this process is told; nothing while no wake would be heard."""
+        return self._home if self.hears() else ""
 
     def _mine(self) -> threading.Lock:
         if self._pid != os.getpid():
@@ -164,7 +164,7 @@ class Waker:
         if not waiting:
             return
         try:
-            looks = self._store.attend(waiting)
+            looks = self._store.attend(waiting, self.home())
         except StoreUnavailable as error:
             logger.warning("the line of %d keys cannot be attended to, trying again: %s", len(waiting), error)
             self._tell_later(waiting)
@@ -173,7 +173,10 @@ class Waker:
             self._tell_later(waiting)
             raise
         for each, look in zip(waiting, looks, strict=True):
-            self._seen(each, look)
+            if look:
+                self._seen(each, look)
+        if silent := [each for each, look in zip(waiting, looks, strict=True) if look is None]:
+            self._tell_later(silent)
 
     def _tell_later(self, waiting: Sequence[Waiting]) -> None:
         with self._mutex:

@@ -67,7 +67,7 @@ class Line(bootsteps.StartStopStep):
             return
         if request.eta:
             known = requeue.place(request.request_dict)
-            place, joined = Waiting(*known) if known else None, None
+            place, joined = Waiting(*known, comes=requeue.comes(request.request_dict)) if known else None, None
         else:
             place, joined = self._door.shut(request) or (None, None)
         if place:

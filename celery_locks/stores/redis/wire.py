@@ -238,3 +238,10 @@ def good(answer: Any) -> Any:
     if isinstance(answer, Exception):
         raise answer
     return answer
+
+
+def some(answers: list[Any]) -> list[Any]:
+    """The answers, unless there is none at all: that is an outage."""
+    if answers and all(isinstance(answer, Exception) for answer in answers):
+        raise answers[0]
+    return answers

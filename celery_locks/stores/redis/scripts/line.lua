@@ -26,10 +26,3 @@ end
 local function place_of(line, dated)
   return redis.call('ZCOUNT', line, '0', '(' .. dated) + 1
 end
-
--- Whether a ticket that can be waited for in one process alone, which it names before a dot, is of one that hears no more.
-local function is_gone(channel, ticket)
-  local home = string.match(ticket, '^(%x+)%.')
-  local heard = home and redis.pcall('PUBSUB', 'NUMSUB', channel .. ':' .. home)
-  return heard and heard[2] == 0
-end
