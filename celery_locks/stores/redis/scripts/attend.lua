@@ -1,11 +1,14 @@
--- KEYS: for each a lock, its line and its homes
+-- KEYS: for each a lock, its line and, for all or none, its homes
 -- ARGV: for each the claim window in ms, the channel, a ticket that is present, or '', its date, if it has one, its home, if
 -- wakes are heard there, and 1 if it may be called to wait in a slot
 -- Answers for each {ms until it is worth another look, 1 if the key is kept for this ticket}, and of a ticket the dated
 -- ticket, its place (0 for one that came with its date), and the holder.
 local answers, now = {}, microseconds()
-for i = 1, #KEYS / 3 do
-  local here = {lock = KEYS[3 * i - 2], line = KEYS[3 * i - 1], homes = KEYS[3 * i]}
+local count = #ARGV / 6
+local names = #KEYS / count
+for i = 1, count do
+  local lock, line, homes = unpack(KEYS, names * (i - 1) + 1, names * i)
+  local here = {lock = lock, line = line, homes = homes}
   local ticket, date, home, comes
   here.window, here.channel, ticket, date, home, comes = unpack(ARGV, 6 * i - 5, 6 * i)
   -- A key that holds something else, an error here, must not cost the others their places.

@@ -11,6 +11,9 @@ local function home_of(here, ticket)
 end
 
 local function comes_home(here, ticket, home, comes)
+  if not here.homes then
+    return
+  end
   here.asked = nil
   local said = home .. (comes == '1' and ' come' or '')
   if said == '' then
