@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from celery_locks.errors import StoreUnavailable
+from celery_locks.hearing import AGAIN, Audience, Hearing
 from celery_locks.roll import Early, Roll, Waiter
 from celery_locks.rounds import Rounds
 from celery_locks.stores.base import Waiting
@@ -24,14 +25,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("celery_locks.waker")
 T = TypeVar("T")
 
-#: A wake is awaited in pieces of this length, so that a thread with nobody to wake can end.
-PATIENCE = 5.0
-#: It ends when nobody has waited for so long: who waits next need not subscribe again.
-IDLE = 30.0
-#: After an outage the store is asked again this soon.
-AGAIN = 1.0
-#: Each further time it takes twice as long, up to this.
-RARELY = 30.0
 #: Those who come to a key that is taken are told to the store together with who comes next, within this time.
 TOGETHER = 0.005
 
@@ -58,7 +51,7 @@ class Waker:
         with self._mine():
             self._roll.add(Waiter(waiting, call, joined))
             self._tell(waiting, TOGETHER if joined else 0.0)
-            self._listen()
+            self._hearing.start()
 
     def stay(self, waiting: Waiting, call: Callable[[str], None], seconds: float, asked: float = math.inf) -> None:
         """Wait on, as the store has known since it was `asked`.
@@ -69,10 +62,10 @@ class Waker:
             if not self._early.taken(waiting.ticket):
                 self._roll.add(Waiter(waiting, call))
                 self._look_in(waiting.key, seconds)
-                if self._hearing and self._hearing_since > asked:
+                if self._hearing.hears and self._hearing.since > asked:
                     # A wake may have come in between.
                     self._tell(waiting)
-                self._listen()
+                self._hearing.start()
                 return
         # The wake came before its ticket.
         call(waiting.ticket)
@@ -112,7 +105,7 @@ class Waker:
 
     def hears(self) -> bool:
         """Whether a wake would be heard now."""
-        return self._pid == os.getpid() and self._hearing
+        return self._pid == os.getpid() and self._hearing.hears
 
     def home(self) -> str:
         """Where who waits in this process is told; nothing while no wake would be heard."""
@@ -131,12 +124,9 @@ class Waker:
         self._tell_at = 0.0
         self._wanted = Wanted(self._clock)
         self._rounds = Rounds("waker", self._mutex, self._attend, self._due, self._clock)
-        self._listener: threading.Thread | None = None
-        self._hearing = False
-        self._hearing_since = 0.0
-        self._home = os.urandom(4).hex()
-        self._idle_at = 0.0
-        self._failures = 0
+        self._home = home = os.urandom(4).hex()
+        audience = Audience(self._begins, self._woken, lambda: bool(self._roll.waiters))
+        self._hearing = Hearing(lambda: self._store.listen(home), audience, self._mutex, self._clock)
         # At last: whoever sees it takes the mutex.
         self._pid = os.getpid()
 
@@ -211,51 +201,12 @@ class Waker:
         if is_called:
             _surely(waiter.call, waiter.waiting.ticket)
 
-    def _listen(self) -> None:
-        self._idle_at = self._clock() + IDLE
-        if self._listener is None or not self._listener.is_alive():
-            self._listener = threading.Thread(target=self._hear, name="celery_locks-listener", daemon=True)
-            self._listener.start()
-
-    def _hear(self) -> None:
-        while self._listener is threading.current_thread():
-            try:
-                self._hear_all()
-            except StoreUnavailable as error:
-                pause = min(AGAIN * 2**self._failures, RARELY)
-                self._failures += 1
-                logger.warning("wakes are not heard, jobs come by their countdown: %s; again in %g s", error, pause)
-                time.sleep(pause)
-            except Exception:
-                # Whatever it is, those who wait must be heard.
-                logger.exception("listening failed; wakes are heard again in %g s", AGAIN)
-                time.sleep(AGAIN)
-            with self._mutex:
-                if not self._is_needed():
-                    self._listener = None
-
-    def _hear_all(self) -> None:
-        listening = self._store.listen(self._home)
-        try:
-            # What was said before now was not heard, and the store may have forgotten who is present.
-            with self._mutex:
-                self._hearing, self._hearing_since, self._failures = True, self._clock(), 0
-                self._early = Early()
-                self._new = []
-                for each in self._roll.everybody():
-                    self._tell(each)
-            while self._is_needed():
-                for wake in listening.heard(PATIENCE):
-                    self._woken(wake)
-        finally:
-            self._hearing = False
-            listening.close()
-
-    def _is_needed(self) -> bool:
-        if self._roll.waiters:
-            self._idle_at = self._clock() + IDLE
-            return True
-        return self._clock() < self._idle_at
+    def _begins(self) -> None:
+        """Wakes are heard from now on. Those before were not, and the store may have forgotten who is present."""
+        self._early = Early()
+        self._new = []
+        for each in self._roll.everybody():
+            self._tell(each)
 
     def _woken(self, wake: Wake) -> None:
         with self._mutex:

@@ -52,7 +52,7 @@ class Hall(Room):
         self.guard = Guard(self.store, clock=self.clock, sleep=self.clock.sleep, keeper=self.keeper)
         self.waker = self.guard.waker
         assert self.waker
-        self.waker._rounds.thread = self.waker._listener = threading.current_thread()
+        self.waker._rounds.thread = self.waker._hearing.thread = threading.current_thread()
         self.waker.note(KEY)
 
     def attend(self) -> None:
@@ -420,7 +420,7 @@ def over(consumer) -> None:
 
 @pytest.fixture
 def hearing(hall, monkeypatch):
-    monkeypatch.setattr(hall.waker, "_hearing", True)
+    monkeypatch.setattr(hall.waker._hearing, "hears", True)
 
 
 @pytest.fixture
