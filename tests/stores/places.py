@@ -34,6 +34,24 @@ class Place:
         return proxy(self.url)
 
 
+class Straight(Place):
+    """One whose clients go straight there: no proxy is on the way."""
+
+    def way(self, proxy: Callable[[str], Proxy]) -> Place:
+        del proxy
+        return self
+
+
+def fresh(url: str, opened: Callable[[str], AbstractContextManager[Any]], query: str = "") -> Place:
+    """A server whose `store` has asked nothing yet."""
+    return Place(url, opened, lambda way: opened(way + query))
+
+
+def straight(url: str, opened: Callable[[str], AbstractContextManager[Any]], query: str = "") -> Place:
+    """The same, and nothing is broken on the way there."""
+    return Straight(url, opened, lambda way: opened(way + query))
+
+
 def deliver(way: Proxy, opened: Callable[[str], AbstractContextManager[Any]]) -> None:
     """Let go what was held, and wait until it is passed on and requests sent after it have been answered."""
     way.let_go("requests")
