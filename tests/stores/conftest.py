@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tests.servers.redis import RedisServer
     from tests.servers.redlock import RedlockNodes
     from tests.stores.places import Place
+    from tests.stores.redlock_stores import Nodes
 
 __all__ = ["_advisory_database", "_getlock_database", "advisory_database", "database", "getlock_database"]
 
@@ -63,10 +64,22 @@ def server(request: pytest.FixtureRequest) -> Served:
 
 
 @pytest.fixture
-def nodes(redlock_nodes: RedlockNodes) -> list[RedisServer]:
-    """Three empty nodes of Redlock."""
+def five_nodes(redlock_nodes: RedlockNodes) -> list[RedisServer]:
+    """Five empty nodes of Redlock."""
     redlock_nodes.flush()
-    return redlock_nodes.nodes[:3]
+    return redlock_nodes.nodes
+
+
+@pytest.fixture
+def three_nodes(five_nodes: list[RedisServer]) -> list[RedisServer]:
+    """Three of them."""
+    return five_nodes[:3]
+
+
+@pytest.fixture
+def nodes(place: Nodes) -> list[RedisServer]:
+    """The nodes of Redlock that the place is made of."""
+    return place.nodes
 
 
 @pytest.fixture

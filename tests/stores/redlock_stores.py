@@ -10,7 +10,7 @@ from celery_locks.stores import open_store
 from celery_locks.stores.redlock import RedlockStore
 from tests.servers.redlock import redlock_url
 from tests.stores.contract.asking import claim, refused, take, verdict
-from tests.stores.places import Place
+from tests.stores.places import Place, Straight
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Ways(list["Proxy"]):
 class Nodes(Place):
     """Nodes, a client of which is connected to all, and all know its scripts."""
 
-    def __init__(self, nodes: Sequence[RedisServer]) -> None:
+    def __init__(self, nodes: list[RedisServer]) -> None:
         super().__init__(redlock_url(node.port for node in nodes), self._opened, self._ready)
         self.nodes = nodes
 
@@ -72,6 +72,13 @@ class Nodes(Place):
 
     def _ready(self, url: str) -> AbstractContextManager[RedlockStore]:
         return self._opened(url + QUICK)
+
+
+class PatientNodes(Straight, Nodes):
+    """The same, with no proxy on the way to them, where nobody waits for a timeout."""
+
+    def _ready(self, url: str) -> AbstractContextManager[RedlockStore]:
+        return self._opened(url + PATIENT)
 
 
 def opened(places: Sequence[RedisServer | Proxy], query: str = "") -> AbstractContextManager[RedlockStore]:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def place(nodes: list[RedisServer]) -> Place:
-    return Nodes(nodes)
+def place(three_nodes: list[RedisServer]) -> Place:
+    return Nodes(three_nodes)
 
 
 def test_a_lease_reaches_a_node_that_is_connected_late(ways: Ways, nodes: list[RedisServer]) -> None:
