@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import pytest
 
+from celery_locks.stores import open_store as from_any_url
 from tests.stores.contract import take
 from tests.stores.matrix import table
 from tests.stores.session_stores import (
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from tests.servers.proxy import Proxy
     from tests.servers.redis import RedisServer
     from tests.servers.redlock import RedlockNodes
+    from tests.stores.contract import Opens
     from tests.stores.places import Place
     from tests.stores.redlock_stores import Nodes
 
@@ -112,6 +115,12 @@ def other(place: Place) -> Iterator[Any]:
     """A client whose way is never broken."""
     with place.opened(place.url) as store:
         yield store
+
+
+@pytest.fixture
+def open_store(place: Place) -> Opens:
+    """Gives clients that a test closes by itself, or not."""
+    return functools.partial(from_any_url, place.url)
 
 
 @pytest.fixture

@@ -6,17 +6,39 @@ the server; `store`, a client whose requests go through it; `other`, one whose w
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from celery_locks.stores import DEFAULT_PREFIX, Store, open_store
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
     from typing import Any
 
     from tests.servers.proxy import Proxy
+
+S = TypeVar("S", bound=Store)
+
+
+class Opened(Protocol[S]):
+    """Gives a store by its URL, closed at the end."""
+
+    def __call__(self, url: str, prefix: str = DEFAULT_PREFIX) -> AbstractContextManager[S]: ...
+
+
+def opener(kind: type[S], spelt: Callable[[str], str] = str) -> Opened[S]:
+    """What opens stores of one kind, each by its URL or by what `spelt` makes of that."""
+
+    @contextlib.contextmanager
+    def opened(url: str, prefix: str = DEFAULT_PREFIX) -> Iterator[S]:
+        with contextlib.closing(open_store(spelt(url), prefix=prefix)) as store:
+            assert isinstance(store, kind)
+            yield store
+
+    return opened
 
 
 @dataclass
@@ -24,7 +46,7 @@ class Place:
     """A server, by its URL."""
 
     url: str
-    #: Gives a client, closed at the end.
+    #: Gives a client.
     opened: Callable[[str], AbstractContextManager[Any]]
     #: Gives one that is connected already, and that waits no longer for a lost answer than a test must.
     ready: Callable[[str], AbstractContextManager[Any]]

@@ -7,11 +7,10 @@ import time
 from typing import TYPE_CHECKING
 
 from celery_locks.lease import Claim, Lease, Verdict
-from celery_locks.stores import open_store
 from celery_locks.stores.redis import RedisStore, scripts
 from celery_locks.stores.redis.wire import Call
 from tests.stores.contract.asking import claim, take, verdict
-from tests.stores.places import Place
+from tests.stores.places import Place, opener
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,11 +34,7 @@ def within_reason() -> Iterator[None]:
         assert time.monotonic() - before < 30
 
 
-@contextlib.contextmanager
-def opened(url: str, prefix: str = "lock:") -> Iterator[RedisStore]:
-    with contextlib.closing(open_store(url, prefix=prefix)) as store:
-        assert isinstance(store, RedisStore)
-        yield store
+opened = opener(RedisStore)
 
 
 @contextlib.contextmanager

@@ -6,11 +6,10 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from celery_locks.lease import Verdict
-from celery_locks.stores import open_store
 from celery_locks.stores.redlock import RedlockStore
 from tests.servers.redlock import redlock_url
 from tests.stores.contract.asking import claim, refused, take, verdict
-from tests.stores.places import Place, Straight
+from tests.stores.places import Place, Straight, opener
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -26,6 +25,9 @@ LOCK, FENCE = "lock:{wallet}", "lock:{wallet}:fence"
 QUICK = "?socket_timeout=0.5"
 #: So long a timeout that a test which waits for it, once, is a test that fails.
 PATIENT = "?socket_timeout=60"
+
+
+_opened = opener(RedlockStore)
 
 
 class Ways(list["Proxy"]):
@@ -84,13 +86,6 @@ class PatientNodes(Straight, Nodes):
 def opened(places: Sequence[RedisServer | Proxy], query: str = "") -> AbstractContextManager[RedlockStore]:
     """A store over these nodes, or over the ways to them."""
     return _opened(redlock_url(place.port for place in places) + query)
-
-
-@contextlib.contextmanager
-def _opened(url: str) -> Iterator[RedlockStore]:
-    with contextlib.closing(open_store(url)) as store:
-        assert isinstance(store, RedlockStore)
-        yield store
 
 
 def warmed(store: RedlockStore, nodes: Sequence[RedisServer]) -> RedlockStore:

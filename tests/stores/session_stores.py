@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 
 from celery_locks.errors import StoreUnavailable
-from celery_locks.stores import open_store
 from celery_locks.stores.sessions import SessionStore
 from tests.stores.contract.asking import take
-from tests.stores.places import Place
+from tests.stores.places import Place, opener
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from celery_locks.stores import Inspects, Store
+    from celery_locks.stores import Inspects
     from tests.servers.mariadb import MariaServer
     from tests.servers.postgres import PostgresServer
 
@@ -128,18 +127,13 @@ def _quiet(database: Database) -> Database:
     return database
 
 
-def open_session(url: str, prefix: str = "lock:") -> Store:
-    """A store of such a URL, with no time spent on TLS."""
+def without_tls(url: str) -> str:
+    """The same, with no time spent on certificates."""
     query = "&ssl_disabled=true" if "?" in url else "?ssl_disabled=true"
-    return open_store(url + (query if url.startswith("mysql") else ""), prefix=prefix)
+    return url + (query if url.startswith("mysql") else "")
 
 
-@contextlib.contextmanager
-def opened(url: str, prefix: str = "lock:") -> Iterator[SessionStore]:
-    """A store that is closed at the end."""
-    with contextlib.closing(open_session(url, prefix)) as store:
-        assert isinstance(store, SessionStore)
-        yield store
+opened = opener(SessionStore, without_tls)
 
 
 @contextlib.contextmanager

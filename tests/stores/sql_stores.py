@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from celery_locks.stores import open_store
 from celery_locks.stores.sql import SqlStore
 from tests.stores.contract.asking import claim, take
-from tests.stores.places import Place
+from tests.stores.places import Place, opener
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,12 +40,8 @@ class Served:
         return int(self.ask(question)[0][0]) - 1
 
 
-@contextlib.contextmanager
-def opened(url: str, prefix: str = "lock:") -> Iterator[SqlStore]:
-    """A store of a URL, with or without the sql+."""
-    with contextlib.closing(open_store(f"sql+{url.removeprefix('sql+')}", prefix=prefix)) as store:
-        assert isinstance(store, SqlStore)
-        yield store
+#: By a URL with or without the sql+.
+opened = opener(SqlStore, lambda url: f"sql+{url.removeprefix('sql+')}")
 
 
 @contextlib.contextmanager
