@@ -50,9 +50,9 @@ def place_of(url: str) -> Place:
     return Place(url, opened, _ready)
 
 
-def give_up(store: RedisStore, owner: str) -> None:
-    """Say what a client says that gives up its request for `wallet`."""
-    store._give_up(Call(scripts.RELEASE, store._names("wallet"), store._release_with(claim("wallet", owner), 1)))
+def give_up(store: RedisStore, owner: str, key: str = "wallet") -> None:
+    """Say what a client says that gives up its request."""
+    store._give_up(Call(scripts.RELEASE, store._names(key), store._release_with(claim(key, owner), 1)))
 
 
 def dump(server: RedisServer, name: str) -> bytes:

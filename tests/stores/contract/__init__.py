@@ -16,6 +16,7 @@ from tests.stores.contract.broken_ways import CutAnswerContract, InterruptContra
 from tests.stores.contract.connection import ConnectionContract
 from tests.stores.contract.expiring import ExpiringContract
 from tests.stores.contract.faults import FaultContract, Scene, killed, nothing
+from tests.stores.contract.giving_up import GivesUp, GivingUpContract
 from tests.stores.contract.inspecting import InspectContract
 from tests.stores.contract.joining import JoiningContract
 from tests.stores.contract.leaving import LeavingContract
@@ -33,6 +34,8 @@ __all__ = [
     "CutAnswerContract",
     "ExpiringContract",
     "FaultContract",
+    "GivesUp",
+    "GivingUpContract",
     "InspectContract",
     "InterruptContract",
     "JoiningContract",

@@ -9,4 +9,4 @@ from tests.stores.contract.verbs import StoreContract
 
 
 class ServerContracts(StoreContract, InspectContract, LostAnswerContract, ProcessContract):
-    """For stores whose locks are kept by a server that many processes ask, and can be looked at there."""
+    """For stores that many processes ask for their locks on a way that may break, and that show them."""
