@@ -10,6 +10,7 @@ import pytest
 from celery_locks.stores import open_store as from_any_url
 from tests.stores.contract import take
 from tests.stores.matrix import table
+from tests.stores.redlock_stores import everywhere
 from tests.stores.session_stores import (
     _advisory_database,
     _getlock_database,
@@ -86,6 +87,14 @@ def nodes(place: Nodes) -> list[RedisServer]:
 
 
 @pytest.fixture
+def lease(store: Any, nodes: list[RedisServer]) -> Lease:
+    """A lease of `wallet` that all nodes have, and that does not end by itself."""
+    lease = take(store, "wallet", ttl=600)
+    everywhere(nodes, "anna")
+    return lease
+
+
+@pytest.fixture
 def place() -> Place:
     """Where the server is. A test file names its own."""
     raise NotImplementedError("way, store and other are made by a place: give the test file a place fixture")
@@ -105,7 +114,7 @@ def ways(way: Any) -> Any:
 
 @pytest.fixture
 def store(way: Any, place: Place) -> Iterator[Any]:
-    """A client whose requests go through the proxy, and that has a connection already."""
+    """A client whose requests go this way, as the place has it ready."""
     with place.ready(way.url) as store:
         yield store
 

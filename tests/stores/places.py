@@ -1,7 +1,8 @@
 """Where the server of a test is, and how its clients are opened.
 
 A test file, or a class in it, has a `place` fixture. By it the fixtures of all are made: `way`, a proxy on the way to
-the server; `store`, a client whose requests go through it; `other`, one whose way is never broken.
+the server, where something is to be broken there; `store`, a client that goes this way; `other`, one that goes
+straight there.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from celery_locks.stores import DEFAULT_PREFIX, Store, open_store
+from tests.stores.contract.asking import take
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -21,12 +23,13 @@ if TYPE_CHECKING:
     from tests.servers.proxy import Proxy
 
 S = TypeVar("S", bound=Store)
+S_co = TypeVar("S_co", bound=Store, covariant=True)
 
 
-class Opened(Protocol[S]):
+class Opened(Protocol[S_co]):
     """Gives a store by its URL, closed at the end."""
 
-    def __call__(self, url: str, prefix: str = DEFAULT_PREFIX) -> AbstractContextManager[S]: ...
+    def __call__(self, url: str, prefix: str = DEFAULT_PREFIX) -> AbstractContextManager[S_co]: ...
 
 
 def opener(kind: type[S], spelt: Callable[[str], str] = str) -> Opened[S]:
@@ -48,7 +51,8 @@ class Place:
     url: str
     #: Gives a client.
     opened: Callable[[str], AbstractContextManager[Any]]
-    #: Gives one that is connected already, and that waits no longer for a lost answer than a test must.
+    #: Gives the one that a test is about. As a rule it is connected already, and waits no longer than a test must for
+    #: an answer that is lost.
     ready: Callable[[str], AbstractContextManager[Any]]
 
     def way(self, proxy: Callable[[str], Proxy]) -> Any:
@@ -64,12 +68,24 @@ class Straight(Place):
         return self
 
 
-def fresh(url: str, opened: Callable[[str], AbstractContextManager[Any]], query: str = "") -> Place:
+def connected(url: str, opened: Opened[Any], query: str, key: str = "first") -> Place:
+    """A server whose `store` has taken a key, and so is connected."""
+
+    @contextlib.contextmanager
+    def ready(way: str) -> Iterator[Any]:
+        with opened(way + query) as store:
+            take(store, key)
+            yield store
+
+    return Place(url, opened, ready)
+
+
+def fresh(url: str, opened: Opened[Any], query: str = "") -> Place:
     """A server whose `store` has asked nothing yet."""
     return Place(url, opened, lambda way: opened(way + query))
 
 
-def straight(url: str, opened: Callable[[str], AbstractContextManager[Any]], query: str = "") -> Place:
+def straight(url: str, opened: Opened[Any], query: str = "") -> Place:
     """The same, and nothing is broken on the way there."""
     return Straight(url, opened, lambda way: opened(way + query))
 

@@ -50,10 +50,8 @@ def _mended(store: RedlockStore, nodes: list[RedisServer], lease: Lease) -> None
     wait_until(beat, "all nodes to have the lease")
 
 
-def test_slow_nodes_are_mended(store: RedlockStore, ways: Ways, nodes: list[RedisServer]) -> None:
+def test_slow_nodes_are_mended(store: RedlockStore, ways: Ways, nodes: list[RedisServer], lease: Lease) -> None:
     """All are restarted empty, one after the other, and two of them answer when the others have long decided."""
-    lease = take(store, "wallet")
-    everywhere(nodes, "anna")
     for way in ways[3:]:
         way.delay(0.05, "answers")
     for node in reversed(nodes):
@@ -63,11 +61,9 @@ def test_slow_nodes_are_mended(store: RedlockStore, ways: Ways, nodes: list[Redi
 
 
 def test_a_slow_node_that_forgot_its_scripts_is_mended(
-    store: RedlockStore, ways: Ways, nodes: list[RedisServer]
+    store: RedlockStore, ways: Ways, nodes: list[RedisServer], lease: Lease
 ) -> None:
     """It says so when nobody waits any more: the next beat brings them along."""
-    lease = take(store, "wallet")
-    everywhere(nodes, "anna")
     ways[4].delay(0.05, "answers")
     nodes[4].flush()
     nodes[4].ask("SCRIPT", "FLUSH")
@@ -75,11 +71,9 @@ def test_a_slow_node_that_forgot_its_scripts_is_mended(
 
 
 def test_a_late_answer_gives_nothing_back_that_is_over(
-    store: RedlockStore, ways: Ways, nodes: list[RedisServer]
+    store: RedlockStore, ways: Ways, nodes: list[RedisServer], lease: Lease
 ) -> None:
     """The lease ended between the beat and the answer of a node that lacks it: it stays as it is there."""
-    lease = take(store, "wallet")
-    everywhere(nodes, "anna")
     nodes[4].flush()
     ways[4].hold("answers")
     assert verdict(store, lease) is Verdict.RENEWED
@@ -106,11 +100,9 @@ def test_one_lease_in_doubt_is_not_lost(store: RedlockStore, nodes: list[RedisSe
 
 
 def test_an_outage_is_said_when_the_timeout_is_over(
-    store: RedlockStore, nodes: list[RedisServer], lingered: list[float]
+    store: RedlockStore, nodes: list[RedisServer], lease: Lease, lingered: list[float]
 ) -> None:
     """A beat that has waited for a majority in vain waits no longer for those that lack a lease."""
-    lease = take(store, "wallet")
-    everywhere(nodes, "anna")
     lingered.clear()
     for node in nodes[:3]:
         node.pause()
