@@ -16,6 +16,7 @@ from tests.stores.contract.broken_ways import CutAnswerContract, InterruptContra
 from tests.stores.contract.connection import ConnectionContract
 from tests.stores.contract.expiring import ExpiringContract
 from tests.stores.contract.faults import FaultContract, Scene, killed, nothing
+from tests.stores.contract.fixtures import StoreFixtures
 from tests.stores.contract.giving_up import GivesUp, GivingUpContract
 from tests.stores.contract.inspecting import InspectContract
 from tests.stores.contract.joining import JoiningContract
@@ -24,7 +25,7 @@ from tests.stores.contract.lines import LinesContract
 from tests.stores.contract.lost_answer import LostAnswerContract
 from tests.stores.contract.processes import ProcessContract
 from tests.stores.contract.server import ServerContracts
-from tests.stores.contract.verbs import StoreContract, StoreFixtures
+from tests.stores.contract.verbs import StoreContract
 from tests.stores.contract.waiting import OpensWith
 from tests.stores.contract.watching import WatchesContract
 

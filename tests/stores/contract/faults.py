@@ -16,7 +16,7 @@ from celery_locks.guard import Guard
 from celery_locks.lease import Claim, Lease, new_owner
 from tests.judging import Stay, disorder, faults, record, recorded
 from tests.stores.contract.asking import Opens, patient, refused
-from tests.stores.contract.verbs import StoreFixtures
+from tests.stores.contract.fixtures import StoreFixtures
 from tests.stores.processes import Crew
 from tests.waiting import wait_until
 

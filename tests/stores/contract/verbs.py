@@ -3,51 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import threading
 import time
-import uuid
 from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
 from celery_locks.errors import LockConfigError
 from celery_locks.lease import Busy, Lease, Verdict
-from celery_locks.stores import open_store as from_any_url
 from tests.judging import Stay, faults
 from tests.stores.contract.asking import ODD_KEYS, Opens, claim, patient, refused, take, verdict
+from tests.stores.contract.fixtures import StoreFixtures
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from celery_locks.stores import Store
-
-
-class StoreFixtures:
-    """What the tests of all contracts ask for."""
-
-    @pytest.fixture
-    def url(self) -> str:
-        """Where the locks are. A store that is opened otherwise than by its URL has an `open_store` of its own."""
-        raise NotImplementedError("a store's test says where its locks are: give it a url fixture, or open_store")
-
-    @pytest.fixture
-    def open_store(self, url: str) -> Opens:
-        return functools.partial(from_any_url, url)
-
-    @pytest.fixture
-    def store(self, open_store: Opens) -> Iterator[Store]:
-        with contextlib.closing(open_store()) as store:
-            yield store
-
-    @pytest.fixture
-    def other(self, open_store: Opens) -> Iterator[Store]:
-        with contextlib.closing(open_store()) as store:
-            yield store
-
-    @pytest.fixture
-    def key(self) -> str:
-        return f"wallet:{uuid.uuid4().hex}"
 
 
 class StoreContract(StoreFixtures):
