@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from celery_locks.stores.sql import SqlStore
 
-#: Of these one hung, at least, while what errors left behind was closed at any time.
+#: Among so many one always hung while the collector closed what errors left behind.
 FORKS = 150
 
 
