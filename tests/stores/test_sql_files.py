@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from celery_locks.stores.sql import SqlStore
 
-#: Among so many one always hung while the collector closed what errors left behind.
+#: Among so many one hung, in each of four runs, while the collector closed what errors left behind.
 FORKS = 150
 
 
