@@ -50,14 +50,19 @@ class Floor:
     def come(self, ticket: str, key: str = KEY, *, joins: bool = False) -> Place:
         request = self.requests[ticket] = Request()
         joined = self.told.append if joins else None
-        place = Place(self.hall.guard, Waiting(key, ticket), weakref.ref(request), self.started.append, joined)
+
+        def start(ticket: str) -> None:
+            assert not request.has_begun
+            self.started.append(ticket)
+
+        place = Place(self.hall.guard, Waiting(key, ticket), weakref.ref(request), start, joined)
         self.places[ticket] = place
         self.aside.wait(place)
         return place
 
-    def call(self, ticket: str) -> None:
+    def call(self, ticket: str, date: str = "") -> None:
         """Its turn has come, and it is sent to the pool."""
-        self.hall.waker._roll.remove(ticket).call(ticket)
+        self.hall.waker._roll.remove(ticket).call(date or ticket)
         self.aside.begin(self.places[ticket])
         state.reserved_requests.add(self.requests[ticket])
 
@@ -90,6 +95,12 @@ class Floor:
         return found
 
 
+@pytest.fixture(autouse=True)
+def no_other_work(monkeypatch):
+    """Those of other tests may still be about."""
+    monkeypatch.setattr(state, "reserved_requests", weakref.WeakSet())
+
+
 @pytest.fixture
 def floor() -> Floor:
     return Floor()
@@ -112,11 +123,13 @@ def test_one_that_gets_no_slot_stands_aside_with_all_of_its_key(three):
     """At once, and itself the last: its turn goes to another worker's. Those of other keys wait on."""
     three.come(dated(9, "dan"), OTHER)
     three.call(FIRST)
+    assert three.aside._due() == three.hall.clock() + SOON
     three.later(SOON - 0.01)
     assert three.left() == []
     three.later(0.01)
     assert three.left() == [SECOND, THIRD, FIRST]
     assert three.waits() == [dated(9, "dan")]
+    assert three.aside._due() == three.hall.clock() + LOOK
     three.later(10)
     assert three.left() == []
 
@@ -137,6 +150,7 @@ def test_one_that_is_merely_slow_stays(floor):
     floor.call(FIRST)
     floor.later(SOON)
     assert floor.left() == []
+    assert floor.aside._due() == floor.hall.clock() + LOOK
     busy = floor.busy()
     floor.later(LOOK)
     assert floor.left() == [FIRST]
@@ -196,12 +210,26 @@ def test_they_come_back_one_at_a_time_where_slots_are_rare(three):
     assert three.waits() == [SECOND]
     three.left()
     three.call(SECOND)
+    three.later(LOOK)
+    assert three.waits() == []
     three.later(SOON)
     assert three.left() == [SECOND]
     three.ends(SECOND)
     three.later(LOOK)
     assert three.waits() == [THIRD]
     assert not three.aside._aside
+
+
+def test_the_next_comes_back_when_one_had_its_slot_soon(three):
+    """It was called while a slot happened to be free."""
+    three.call(FIRST)
+    three.later(SOON)
+    three.ends(FIRST)
+    three.later(LOOK)
+    three.call(SECOND)
+    three.begins(SECOND)
+    three.later(SOON)
+    assert three.waits() == [THIRD]
 
 
 def test_one_that_comes_meanwhile_stands_aside_too(three):
@@ -238,11 +266,12 @@ def test_a_ticket_from_the_door_comes_back_with_the_date_it_got(floor):
     floor.come("bob")
     dates = {name: Busy(None, 1.0, 1, ticket=dated(number, name)) for number, name in enumerate(("bob", "ann"))}
     floor.lines.looks = {Waiting(KEY, name): Look(30.0, turn=False, busy=busy) for name, busy in dates.items()}
+    floor.lines.looks[Waiting(KEY, dated(1, "ann"))] = floor.lines.looks[Waiting(KEY, "ann")]
     floor.hall.attend()
     busy = floor.busy()
-    floor.call("bob")
+    floor.call("bob", dated(0, "bob"))
     floor.later(SOON)
-    assert floor.left() == [dated(1, "ann"), "bob"]
+    assert floor.left() == [dated(1, "ann"), dated(0, "bob")]
     state.reserved_requests.discard(busy)
     floor.ends("bob")
     floor.later(LOOK)
@@ -295,9 +324,14 @@ def test_a_rate_limit_is_no_slot(floor):
     assert floor.waits() == [SECOND]
 
 
-def test_a_job_that_is_lost_on_its_way_keeps_nobody_aside(three):
+@pytest.mark.parametrize("is_called", [True, False])
+def test_a_job_that_is_lost_on_its_way_keeps_nobody_aside(three, is_called):
     """It is not kept alive either."""
-    three.call(FIRST)
+    if is_called:
+        three.call(FIRST)
+    else:
+        three.aside.begin(three.places[FIRST])
+        state.reserved_requests.add(three.requests[FIRST])
     three.later(SOON)
     gone = three.places[FIRST].request
     three.requests.pop(FIRST)
