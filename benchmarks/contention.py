@@ -39,7 +39,7 @@ WAYS = {
 #: Without the one whose jobs wait for a second: all that it needs is warmed by the others.
 WARM = (contended.locked, contended.waiting, contended.in_slot)
 REMARKS = (
-    "busy: of the time from the first start to the last end; overtaken: by a job that found the key taken later",
+    "busy: of the time from the first start to the last end; overtaken: by one that met the key taken, or came, later",
     "who waits in its slot keeps a pool process from all other work: no LockedTask does, with lock_wait one a key",
     "no other package for Celery that we know of puts a job back until its key is free: celery-once, celery-singleton,",
     "celery-heimdall, celery-once-task, rhubarb and celery-task-locker drop it; django-redis-task-lock waits in its",
@@ -77,7 +77,7 @@ def _figures(name: str, way: Way, rounds: list[list[Run]]) -> list[Figure]:
     ]
     if way.task is contended.in_slot:
         return figures
-    return [*figures, Figure(f"{name}: jobs overtaken", sum(map(_overtaken, rounds)), "", target=none)]
+    return [*figures, Figure(f"{name}: jobs overtaken", sum(map(overtaken, rounds)), "", target=none)]
 
 
 def busy(runs: list[Run]) -> float:
@@ -91,8 +91,10 @@ def _overlaps(runs: list[Run]) -> int:
     return sum(later.began < end for later, end in zip(runs[1:], ends, strict=False))
 
 
-def _overtaken(runs: list[Run]) -> int:
-    """Jobs before which one ran that had found the key taken later. Both were in line when it did."""
-    met = [run.met for run in runs if run.met]
-    latest = accumulate(met, max)
-    return sum(before > mine for before, mine in zip(latest, met[1:], strict=False))
+def overtaken(runs: list[Run]) -> int:
+    """Jobs that had a place in line, and before which one ran that found the key taken later, or came later at all.
+
+    One without a place has its key from its slot, free as it came or given back while it waited there as the next.
+    """
+    latest = accumulate((run.met or run.came for run in runs), max)
+    return sum(0 < later.met < before for later, before in zip(runs[1:], latest, strict=False))
