@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmarks import chart, contended
 from benchmarks.contended import seconds
 from benchmarks.crew import Team, crew
+from benchmarks.order import overlaps, overtaken
 from benchmarks.report import AtLeast, AtMost, Figure, Measured, Part
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def _figures(name: str, way: Way, rounds: list[list[Run]]) -> list[Figure]:
     figures = [
         Figure.of(f"{name}: busy", Measured.of([busy(runs) for runs in rounds]), "%", way.busy),
         Figure.of(f"{name}: re-queues a job", requeues, "", once),
-        Figure(f"{name}: jobs that overlap", sum(map(_overlaps, rounds)), "", target=none),
+        Figure(f"{name}: jobs that overlap", sum(map(overlaps, rounds)), "", target=none),
     ]
     if way.task is contended.in_slot:
         return figures
@@ -83,18 +83,3 @@ def _figures(name: str, way: Way, rounds: list[list[Run]]) -> list[Figure]:
 def busy(runs: list[Run]) -> float:
     """Percent of the time from the first start to the last end in which a job had the key."""
     return 100 * sum(run.ended - run.began for run in runs) / seconds(runs)
-
-
-def _overlaps(runs: list[Run]) -> int:
-    """Jobs that began before one that had begun before them had ended."""
-    ends = accumulate((run.ended for run in runs), max)
-    return sum(later.began < end for later, end in zip(runs[1:], ends, strict=False))
-
-
-def overtaken(runs: list[Run]) -> int:
-    """Jobs that had a place in line, and before which one ran that found the key taken later, or came later at all.
-
-    One without a place has its key from its slot, free as it came or given back while it waited there as the next.
-    """
-    latest = accumulate((run.met or run.came for run in runs), max)
-    return sum(0 < later.met < before for later, before in zip(runs[1:], latest, strict=False))
