@@ -1,7 +1,5 @@
 """Who waits in no line, at a store that keeps lines: it looks again, and its claims carry no ticket."""
 
-
-
 from __future__ import annotations
 
 import pytest
