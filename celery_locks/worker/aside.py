@@ -173,15 +173,15 @@ class Aside:
 
     def _come_back(self) -> None:
         """All of a key when there is a slot for them. Else one at a time, when the one before has had its slot."""
-        self._late = [place for place in self._late if not place.has_begun()]
-        out = {place.line for place in (*self._late, *self._called)} | self._in_line.keys()
+        # One that has just begun has still to ask for the key, which might be kept for the next by then.
+        late, self._late = self._late, [place for place in self._late if not place.has_begun()]
+        under_way = {place.line for place in (*late, *self._called)}
         for line, places in list(self._aside.items()):
             first = next(iter(places), None)
-            back = list(places)
-            if first and self._is_crowded(first):
-                back = [] if line in out else [first]
-            elif line in out and not first:
+            is_crowded = bool(first and self._is_crowded(first))
+            if line in under_way or (is_crowded and line in self._in_line):
                 continue
+            back = list(places)[: 1 if is_crowded else None]
             for place in back:
                 del places[place]
                 self._line_up(place)

@@ -85,6 +85,11 @@ class Floor:
         self.hall.clock.advance(seconds)
         self.aside._attend()
 
+    def looks(self) -> None:
+        """The look that sees that one has begun, and the one after it."""
+        self.later(LOOK)
+        self.later(LOOK)
+
     def waits(self) -> list[str]:
         """Who could be called, by when they came."""
         return [each.ticket for each in self.hall.waker._roll.everybody()]
@@ -190,7 +195,7 @@ def test_those_aside_come_back_when_there_is_a_slot(floor):
     floor.ends(FIRST)
     floor.hall.attend()
     floor.lines.attended.clear()
-    floor.later(LOOK)
+    floor.looks()
     floor.hall.attend()
     assert floor.lines.attended == [[Waiting(KEY, SECOND), Waiting(KEY, THIRD)]]
     assert floor.aside._due() is None
@@ -205,7 +210,7 @@ def test_they_come_back_one_at_a_time_where_slots_are_rare(three):
     three.later(LOOK)
     assert three.waits() == []
     three.ends(FIRST)
-    three.later(LOOK)
+    three.looks()
     three.later(LOOK)
     assert three.waits() == [SECOND]
     three.left()
@@ -215,7 +220,7 @@ def test_they_come_back_one_at_a_time_where_slots_are_rare(three):
     three.later(SOON)
     assert three.left() == [SECOND]
     three.ends(SECOND)
-    three.later(LOOK)
+    three.looks()
     assert three.waits() == [THIRD]
     assert not three.aside._aside
 
@@ -225,11 +230,23 @@ def test_the_next_comes_back_when_one_had_its_slot_soon(three):
     three.call(FIRST)
     three.later(SOON)
     three.ends(FIRST)
-    three.later(LOOK)
+    three.looks()
     three.call(SECOND)
     three.begins(SECOND)
     three.later(SOON)
     assert three.waits() == [THIRD]
+
+
+def test_one_that_has_just_begun_asks_first(three):
+    """If the next came back before that, the key might be kept for it, and the one in the slot go back to its queue."""
+    three.call(FIRST)
+    three.later(SOON)
+    three.consumer.pool.num_processes = 9
+    three.begins(FIRST)
+    three.later(LOOK)
+    assert three.waits() == []
+    three.later(LOOK)
+    assert three.waits() == [SECOND, THIRD]
 
 
 def test_one_that_comes_meanwhile_stands_aside_too(three):
@@ -240,7 +257,7 @@ def test_one_that_comes_meanwhile_stands_aside_too(three):
     assert three.waits() == []
     three.ends(FIRST)
     three.consumer.pool.num_processes = 2
-    three.later(LOOK)
+    three.looks()
     assert three.waits() == [SECOND, THIRD, "dan"]
 
 
@@ -254,7 +271,7 @@ def test_the_only_one_of_its_key_leaves_nothing_behind(floor):
     floor.come(SECOND)
     assert floor.waits() == []
     floor.ends(FIRST)
-    floor.later(LOOK)
+    floor.looks()
     assert floor.waits() == [SECOND]
     assert not floor.aside._aside
     assert busy
@@ -274,7 +291,7 @@ def test_a_ticket_from_the_door_comes_back_with_the_date_it_got(floor):
     assert floor.left() == [dated(1, "ann"), dated(0, "bob")]
     state.reserved_requests.discard(busy)
     floor.ends("bob")
-    floor.later(LOOK)
+    floor.looks()
     assert floor.waits() == [dated(1, "ann")]
     floor.hall.attend()
     assert floor.told == [dates["ann"]]
@@ -289,7 +306,7 @@ def test_the_time_of_one_aside_may_be_over(three):
     assert not three.aside.has(three.places[SECOND])
     three.left()
     three.ends(FIRST)
-    three.later(LOOK)
+    three.looks()
     assert three.waits() == [THIRD]
 
 
@@ -320,7 +337,7 @@ def test_a_rate_limit_is_no_slot(floor):
     floor.later(SOON)
     assert floor.left() == [SECOND, THIRD, FIRST]
     floor.begins(FIRST)
-    floor.later(LOOK)
+    floor.looks()
     assert floor.waits() == [SECOND]
 
 
@@ -336,7 +353,7 @@ def test_a_job_that_is_lost_on_its_way_keeps_nobody_aside(three, is_called):
     gone = three.places[FIRST].request
     three.requests.pop(FIRST)
     assert gone() is None
-    three.later(LOOK)
+    three.looks()
     assert three.waits() == [SECOND]
 
 
@@ -358,6 +375,6 @@ def test_after_the_end_nobody_is_called(three):
     for call in calls:
         call()
     three.ends(SECOND)
-    three.later(LOOK)
+    three.looks()
     assert three.waits() == []
     assert three.started == [SECOND]
