@@ -155,10 +155,9 @@ class Guard:
             self._keeper.forget(claim)
             self._abandon(claim)
 
-    def leave_line(self, key: str, ticket: str | None) -> None:
-        """Take a ticket out of its key's line, as far as the store can be reached: else its turn passes unclaimed."""
-        if ticket:
-            self._patience.leave([Waiting(key, ticket)])
+    def leave_line(self, key: str, *tickets: str | None) -> None:
+        """Take tickets out of their key's line, as far as the store can be reached: else a turn passes unclaimed."""
+        self._patience.leave([Waiting(key, ticket) for ticket in tickets if ticket])
 
     def leave_lines(self) -> None:
         """Take all who wait in this process out of line. Their tickets bring them back to their places."""

@@ -14,6 +14,7 @@ from celery_locks.hearing import AGAIN, Audience, Hearing
 from celery_locks.roll import Early, Roll, Waiter
 from celery_locks.rounds import Rounds
 from celery_locks.stores.base import Waiting
+from celery_locks.ticket import parts
 from celery_locks.wanted import Wanted
 
 if TYPE_CHECKING:
@@ -221,7 +222,9 @@ class Waker:
                 if waiter is None:
                     self._early.add(wake.ticket)
         if waiter:
-            _surely(waiter.call, wake.ticket)
+            # With the date it has: that of one that was away is of when it left.
+            ticket = waiter.waiting.ticket
+            _surely(waiter.call, ticket if parts(ticket)[1] else wake.ticket)
 
 
 def _surely(tell: Callable[[T], None], what: T) -> None:

@@ -541,3 +541,11 @@ def test_a_part_of_the_store_that_cannot_say_is_asked_again(lines, still):
     lines.looks[silent] = Look(2.0, turn=True)
     still._attend()
     assert called == ["b", "a"]
+
+
+def test_a_call_keeps_the_date_of_its_ticket(still):
+    """The line knows of one that was away only when it left."""
+    called = []
+    still.wait(Waiting(KEY, "1700000000000000-a"), called.append)
+    still._woken(Wake(KEY, "1700000009999999-a", turn=True, window=2.0))
+    assert called == ["1700000000000000-a"]

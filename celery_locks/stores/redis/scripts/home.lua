@@ -37,7 +37,7 @@ local function tell(here, word, ticket, score, ms)
   local home = home_of(here, ticket)
   local channel = home and here.channel .. ':' .. home or here.channel
   -- Whoever may not publish still has a line, in which each comes by its countdown.
-  redis.pcall('PUBLISH', channel, string.format('%s %016.0f-%s %d %s', word, score, ticket, ms, here.lock))
+  redis.pcall('PUBLISH', channel, string.format('%s %016.0f-%s %d %s', word, score % AWAY, ticket, ms, here.lock))
 end
 
 -- Whether the process where a ticket waits hears no more.
