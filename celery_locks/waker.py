@@ -27,6 +27,9 @@ T = TypeVar("T")
 
 #: Those who come to a key that is taken are told to the store together with who comes next, within this time.
 TOGETHER = 0.005
+#: A key that somebody here waits for is looked at this often at least: whoever is called elsewhere is told there alone,
+#: and may not come. Shorter than a claim window, for a look within that knows when it is over.
+OFTEN = 1.5
 
 
 class Waker:
@@ -144,7 +147,7 @@ class Waker:
         self._rounds.expect(self._tell_at)
 
     def _look_in(self, key: str, seconds: float) -> None:
-        look_at = self._roll.look_at(key, self._clock() + seconds)
+        look_at = self._roll.look_at(key, self._clock() + min(seconds, OFTEN))
         if look_at is not None:
             self._rounds.expect(look_at)
 

@@ -10,6 +10,7 @@ import pytest
 from celery_locks.lease import Busy, Claim, Lease
 from celery_locks.stores.base import Waiting
 from celery_locks.ticket import Stance, Ticket, undated
+from celery_locks.waker import Waker
 from tests.stores.contract.asking import claim, take
 from tests.stores.contract.waiting import ask, come, heard_from, hearing, join, look
 from tests.stores.redis_stores import opened
@@ -149,6 +150,18 @@ def test_one_that_goes_back_to_a_queue_has_no_home(store: RedisStore, redis_serv
     with redis_server.client() as client:
         assert client.hgetall(HOMES) == {}
     assert _released(store) == "a"
+
+
+def test_one_that_does_not_come_is_passed_over_elsewhere(redis_url: str, redis_server: RedisServer) -> None:
+    """It alone was told. Another process looks in time, for however long the holder's lease would have lasted."""
+    called: list[str] = []
+    with opened(f"{redis_url}?claim_window=0.2") as store, redis_server.client() as client:
+        take(store, KEY, "holder")
+        for number, name in enumerate("ab", 1):
+            Waker(store).wait(Waiting(KEY, name), lambda ticket: called.append(undated(ticket)))
+            wait_until(lambda most=number: client.hlen(HOMES) == most, f"{name} to have a home")
+        assert store.release(claim(KEY, "holder"))
+        wait_until(lambda: called == ["a", "b"], "the next to be called")
 
 
 def test_nothing_is_kept_of_those_who_wait_no_more(store: RedisStore, redis_server: RedisServer) -> None:

@@ -34,6 +34,7 @@ def still(lines: FakeLines, clock: FakeClock, monkeypatch) -> Waker:
     """A waker that does something only when it is told to."""
     monkeypatch.setattr(roll, "LATER", 0.0)
     monkeypatch.setattr(waker, "AGAIN", 0.0)
+    monkeypatch.setattr(waker, "OFTEN", 60.0)
     monkeypatch.setattr(hearing, "AGAIN", 0.0)
     made = Waker(lines, clock)
     made._rounds.thread = made._hearing.thread = threading.current_thread()
@@ -103,6 +104,16 @@ def test_a_line_is_looked_at_when_a_claim_window_is_over(still, lines, clock):
     clock.advance(2.1)
     still._attend()
     assert lines.attended[1:] == [[Waiting(KEY, "")]]
+
+
+def test_a_line_is_looked_at_often(still, lines, clock, monkeypatch):
+    """Somebody else may have been called, at another process alone, and may not come."""
+    monkeypatch.setattr(waker, "OFTEN", 1.5)
+    still.wait(Waiting(KEY, "1-a"), lambda _: None)
+    for _ in range(3):
+        still._attend()
+        clock.advance(1.5)
+    assert lines.attended == [[Waiting(KEY, "1-a")], [Waiting(KEY, "")], [Waiting(KEY, "")]]
 
 
 def test_nobody_looks_at_a_line_where_nobody_waits(still, lines, clock):
