@@ -22,8 +22,8 @@ local function foremost(here)
   return head[1], score, missed
 end
 
--- It has been away for so long that nobody waits for it to arrive, and keeps its date and its place among its like. False on a
--- full server.
+-- It has been away for so long that nobody waits for it to arrive, and keeps its date, and its place among its like.
+-- False on a full server.
 local function pass_over(here, ticket, score, place)
   local date = math.min(score, microseconds() - IN_FLIGHT + place)
   if type(redis.pcall('ZADD', here.line, string.format('%.0f', AWAY + date), ticket)) == 'table' then
