@@ -114,7 +114,8 @@ class Pooled:
 
     def listener(self) -> Any:
         # RESP2, in which what is published comes as an answer does, and there are no notices of maintenance.
-        settings = {name: value for name, value in self._pool.connection_kwargs.items() if not name.startswith("maint_")}
+        given = self._pool.connection_kwargs.items()
+        settings = {name: value for name, value in given if not name.startswith("maint_")}
         connection = self._pool.connection_class(**{**settings, "protocol": 2})
         connection.connect()
         return connection
