@@ -205,6 +205,18 @@ def test_a_forked_child_waits_for_itself_alone(still):
     assert in_child(child) == 0
 
 
+def test_threads_of_a_forked_child_wait_together(still):
+    """It begins afresh before they do: were that left to the first who waits, the second could do it over again."""
+    still.wait(Waiting(KEY, "1-a"), lambda _: None)
+    before = still._roll
+
+    def child() -> None:
+        assert still._roll is not before
+
+    assert in_child(child) == 0
+    assert still._roll is before
+
+
 # Those who are told where they stand
 
 
