@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from celery_locks import hearing as hearing_room
 from celery_locks.lease import Busy, Claim, Lease
 from celery_locks.stores.base import Waiting
 from celery_locks.ticket import Stance, Ticket, undated
@@ -180,16 +181,37 @@ def test_one_that_goes_back_to_a_queue_has_no_home(store: RedisStore, redis_serv
     assert _released(store) == "a"
 
 
-def test_one_that_does_not_come_is_passed_over_elsewhere(redis_url: str, redis_server: RedisServer) -> None:
+@pytest.fixture
+def hasty(redis_url: str) -> Iterator[RedisStore]:
+    """A store that soon passes over whoever does not come."""
+    with opened(f"{redis_url}?claim_window=0.2") as store:
+        yield store
+
+
+@pytest.fixture
+def wakers(hasty: RedisStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Waker]]:
+    """Two that do not listen for longer than somebody waits, as of two processes."""
+    monkeypatch.setattr(hearing_room, "IDLE", 0.0)
+    monkeypatch.setattr(hearing_room, "PATIENCE", 0.1)
+    made = [Waker(hasty), Waker(hasty)]
+    yield made
+    for waker in made:
+        waker.all_forgotten()
+    wait_until(lambda: not any(waker.hears() for waker in made), "nobody to listen")
+
+
+def test_one_that_does_not_come_is_passed_over_elsewhere(
+    hasty: RedisStore, redis_server: RedisServer, wakers: list[Waker]
+) -> None:
     """It alone was told. Another process looks in time, for however long the holder's lease would have lasted."""
     called: list[str] = []
-    with opened(f"{redis_url}?claim_window=0.2") as store, redis_server.client() as client:
-        take(store, KEY, "holder")
-        for number, name in enumerate("ab", 1):
-            Waker(store).wait(Waiting(KEY, name), lambda ticket: called.append(undated(ticket)))
-            wait_until(lambda most=number: client.hlen(HOMES) == most, f"{name} to have a home")
-        assert store.release(claim(KEY, "holder"))
-        wait_until(lambda: called == ["a", "b"], "the next to be called")
+    take(hasty, KEY, "holder")
+    with redis_server.client() as client:
+        for number, waker in enumerate(wakers, 1):
+            waker.wait(Waiting(KEY, f"{number}"), lambda ticket: called.append(undated(ticket)))
+            wait_until(lambda most=number: client.hlen(HOMES) == most, f"{number} to have a home")
+        assert hasty.release(claim(KEY, "holder"))
+        wait_until(lambda: called == ["1", "2"], "the next to be called")
 
 
 def test_one_that_goes_away_without_its_date_has_no_home(store: RedisStore, redis_server: RedisServer) -> None:
