@@ -7,6 +7,7 @@ import math
 import os
 import threading
 import time
+import weakref
 from typing import TYPE_CHECKING, TypeVar
 
 from celery_locks.errors import StoreUnavailable
@@ -28,6 +29,9 @@ T = TypeVar("T")
 
 #: Those who come to a key that is taken are told to the store together with who comes next, within this time.
 TOGETHER = 0.005
+#: A key that somebody here waits for is looked at this often at least: whoever is called elsewhere is told there alone,
+#: and may not come. Shorter than a claim window, for a look within that knows when it is over.
+OFTEN = 1.5
 
 
 class Waker:
@@ -40,8 +44,8 @@ class Waker:
     def __init__(self, store: Lines, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
         self._clock = clock
-        self._pid = 0
         self._start_afresh()
+        _wakers.add(self)
 
     def wait(self, waiting: Waiting, call: Callable[[str], None], joined: Callable[[Busy], None] | None = None) -> None:
         """Tell the store that this ticket is here, and call when its turn comes, from a thread of the waker.
@@ -49,7 +53,7 @@ class Waker:
         The call is given the dated ticket; the key may be taken again by then. `joined` is told, before anything
         else that happens in the same thread, where in line the ticket stands.
         """
-        with self._mine():
+        with self._mutex:
             self._roll.add(Waiter(waiting, call, joined))
             self._tell(waiting, TOGETHER if joined else 0.0)
             self._hearing.start()
@@ -59,7 +63,7 @@ class Waker:
 
         Unless it is called, the key is looked at in so many seconds.
         """
-        with self._mine():
+        with self._mutex:
             if not self._early.taken(waiting.ticket):
                 self._roll.add(Waiter(waiting, call))
                 self._look_in(waiting.key, seconds)
@@ -73,17 +77,17 @@ class Waker:
 
     def forget(self, ticket: str) -> None:
         """It waits here no more. Its place in line is not touched."""
-        with self._mine():
+        with self._mutex:
             self._roll.remove(ticket)
 
     def all_forgotten(self) -> list[Waiting]:
         """Forget all who wait here, and say who they were."""
-        with self._mine():
+        with self._mutex:
             return self._roll.emptied()
 
     def note(self, key: str) -> None:
         """A job of this process, or of another, has just found this key taken."""
-        with self._mine():
+        with self._mutex:
             self._wanted.add(key)
 
     def is_calm(self) -> bool:
@@ -92,12 +96,12 @@ class Waker:
 
     def is_wanted(self, key: str) -> bool:
         """Whether somebody here waits for this key, or has found it taken a moment ago."""
-        with self._mine():
+        with self._mutex:
             return key in self._roll.keys or key in self._wanted
 
     def again(self, waiting: Waiting) -> bool:
         """Tell the store once more that a ticket is here: it is in line then. False when it does not wait here."""
-        with self._mine():
+        with self._mutex:
             waiter = self._roll.find(waiting.ticket)
             if waiter:
                 # With the date it has from its line: without it, a store that has forgotten all would put it last.
@@ -106,16 +110,11 @@ class Waker:
 
     def hears(self) -> bool:
         """Whether a wake would be heard now."""
-        return self._pid == os.getpid() and self._hearing.hears
+        return self._hearing.hears
 
     def home(self) -> str:
         """Where who waits in this process is told; nothing while no wake would be heard."""
         return self._home if self.hears() else ""
-
-    def _mine(self) -> threading.Lock:
-        if self._pid != os.getpid():
-            self._start_afresh()
-        return self._mutex
 
     def _start_afresh(self) -> None:
         self._mutex = threading.Lock()
@@ -128,8 +127,6 @@ class Waker:
         self._home = home = os.urandom(4).hex()
         audience = Audience(self._begins, self._woken, lambda: bool(self._roll.waiters))
         self._hearing = Hearing(lambda: self._store.listen(home), audience, self._mutex, self._clock)
-        # At last: whoever sees it takes the mutex.
-        self._pid = os.getpid()
 
     def _due(self) -> float | None:
         look_at = self._roll.next_look()
@@ -145,7 +142,7 @@ class Waker:
         self._rounds.expect(self._tell_at)
 
     def _look_in(self, key: str, seconds: float) -> None:
-        look_at = self._roll.look_at(key, self._clock() + seconds)
+        look_at = self._roll.look_at(key, self._clock() + min(seconds, OFTEN))
         if look_at is not None:
             self._rounds.expect(look_at)
 
@@ -225,6 +222,18 @@ class Waker:
             # With the date it has: that of one that was away is of when it left.
             ticket = waiter.waiting.ticket
             _surely(waiter.call, ticket if parts(ticket)[1] else wake.ticket)
+
+
+_wakers: weakref.WeakSet[Waker] = weakref.WeakSet()
+
+
+def _in_child() -> None:
+    # Before it has other threads: two that found it was forked at the same time would each begin afresh.
+    for waker in list(_wakers):
+        waker._start_afresh()  # noqa: SLF001 - our own
+
+
+os.register_at_fork(after_in_child=_in_child)
 
 
 def _surely(tell: Callable[[T], None], what: T) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from celery_locks import hearing as hearing_room
 from celery_locks.lease import Busy, Claim, Lease
 from celery_locks.stores.base import Waiting
 from celery_locks.ticket import Stance, Ticket, undated
+from celery_locks.waker import Waker
 from tests.stores.contract.asking import claim, take
-from tests.stores.contract.waiting import ask, come, heard_from, hearing, join, look
+from tests.stores.contract.waiting import ask, come, heard_from, hearing, join, look, passed
 from tests.stores.redis_stores import opened
 from tests.waiting import wait_until
 
@@ -106,6 +109,33 @@ def test_those_whose_process_is_gone_come_back_to_their_places(store: RedisStore
             lease = come(store, KEY, name)
 
 
+def test_those_who_come_back_overtake_nobody(store: RedisStore, redis_server: RedisServer) -> None:
+    """Also not by as much as the half second for which one is waited for that left for its queue."""
+    take(store, KEY, "holder")
+    with contextlib.closing(store.listen(HOME)), redis_server.client() as client:
+        _attend(store, "c", "d")
+        dates = client.zrange(LINE, 0, -1, withscores=True)
+        passed(0.6)
+    _gone(redis_server)
+    assert store.release(claim(KEY, "holder"))
+    take(store, KEY, "another")
+    with contextlib.closing(store.listen(OTHER)), redis_server.client() as client:
+        _attend(store, "d", "c", home=OTHER)
+        assert client.zrange(LINE, 0, -1, withscores=True) == dates
+
+
+def test_those_who_never_come_back_are_forgotten(store: RedisStore, redis_server: RedisServer) -> None:
+    """As plain code that was killed while it waited: an hour after, when the next of them is passed over."""
+    take(store, KEY, "holder")
+    with contextlib.closing(store.listen(HOME)), redis_server.client() as client:
+        _attend(store, "a")
+        client.zadd(LINE, {"dead": 4e15 + time.time() * 1e6 - 3_601e6, "away": 4e15 + time.time() * 1e6 - 3_500e6})
+    _gone(redis_server)
+    assert store.release(claim(KEY, "holder"))
+    with redis_server.client() as client:
+        assert set(client.zrange(LINE, 0, -1)) == {"a", "away"}
+
+
 def test_a_line_of_the_dead_leaves_the_key_free(store: RedisStore, redis_server: RedisServer) -> None:
     """Whoever asks next has it."""
     take(store, KEY, "holder")
@@ -149,6 +179,48 @@ def test_one_that_goes_back_to_a_queue_has_no_home(store: RedisStore, redis_serv
     with redis_server.client() as client:
         assert client.hgetall(HOMES) == {}
     assert _released(store) == "a"
+
+
+@pytest.fixture
+def hasty(redis_url: str) -> Iterator[RedisStore]:
+    """A store that soon passes over whoever does not come."""
+    with opened(f"{redis_url}?claim_window=0.2") as store:
+        yield store
+
+
+@pytest.fixture
+def wakers(hasty: RedisStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Waker]]:
+    """Two that do not listen for longer than somebody waits, as of two processes."""
+    monkeypatch.setattr(hearing_room, "IDLE", 0.0)
+    monkeypatch.setattr(hearing_room, "PATIENCE", 0.1)
+    made = [Waker(hasty), Waker(hasty)]
+    yield made
+    for waker in made:
+        waker.all_forgotten()
+    wait_until(lambda: not any(waker.hears() for waker in made), "nobody to listen")
+
+
+def test_one_that_does_not_come_is_passed_over_elsewhere(
+    hasty: RedisStore, redis_server: RedisServer, wakers: list[Waker]
+) -> None:
+    """It alone was told. Another process looks in time, for however long the holder's lease would have lasted."""
+    called: list[str] = []
+    take(hasty, KEY, "holder")
+    with redis_server.client() as client:
+        for number, waker in enumerate(wakers, 1):
+            waker.wait(Waiting(KEY, f"{number}"), lambda ticket: called.append(undated(ticket)))
+            wait_until(lambda most=number: client.hlen(HOMES) == most, f"{number} to have a home")
+        assert hasty.release(claim(KEY, "holder"))
+        wait_until(lambda: called == ["1", "2"], "the next to be called")
+
+
+def test_one_that_goes_away_without_its_date_has_no_home(store: RedisStore, redis_server: RedisServer) -> None:
+    """Its time was over before the worker knew where in line it stands."""
+    take(store, KEY, "holder")
+    with contextlib.closing(store.listen(HOME)), redis_server.client() as client:
+        ticket = _attend(store, "a")[0]
+        assert _in_slot(store, "a", Stance.GOES).ticket == ticket
+        assert not client.exists(HOMES)
 
 
 def test_nothing_is_kept_of_those_who_wait_no_more(store: RedisStore, redis_server: RedisServer) -> None:

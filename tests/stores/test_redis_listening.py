@@ -110,3 +110,9 @@ def test_each_hears_all_of_its_own_prefix(redis_url: str) -> None:
         ticket = _call(one)
         assert first().ticket == second().ticket == ticket
         assert third.heard(0.05) == []
+
+
+def test_wakes_are_heard_whatever_requests_are_written_in(redis_url: str, redis_server: RedisServer) -> None:
+    """RESP3 brings notices of maintenance along, which the connection that listens does not have."""
+    with opened(f"{redis_url}?protocol=3") as store:
+        assert _hears(store, redis_server)

@@ -34,6 +34,7 @@ def still(lines: FakeLines, clock: FakeClock, monkeypatch) -> Waker:
     """A waker that does something only when it is told to."""
     monkeypatch.setattr(roll, "LATER", 0.0)
     monkeypatch.setattr(waker, "AGAIN", 0.0)
+    monkeypatch.setattr(waker, "OFTEN", 60.0)
     monkeypatch.setattr(hearing, "AGAIN", 0.0)
     made = Waker(lines, clock)
     made._rounds.thread = made._hearing.thread = threading.current_thread()
@@ -103,6 +104,16 @@ def test_a_line_is_looked_at_when_a_claim_window_is_over(still, lines, clock):
     clock.advance(2.1)
     still._attend()
     assert lines.attended[1:] == [[Waiting(KEY, "")]]
+
+
+def test_a_line_is_looked_at_often(still, lines, clock, monkeypatch):
+    """Somebody else may have been called, at another process alone, and may not come."""
+    monkeypatch.setattr(waker, "OFTEN", 1.5)
+    still.wait(Waiting(KEY, "1-a"), lambda _: None)
+    for _ in range(3):
+        still._attend()
+        clock.advance(1.5)
+    assert lines.attended == [[Waiting(KEY, "1-a")], [Waiting(KEY, "")], [Waiting(KEY, "")]]
 
 
 def test_nobody_looks_at_a_line_where_nobody_waits(still, lines, clock):
@@ -192,6 +203,18 @@ def test_a_forked_child_waits_for_itself_alone(still):
         assert still._hearing.thread is None
 
     assert in_child(child) == 0
+
+
+def test_threads_of_a_forked_child_wait_together(still):
+    """It begins afresh before they do: were that left to the first who waits, the second could do it over again."""
+    still.wait(Waiting(KEY, "1-a"), lambda _: None)
+    before = still._roll
+
+    def child() -> None:
+        assert still._roll is not before
+
+    assert in_child(child) == 0
+    assert still._roll is before
 
 
 # Those who are told where they stand

@@ -113,8 +113,10 @@ class Pooled:
                 return
 
     def listener(self) -> Any:
-        # RESP2, in which what is published comes as an answer does.
-        connection = self._pool.connection_class(**{**self._pool.connection_kwargs, "protocol": 2})
+        # RESP2, in which what is published comes as an answer does, and there are no notices of maintenance.
+        given = self._pool.connection_kwargs.items()
+        settings = {name: value for name, value in given if not name.startswith("maint_")}
+        connection = self._pool.connection_class(**{**settings, "protocol": 2})
         connection.connect()
         return connection
 

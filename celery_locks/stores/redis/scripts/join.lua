@@ -16,7 +16,7 @@ local function lined_up(here, holder)
     -- This owner gave up before its request arrived, and must not stand in the way of others.
     return {}
   end
-  local dated, away = string.format('%016.0f', date), string.format('%.0f', AWAY)
+  local dated = string.format('%016.0f', date)
   local place = place_of(line, dated)
   local present = stance == 'wait' or (stance == 'next' and place == 1)
   if type(redis.pcall('ZADD', line, present and dated or string.format('%.0f', AWAY + now), mine)) == 'table' then
@@ -24,12 +24,11 @@ local function lined_up(here, holder)
     return busy
   end
   if not present then
-    -- Those that never came back. One that does after all still has its name.
-    redis.call('ZREMRANGEBYSCORE', line, away, string.format('(%.0f', AWAY + now - GONE))
-    place = place + redis.call('ZCOUNT', line, away, '+inf') - 1
+    forget_the_gone(line, now)
+    place = place + redis.call('ZCOUNT', line, string.format('%.0f', AWAY), '+inf') - 1
   end
   redis.call('PEXPIRE', line, LONGEST)
-  if present or ARGV[8] ~= '' then
+  if present or date ~= now then
     comes_home(here, mine, present and ARGV[9] or '')
   end
   return {holder, busy[2], dated .. '-' .. mine, place, present and 1 or 0}

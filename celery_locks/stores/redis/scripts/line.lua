@@ -26,3 +26,8 @@ end
 local function place_of(line, dated)
   return redis.call('ZCOUNT', line, '0', '(' .. dated) + 1
 end
+
+-- Those that never came back. One that does after all still has its name.
+local function forget_the_gone(line, now)
+  redis.call('ZREMRANGEBYSCORE', line, string.format('%.0f', AWAY), string.format('(%.0f', AWAY + now - GONE))
+end

@@ -22,14 +22,29 @@ local function foremost(here)
   return head[1], score, missed
 end
 
+-- It has been away for so long that nobody waits for it to arrive, and keeps its date, and its place among its like.
+-- False on a full server.
+local function pass_over(here, ticket, score, place)
+  local date = math.min(score, microseconds() - IN_FLIGHT + place)
+  if type(redis.pcall('ZADD', here.line, string.format('%.0f', AWAY + date), ticket)) == 'table' then
+    return false
+  end
+  comes_home(here, ticket, '')
+  return true
+end
+
 -- The ticket whose turn it is, its score, and how many were called before it and did not come. What is no line is empty.
--- Whose process is gone is passed over, but for the one who asks: it is away, so long that nobody waits for it to arrive.
+-- Whose process is gone is passed over, but for the one who asks.
 local function first(here, asks)
-  local most, ticket, score, missed = 500, foremost(here)
-  while most > 0 and ticket and ticket ~= asks and score < AWAY and is_deserted(here, ticket) do
-    redis.call('ZADD', here.line, string.format('%.0f', AWAY + score - IN_FLIGHT), ticket)
-    comes_home(here, ticket, '')
-    most, ticket, score = most - 1, foremost(here)
+  local passed, ticket, score, missed = -500, foremost(here)
+  while passed < 0 and ticket and ticket ~= asks and score < AWAY and is_deserted(here, ticket) do
+    if not pass_over(here, ticket, score, passed) then
+      return ticket, score, missed
+    end
+    passed, ticket, score = passed + 1, foremost(here)
+  end
+  if passed > -500 then
+    forget_the_gone(here.line, microseconds())
   end
   return ticket, score, missed
 end
