@@ -81,6 +81,24 @@ def test_one_that_waits_in_a_slot_is_told_there(store: RedisStore) -> None:
         assert heard_from(slot).ticket == ticket
 
 
+def test_whoever_is_in_a_slot_is_told_there_whatever_comes_late(store: RedisStore, redis_server: RedisServer) -> None:
+    """The main process says that it has the job when that has left it; it counts again once the slot is gone."""
+    take(store, KEY, "holder")
+    with contextlib.closing(store.listen(HOME)) as parent:
+        with contextlib.closing(store.listen(OTHER)) as slot:
+            ticket = _attend(store, "a")[0]
+            assert _in_slot(store, "a", Stance.WAITS_IF_NEXT, ticket, OTHER).present
+            _attend(store, "a")
+            assert store.release(claim(KEY, "holder"))
+            assert heard_from(slot).ticket == ticket
+            assert _in_slot(store, "b", Stance.WAITS, home=OTHER).present
+            lease = come(store, KEY, "a", ticket)
+        _gone(redis_server, OTHER)
+        _attend(store, "b")
+        assert store.release(lease.claim)
+        assert undated(heard_from(parent).ticket) == "b"
+
+
 def test_one_whose_process_is_gone_costs_nobody_a_claim_window(store: RedisStore, redis_server: RedisServer) -> None:
     """However many they are, the next who can come is called at once."""
     take(store, KEY, "holder")

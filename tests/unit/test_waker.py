@@ -572,3 +572,13 @@ def test_a_call_keeps_the_date_of_its_ticket(still):
     still.wait(Waiting(KEY, "1700000000000000-a"), called.append)
     still._woken(Wake(KEY, "1700000009999999-a", turn=True, window=2.0))
     assert called == ["1700000000000000-a"]
+
+
+def test_many_keys_are_looked_at_less_often(still, clock, monkeypatch):
+    """Looking stays a small part of the work of a process that waits for ten thousand keys."""
+    monkeypatch.setattr(waker, "OFTEN", 1.5)
+    monkeypatch.setattr(waker, "MANY", 2)
+    for number in range(8):
+        still.wait(Waiting(f"wallet:{number}", f"1700000000000000-{number}"), lambda _: None)
+    still._attend()
+    assert still._due() == clock() + 6.0

@@ -22,7 +22,7 @@ for i = 1, count do
       redis.pcall('ZADD', here.line, dated, ticket)
       redis.pcall('PEXPIRE', here.line, LONGEST)
     end
-    comes_home(here, ticket, home, comes)
+    is_at(here, ticket, home, comes)
   end
   if not taken then
     local called = hand_over(here, first(here, ticket))

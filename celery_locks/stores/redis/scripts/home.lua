@@ -1,6 +1,6 @@
 -- Goes after the line and before the other scripts: where those in line wait, and how they are told.
--- Where a ticket waits: the home, a process that has a channel of its own name, and ` come` if it may be called to wait in a
--- slot when it is the next. Nothing of one that is away, or waits where no wake is heard.
+-- Where a ticket waits: the home, a process that has a channel of its own name, with ` slot` if it waits there in a slot, or
+-- ` come` if it may be called to, when it is the next. Nothing of one that is away, or waits where no wake is heard.
 local function home_of(here, ticket)
   if here.homes and here.asked ~= ticket then
     local said = redis.pcall('HGET', here.homes, ticket)
@@ -10,12 +10,12 @@ local function home_of(here, ticket)
   return home ~= '' and home, comes
 end
 
-local function comes_home(here, ticket, home, comes)
+local function comes_home(here, ticket, home, how)
   if not here.homes then
     return
   end
   here.asked = nil
-  local said = home .. (comes == '1' and ' come' or '')
+  local said = home .. (how or '')
   if said == '' then
     redis.pcall('HDEL', here.homes, ticket)
   elseif redis.pcall('HSET', here.homes, ticket, said) == 1 then
@@ -45,4 +45,12 @@ local function is_deserted(here, ticket)
   local home = home_of(here, ticket)
   local heard = home and redis.pcall('PUBSUB', 'NUMSUB', here.channel .. ':' .. home)
   return heard and heard[2] == 0
+end
+
+-- It is present there. One that has come into a slot meanwhile waits on in that.
+local function is_at(here, ticket, home, comes)
+  home_of(here, ticket)
+  if not string.find(here.said or '', ' slot', 1, true) or is_deserted(here, ticket) then
+    comes_home(here, ticket, home, comes == '1' and ' come')
+  end
 end

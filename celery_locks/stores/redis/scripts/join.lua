@@ -29,7 +29,8 @@ local function lined_up(here, holder)
   end
   redis.call('PEXPIRE', line, LONGEST)
   if present or date ~= now then
-    comes_home(here, mine, present and ARGV[9] or '')
+    local home = present and ARGV[9] or ''
+    comes_home(here, mine, home, home ~= '' and ' slot')
   end
   return {holder, busy[2], dated .. '-' .. mine, place, present and 1 or 0}
 end
