@@ -27,6 +27,7 @@ from benchmarks import (
     sql,
     throughput,
     uncontended,
+    waiters,
     zookeeper,
 )
 from benchmarks.report import Part, summary
@@ -44,6 +45,7 @@ BENCHMARKS = {
     "short-jobs": crowds.one_key,
     "many-keys": crowds.many_keys,
     "line-length": lines.run,
+    "many-lines": waiters.run,
     "etcd": etcd.run,
     "zookeeper": zookeeper.run,
     "redlock": redlock.run,
@@ -53,7 +55,7 @@ BENCHMARKS = {
 #: A breakdown for whoever tunes: it has no targets, and is run when it is named.
 WHEN_NAMED = {"profile"}
 #: One name for several.
-GROUPS = {"contention": ["hot-key", "short-jobs", "many-keys", "line-length"]}
+GROUPS = {"contention": ["hot-key", "short-jobs", "many-keys", "line-length", "many-lines"]}
 
 
 def main() -> None:

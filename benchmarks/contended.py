@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 #: A job in the journal, which all processes append to: one write of this length is never torn.
-RUN = struct.Struct("qqqqdd")
+RUN = struct.Struct("qqqqqdd")
 MICRO = 1_000_000
+#: Added to the time in a ticket that was called while its message was on its way.
+AWAY = 4 * 10**15
 #: Seconds longer than any line here lasts: what is measured is the line, not countdowns that end before it does.
 PATIENT = 3600
 
@@ -33,10 +35,14 @@ app.conf.update(
 
 
 class Run(NamedTuple):
-    """One job while it had its key. `met`: the microseconds at which it first found it taken, else 0."""
+    """One job while it had its key, by two clocks.
+
+    `came`: the microseconds at which it last came to a slot. `met`: those at which its place in line begins, else 0.
+    """
 
     job: int
     process: int
+    came: int
     met: int
     requeues: int
     began: float
@@ -79,6 +85,7 @@ def _begin(**_: object) -> None:
 @task_prerun.connect
 def _came(task: Any, **_: object) -> None:
     """What the message says of the job's way here; a job under a lock is not shown it."""
+    _here["came"] = int(time.time() * MICRO)
     _here["headers"], _here["retries"] = task.request.headers or {}, task.request.retries
 
 
@@ -87,13 +94,13 @@ def _work(job: int, lasts: float) -> None:
     if lasts:
         time.sleep(lasts)
     requeues, met = _way(_here["headers"])
-    os.write(_here["journal"], RUN.pack(job, os.getpid(), met, requeues, began, time.monotonic()))
+    os.write(_here["journal"], RUN.pack(job, os.getpid(), _here["came"], met, requeues, began, time.monotonic()))
 
 
 def _way(headers: Mapping[str, Any]) -> tuple[int, int]:
     """How often the job went back, and when it first found its key taken: a ticket begins with that."""
     since = headers.get("lock_ticket", "").partition("-")[0] or headers.get("first_met", 0)
-    return headers.get("lock_requeues", _here["retries"]), int(since)
+    return headers.get("lock_requeues", _here["retries"]), int(since) % AWAY
 
 
 @app.task

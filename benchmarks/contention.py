@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmarks import chart, contended
 from benchmarks.contended import seconds
 from benchmarks.crew import Team, crew
+from benchmarks.order import overlaps, overtaken
 from benchmarks.report import AtLeast, AtMost, Figure, Measured, Part
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ WAYS = {
 #: Without the one whose jobs wait for a second: all that it needs is warmed by the others.
 WARM = (contended.locked, contended.waiting, contended.in_slot)
 REMARKS = (
-    "busy: of the time from the first start to the last end; overtaken: by a job that found the key taken later",
+    "busy: of the time from the first start to the last end; overtaken: by one that met the key taken, or came, later",
     "who waits in its slot keeps a pool process from all other work: no LockedTask does, with lock_wait one a key",
     "no other package for Celery that we know of puts a job back until its key is free: celery-once, celery-singleton,",
     "celery-heimdall, celery-once-task, rhubarb and celery-task-locker drop it; django-redis-task-lock waits in its",
@@ -73,26 +73,13 @@ def _figures(name: str, way: Way, rounds: list[list[Run]]) -> list[Figure]:
     figures = [
         Figure.of(f"{name}: busy", Measured.of([busy(runs) for runs in rounds]), "%", way.busy),
         Figure.of(f"{name}: re-queues a job", requeues, "", once),
-        Figure(f"{name}: jobs that overlap", sum(map(_overlaps, rounds)), "", target=none),
+        Figure(f"{name}: jobs that overlap", sum(map(overlaps, rounds)), "", target=none),
     ]
     if way.task is contended.in_slot:
         return figures
-    return [*figures, Figure(f"{name}: jobs overtaken", sum(map(_overtaken, rounds)), "", target=none)]
+    return [*figures, Figure(f"{name}: jobs overtaken", sum(map(overtaken, rounds)), "", target=none)]
 
 
 def busy(runs: list[Run]) -> float:
     """Percent of the time from the first start to the last end in which a job had the key."""
     return 100 * sum(run.ended - run.began for run in runs) / seconds(runs)
-
-
-def _overlaps(runs: list[Run]) -> int:
-    """Jobs that began before one that had begun before them had ended."""
-    ends = accumulate((run.ended for run in runs), max)
-    return sum(later.began < end for later, end in zip(runs[1:], ends, strict=False))
-
-
-def _overtaken(runs: list[Run]) -> int:
-    """Jobs before which one ran that had found the key taken later. Both were in line when it did."""
-    met = [run.met for run in runs if run.met]
-    latest = accumulate(met, max)
-    return sum(before > mine for before, mine in zip(latest, met[1:], strict=False))

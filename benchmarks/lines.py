@@ -17,7 +17,7 @@ from benchmarks.server import own_server
 from celery_locks import Locks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from benchmarks.crew import Crew
 
@@ -28,7 +28,7 @@ REMARKS = (
 )
 KEY, LINE = "lined up", "lock:{lined up}:line"
 #: What is asked of the server for this benchmark or for a connection. No script uses these.
-OURS = {"info", "config|resetstat", "memory|usage", "zcard", "zrevrange", "select", "hello", "client|setinfo"}
+OURS = {"info", "config|resetstat", "memory|usage", "scan", "zcard", "zrevrange", "select", "hello", "client|setinfo"}
 #: Tickets of those that are present are scored with microseconds, others above that.
 PRESENT = 4e15
 ALIKE = AtMost(1.1)
@@ -76,23 +76,23 @@ def _memory(length: int, costs: dict[int, _Cost], plain: float) -> Iterator[Figu
 
 
 def _costs(url: str, locks: str, lengths: Sequence[int]) -> dict[int, _Cost]:
-    with crew(url, locks, Team(), warm=[contended.patient]) as workers, _counting(url, locks) as count:
+    with crew(url, locks, Team(), warm=[contended.patient]) as workers, counting(url, locks) as count:
         return {length: _cost(workers, locks, count, length) for length in lengths}
 
 
-def _cost(workers: Crew, locks: str, count: _Counting, length: int) -> _Cost:
+def _cost(workers: Crew, locks: str, count: Counting, length: int) -> _Cost:
     with _taken(locks):
         before = workers.resident()
         count.begin()
         workers.send(contended.patient, [KEY] * length)
         workers.wait(count.present, length, f"{length:,} jobs in line")
-        in_redis, in_worker = count.bytes(), max(0, workers.resident() - before)
+        in_redis, in_worker = count.bytes([LINE]), max(0, workers.resident() - before)
     took = seconds(workers.ended(length, "jobs in line"))
     commands, messages = count.commands(), count.messages()
     return _Cost(commands / length, messages / length, in_redis / length, in_worker / length, (length - 1) / took)
 
 
-class _Counting:
+class Counting:
     """What the servers of the locks and of the broker have done since the beginning."""
 
     def __init__(self, broker: redis.Redis, locks: redis.Redis) -> None:
@@ -108,8 +108,16 @@ class _Counting:
         last = self._locks.zrevrange(LINE, 0, 0, withscores=True)
         return self._locks.zcard(LINE) - (not last or float(last[0][1]) >= PRESENT)
 
-    def bytes(self) -> int:
-        return self._locks.memory_usage(LINE, samples=0) or 0
+    def held(self, messages: int) -> int:
+        """Messages that are in the workers, once so many have been sent."""
+        return int(self._broker.hlen("unacked")) if self.messages() >= messages else 0
+
+    def names(self) -> set[bytes]:
+        """Whatever the locks have written."""
+        return set(self._locks.scan_iter(count=1000))
+
+    def bytes(self, names: Iterable[bytes | str]) -> int:
+        return sum(self._locks.memory_usage(name, samples=0) or 0 for name in names)
 
     def commands(self) -> int:
         return sum(calls for name, calls in _calls(self._locks).items() if name not in OURS)
@@ -126,9 +134,9 @@ def _calls(client: redis.Redis) -> dict[str, int]:
 
 
 @contextmanager
-def _counting(url: str, locks: str) -> Iterator[_Counting]:
-    with redis.Redis.from_url(url) as broker, redis.Redis.from_url(locks) as store:
-        yield _Counting(broker, store)
+def counting(url: str, locks: str) -> Iterator[Counting]:
+    with redis.Redis.from_url(f"{url}/{BROKER}") as broker, redis.Redis.from_url(locks) as store:
+        yield Counting(broker, store)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from billiard.process import current_process
@@ -72,6 +73,7 @@ class Execution:
         key = plan.key(args, kwargs)
         self._claim = Claim(key, owner, self._options.ttl, task.name, self._id, self._ticket(key, owner))
         self._interruption = Interruption()
+        self._started = time.monotonic()
 
     def run(self, body: Callable[[], Any]) -> Any:
         """The job's result; or the exception that tells Celery where it goes instead."""
@@ -103,11 +105,13 @@ class Execution:
             return None
         place = requeue.place(self._request.headers or {}) if self._request else None
         stance = Stance.WAITS_IF_NEXT if options.wait else Stance.GOES
+        waker = self._plan.guard.waker
+        home = waker.home() if waker and options.wait else ""
         if place and place[0] == key:
-            return Ticket(place[1], stance)
+            return Ticket(place[1], stance, home)
         if options.on_contention in ("skip", "fail"):
             return None
-        return Ticket(ticket_of(owner, in_slot=bool(options.wait)), stance)
+        return Ticket(ticket_of(owner), stance, home)
 
     def _work(self, lease: Lease, body: Callable[[], Any]) -> Any:
         if self._options.on_lost != "flag":
@@ -196,12 +200,16 @@ class Execution:
             return self._revoked(EXPIRED)
         longest = self._options.max_wait
         delay = countdown(asked, contention, longest=longest, in_line=ticket is not None)
-        place = requeue.Place(ticket, patient=is_patient(asked, longest)) if ticket else None
+        place = requeue.Place(ticket, patient=is_patient(asked, longest), comes=self._comes()) if ticket else None
         text = f"{contention}; tried again in {delay:.1f} s at the latest"
         reason = LockTimeout(text, contention.key, contention.holder)
         exception = requeue.again(self._task, delay, reason, counted=counted, in_line=place)
         signals.requeued.send(self._event(events.Requeued, contention, delay, contention.requeues + counted))
         return exception
+
+    def _comes(self) -> bool:
+        """Whether it comes into a slot as the next in line. One that waited there in vain comes for its turn."""
+        return bool(self._options.wait) and time.monotonic() - self._started < self._options.wait
 
     def _skipped(self, contention: Contention, result: Any, reason: str | None) -> Any:
         reason = reason or f"skipped: {contention}"

@@ -108,7 +108,7 @@ class Guard:
         """Take the key, waiting at most `wait` seconds for it (None: for ever), and keep it with a beat."""
         started = self._clock()
         if self.waker and in_line and wait != 0.0 and claim.ticket is None:
-            claim = claim._replace(ticket=Ticket(ticket_of(claim.owner, self.waker.home(), in_slot=False)))
+            claim = claim._replace(ticket=Ticket(ticket_of(claim.owner), home=self.waker.home()))
         self._care.claims(claim, beat)
         outcome = self._take(claim, started, wait)
         waited = self._clock() - started
@@ -168,10 +168,9 @@ class Guard:
             self._abandon(claim)
         self._care.left(claim)
 
-    def leave_line(self, key: str, ticket: str | None) -> None:
-        """Take a ticket out of its key's line, as far as the store can be reached: else its turn passes unclaimed."""
-        if ticket:
-            self._patience.leave([Waiting(key, ticket)])
+    def leave_line(self, key: str, *tickets: str | None) -> None:
+        """Take tickets out of their key's line, as far as the store can be reached: else a turn passes unclaimed."""
+        self._patience.leave([Waiting(key, ticket) for ticket in tickets if ticket])
 
     def leave_lines(self) -> None:
         """Take all who wait in this process out of line. Their tickets bring them back to their places."""

@@ -65,7 +65,7 @@ class Patience:
             else:
                 longest = left if outcome.remaining is None else outcome.remaining
                 self._nap(waker, Waiting(claim.key, ticket.name), left, (longest, asked), claim.owner)
-            asked = self._clock()
+            asked, ticket = self._clock(), ticket._replace(home=waker.home())
             outcome = self._store.acquire(claim._replace(ticket=ticket))
         if isinstance(outcome, Busy) and not outcome.ticket and outcome != REFUSED:
             # There is no line any more, as on a server that is full: that is no reason to give up.

@@ -28,7 +28,9 @@ REQUEUES, SINCE = "lock_requeues", "lock_since"
 KEY, TICKET = "lock_waits_for", "lock_ticket"
 #: Header of one whose countdown may be lengthened by the worker that holds it.
 PATIENT = "lock_patient"
-OURS = (REQUEUES, SINCE, KEY, TICKET, PATIENT)
+#: Header of one that may be called when it is the next, to wait in a slot for its turn.
+COMES = "lock_comes"
+OURS = (REQUEUES, SINCE, KEY, TICKET, PATIENT, COMES)
 #: Headers a broker writes when it moves a message from queue to queue, as delayed delivery does. RabbitMQ takes one
 #: that comes back with them for a message that goes round in circles, and drops it.
 _OF_THE_BROKER = re.compile("x-death|x-(first|last)-death-(exchange|queue|reason)", re.IGNORECASE)
@@ -56,6 +58,11 @@ def is_patient(sent: Mapping[str, Any]) -> bool:
     return sent.get(PATIENT) is True
 
 
+def comes(sent: Mapping[str, Any]) -> bool:
+    """Whether a job may be called when it is the next, to wait in a slot for its turn."""
+    return sent.get(COMES) is True
+
+
 def ignores_result(task: Any, request: Any) -> bool:
     """Whether this job's result is not to be stored: as it was sent, else as its task says."""
     sent = vars(request).get("ignore_result")
@@ -63,10 +70,11 @@ def ignores_result(task: Any, request: Any) -> bool:
 
 
 class Place(NamedTuple):
-    """Where a job waits: the ticket it has in line, and whether it may be held for longer than its countdown."""
+    """Where a job waits: its ticket, whether it may be held beyond its countdown, whether it is called as the next."""
 
     ticket: str
     patient: bool
+    comes: bool
 
 
 def again(task: Any, delay: float, reason: LockError, *, counted: bool, in_line: Place | None = None) -> Retry:
@@ -166,7 +174,7 @@ def _would_multiply(reason: LockError) -> LockError:
 def _headers(request: Any, key: str | None, in_line: Place | None, *, counted: bool) -> dict[str, Any]:
     headers = {name: value for name, value in (request.headers or {}).items() if not _OF_THE_BROKER.match(name)}
     if in_line:
-        headers |= {KEY: key, TICKET: in_line.ticket, PATIENT: in_line.patient}
+        headers |= {KEY: key, TICKET: in_line.ticket, PATIENT: in_line.patient, COMES: in_line.comes}
     if counted:
         headers[REQUEUES] = requeues(request) + 1
         headers.setdefault(SINCE, time.time())

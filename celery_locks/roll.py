@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Keys are looked at this much after the time at which something may have changed, spread out among the workers.
 LATER = 0.05
+#: Looks that need not be made any more are forgotten when there are so many.
+STALE = 1000
 #: Wakes for those who are not here yet, as many as are remembered.
 REMEMBERED = 1000
 
@@ -49,8 +51,7 @@ class Roll:
 
     def add(self, waiter: Waiter) -> None:
         """It waits here from now on."""
-        key, ticket = waiter.waiting
-        name = undated(ticket)
+        key, name = waiter.waiting.key, undated(waiter.waiting.ticket)
         self.waiters[name] = waiter
         self.keys.setdefault(key, _Key()).names[name] = None
 
@@ -99,6 +100,9 @@ class Roll:
             return known.look_at
         known.look_at = when + LATER * random.random()  # noqa: S311 - no secret
         heapq.heappush(self._looks, (known.look_at, key))
+        if len(self._looks) > 2 * len(self.keys) + STALE:
+            self._looks = [look for look in self._looks if not self._is_stale(*look)]
+            heapq.heapify(self._looks)
         return known.look_at
 
     def next_look(self) -> float | None:

@@ -16,10 +16,14 @@ class Stance(str, enum.Enum):
 
 
 class Ticket(NamedTuple):
-    """A place in the line of a key. The store dates its name when it joins; with that it comes back to its place."""
+    """A place in the line of a key. The store dates its name when it joins; with that it comes back to its place.
+
+    `home`: where wakes for it are heard, if it waits where it asks.
+    """
 
     name: str
     stance: Stance = Stance.WAITS
+    home: str = ""
 
 
 #: A ticket and when it joined, in microseconds of the store's time.
@@ -37,9 +41,6 @@ def undated(ticket: str) -> str:
     return parts(ticket)[0]
 
 
-def ticket_of(owner: str, home: str = "", *, in_slot: bool) -> str:
-    """The ticket of an execution. Its last letter tells whether it may be called to wait in a slot for its turn.
-
-    One that can only be waited for in one process begins with that process's name: it dies with it.
-    """
-    return (f"{home}." if home else "") + owner[-16:] + ("s" if in_slot else "g")
+def ticket_of(owner: str) -> str:
+    """The ticket of an execution."""
+    return owner[-16:]

@@ -7,12 +7,15 @@ import math
 import os
 import threading
 import time
+import weakref
 from typing import TYPE_CHECKING, TypeVar
 
 from celery_locks.errors import StoreUnavailable
+from celery_locks.hearing import AGAIN, Audience, Hearing
 from celery_locks.roll import Early, Roll, Waiter
 from celery_locks.rounds import Rounds
 from celery_locks.stores.base import Waiting
+from celery_locks.ticket import parts
 from celery_locks.wanted import Wanted
 
 if TYPE_CHECKING:
@@ -24,16 +27,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger("celery_locks.waker")
 T = TypeVar("T")
 
-#: A wake is awaited in pieces of this length, so that a thread with nobody to wake can end.
-PATIENCE = 5.0
-#: It ends when nobody has waited for so long: who waits next need not subscribe again.
-IDLE = 30.0
-#: After an outage the store is asked again this soon.
-AGAIN = 1.0
-#: Each further time it takes twice as long, up to this.
-RARELY = 30.0
 #: Those who come to a key that is taken are told to the store together with who comes next, within this time.
 TOGETHER = 0.005
+#: A key that somebody here waits for is looked at this often at least: whoever is called elsewhere is told there alone,
+#: and may not come. Shorter than a claim window, for a look within that knows when it is over.
+OFTEN = 1.5
+#: With more keys than these it is less often, so that looking stays a small part of the work.
+MANY = 1000
 
 
 class Waker:
@@ -46,8 +46,8 @@ class Waker:
     def __init__(self, store: Lines, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
         self._clock = clock
-        self._pid = 0
         self._start_afresh()
+        _wakers.add(self)
 
     def wait(self, waiting: Waiting, call: Callable[[str], None], joined: Callable[[Busy], None] | None = None) -> None:
         """Tell the store that this ticket is here, and call when its turn comes, from a thread of the waker.
@@ -55,41 +55,41 @@ class Waker:
         The call is given the dated ticket; the key may be taken again by then. `joined` is told, before anything
         else that happens in the same thread, where in line the ticket stands.
         """
-        with self._mine():
+        with self._mutex:
             self._roll.add(Waiter(waiting, call, joined))
             self._tell(waiting, TOGETHER if joined else 0.0)
-            self._listen()
+            self._hearing.start()
 
     def stay(self, waiting: Waiting, call: Callable[[str], None], seconds: float, asked: float = math.inf) -> None:
         """Wait on, as the store has known since it was `asked`.
 
         Unless it is called, the key is looked at in so many seconds.
         """
-        with self._mine():
+        with self._mutex:
             if not self._early.taken(waiting.ticket):
                 self._roll.add(Waiter(waiting, call))
                 self._look_in(waiting.key, seconds)
-                if self._hearing and self._hearing_since > asked:
+                if self._hearing.hears and self._hearing.since > asked:
                     # A wake may have come in between.
                     self._tell(waiting)
-                self._listen()
+                self._hearing.start()
                 return
         # The wake came before its ticket.
         call(waiting.ticket)
 
     def forget(self, ticket: str) -> None:
         """It waits here no more. Its place in line is not touched."""
-        with self._mine():
+        with self._mutex:
             self._roll.remove(ticket)
 
     def all_forgotten(self) -> list[Waiting]:
         """Forget all who wait here, and say who they were."""
-        with self._mine():
+        with self._mutex:
             return self._roll.emptied()
 
     def note(self, key: str) -> None:
         """A job of this process, or of another, has just found this key taken."""
-        with self._mine():
+        with self._mutex:
             self._wanted.add(key)
 
     def is_calm(self) -> bool:
@@ -98,12 +98,12 @@ class Waker:
 
     def is_wanted(self, key: str) -> bool:
         """Whether somebody here waits for this key, or has found it taken a moment ago."""
-        with self._mine():
+        with self._mutex:
             return key in self._roll.keys or key in self._wanted
 
     def again(self, waiting: Waiting) -> bool:
         """Tell the store once more that a ticket is here: it is in line then. False when it does not wait here."""
-        with self._mine():
+        with self._mutex:
             waiter = self._roll.find(waiting.ticket)
             if waiter:
                 # With the date it has from its line: without it, a store that has forgotten all would put it last.
@@ -112,16 +112,11 @@ class Waker:
 
     def hears(self) -> bool:
         """Whether a wake would be heard now."""
-        return self._pid == os.getpid() and self._hearing
+        return self._hearing.hears
 
     def home(self) -> str:
-        """What begins the name of a ticket that only this process can wait with; nothing where that is of no use."""
-        return self._home if self._store.sees_homes and self.hears() else ""
-
-    def _mine(self) -> threading.Lock:
-        if self._pid != os.getpid():
-            self._start_afresh()
-        return self._mutex
+        """Where who waits in this process is told; nothing while no wake would be heard."""
+        return self._home if self.hears() else ""
 
     def _start_afresh(self) -> None:
         self._mutex = threading.Lock()
@@ -131,14 +126,9 @@ class Waker:
         self._tell_at = 0.0
         self._wanted = Wanted(self._clock)
         self._rounds = Rounds("waker", self._mutex, self._attend, self._due, self._clock)
-        self._listener: threading.Thread | None = None
-        self._hearing = False
-        self._hearing_since = 0.0
-        self._home = os.urandom(4).hex()
-        self._idle_at = 0.0
-        self._failures = 0
-        # At last: whoever sees it takes the mutex.
-        self._pid = os.getpid()
+        self._home = home = os.urandom(4).hex()
+        audience = Audience(self._begins, self._woken, lambda: bool(self._roll.waiters))
+        self._hearing = Hearing(lambda: self._store.listen(home), audience, self._mutex, self._clock)
 
     def _due(self) -> float | None:
         look_at = self._roll.next_look()
@@ -154,7 +144,8 @@ class Waker:
         self._rounds.expect(self._tell_at)
 
     def _look_in(self, key: str, seconds: float) -> None:
-        look_at = self._roll.look_at(key, self._clock() + seconds)
+        often = OFTEN * max(1.0, len(self._roll.keys) / MANY)
+        look_at = self._roll.look_at(key, self._clock() + min(seconds, often))
         if look_at is not None:
             self._rounds.expect(look_at)
 
@@ -164,7 +155,7 @@ class Waker:
         if not waiting:
             return
         try:
-            looks = self._store.attend(waiting)
+            looks = self._store.attend(waiting, self.home())
         except StoreUnavailable as error:
             logger.warning("the line of %d keys cannot be attended to, trying again: %s", len(waiting), error)
             self._tell_later(waiting)
@@ -173,7 +164,10 @@ class Waker:
             self._tell_later(waiting)
             raise
         for each, look in zip(waiting, looks, strict=True):
-            self._seen(each, look)
+            if look:
+                self._seen(each, look)
+        if silent := [each for each, look in zip(waiting, looks, strict=True) if look is None]:
+            self._tell_later(silent)
 
     def _tell_later(self, waiting: Sequence[Waiting]) -> None:
         with self._mutex:
@@ -208,51 +202,12 @@ class Waker:
         if is_called:
             _surely(waiter.call, waiter.waiting.ticket)
 
-    def _listen(self) -> None:
-        self._idle_at = self._clock() + IDLE
-        if self._listener is None or not self._listener.is_alive():
-            self._listener = threading.Thread(target=self._hear, name="celery_locks-listener", daemon=True)
-            self._listener.start()
-
-    def _hear(self) -> None:
-        while self._listener is threading.current_thread():
-            try:
-                self._hear_all()
-            except StoreUnavailable as error:
-                pause = min(AGAIN * 2**self._failures, RARELY)
-                self._failures += 1
-                logger.warning("wakes are not heard, jobs come by their countdown: %s; again in %g s", error, pause)
-                time.sleep(pause)
-            except Exception:
-                # Whatever it is, those who wait must be heard.
-                logger.exception("listening failed; wakes are heard again in %g s", AGAIN)
-                time.sleep(AGAIN)
-            with self._mutex:
-                if not self._is_needed():
-                    self._listener = None
-
-    def _hear_all(self) -> None:
-        listening = self._store.listen(self._home)
-        try:
-            # What was said before now was not heard, and the store may have forgotten who is present.
-            with self._mutex:
-                self._hearing, self._hearing_since, self._failures = True, self._clock(), 0
-                self._early = Early()
-                self._new = []
-                for each in self._roll.everybody():
-                    self._tell(each)
-            while self._is_needed():
-                for wake in listening.heard(PATIENCE):
-                    self._woken(wake)
-        finally:
-            self._hearing = False
-            listening.close()
-
-    def _is_needed(self) -> bool:
-        if self._roll.waiters:
-            self._idle_at = self._clock() + IDLE
-            return True
-        return self._clock() < self._idle_at
+    def _begins(self) -> None:
+        """Wakes are heard from now on. Those before were not, and the store may have forgotten who is present."""
+        self._early = Early()
+        self._new = []
+        for each in self._roll.everybody():
+            self._tell(each)
 
     def _woken(self, wake: Wake) -> None:
         with self._mutex:
@@ -267,7 +222,21 @@ class Waker:
                 if waiter is None:
                     self._early.add(wake.ticket)
         if waiter:
-            _surely(waiter.call, wake.ticket)
+            # With the date it has: that of one that was away is of when it left.
+            ticket = waiter.waiting.ticket
+            _surely(waiter.call, ticket if parts(ticket)[1] else wake.ticket)
+
+
+_wakers: weakref.WeakSet[Waker] = weakref.WeakSet()
+
+
+def _in_child() -> None:
+    # Before it has other threads: two that found it was forked at the same time would each begin afresh.
+    for waker in list(_wakers):
+        waker._start_afresh()  # noqa: SLF001 - our own
+
+
+os.register_at_fork(after_in_child=_in_child)
 
 
 def _surely(tell: Callable[[T], None], what: T) -> None:

@@ -70,10 +70,11 @@ class Store(abc.ABC):
 
 
 class Waiting(NamedTuple):
-    """A ticket and the key it waits for."""
+    """A ticket and the key it waits for. `comes`: as the next in line it is called, to wait in a slot for its turn."""
 
     key: str
     ticket: str
+    comes: bool = False
 
 
 class Wake(NamedTuple):
@@ -105,18 +106,17 @@ class Lines(abc.ABC):
     """
 
     @abc.abstractmethod
-    def attend(self, waiting: Sequence[Waiting]) -> list[Look]:
+    def attend(self, waiting: Sequence[Waiting], home: str = "") -> list[Look | None]:
         """Note that these are present, and move their lines on if nobody else has.
 
-        A ticket without a date joins its line now. An empty one only looks.
+        A ticket without a date joins its line now. An empty one only looks. `home` is the name that was given to
+        `listen`, while that hears: these are told there, and passed over once the store sees that nobody listens.
+        Nothing is answered for one whose part of the store cannot say, if another can.
         """
 
     @abc.abstractmethod
     def leave(self, waiting: Sequence[Waiting]) -> None:
         """Take these out of line; what was kept for one goes to the next."""
-
-    #: Whether the store sees at once that a process hears no more, by the name it gave when it began to listen.
-    sees_homes: ClassVar[bool] = False
 
     @abc.abstractmethod
     def listen(self, home: str = "") -> Listening:

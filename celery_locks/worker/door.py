@@ -21,14 +21,12 @@ from celery_locks.errors import LockTimeout
 from celery_locks.lease import new_owner
 from celery_locks.policies import Contention, Requeue, countdown, is_patient
 from celery_locks.stores.base import Waiting
-from celery_locks.ticket import ticket_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from celery_locks.lease import Busy
     from celery_locks.options import Options
-    from celery_locks.waker import Waker
     from celery_locks.worker.request import LockedRequest
 
 logger = logging.getLogger("celery_locks.worker")
@@ -41,12 +39,6 @@ class Door:
         #: Where the number of messages that a worker holds may not grow with each that waits in it, those kept would be
         #: in the way of jobs for other keys.
         self.stands_open = config.delays_natively(app) or app.conf.get("worker_eta_task_limit") is not None
-        # A broker that delivers again at once what a dead worker held brings each back to its place. With others it is
-        # a long time until then, in which nobody is to be called in vain.
-        self._come_back_at_once = app.connection_for_read().transport.driver_type == "amqp"
-
-    def _home(self, waker: Waker) -> str:
-        return "" if self._come_back_at_once else waker.home()
 
     def shut(self, request: LockedRequest) -> tuple[Waiting, Callable[[Busy], None]] | None:
         """Keep this job; its place, and whom to tell where in line it stands. None when it is to go in."""
@@ -60,12 +52,12 @@ class Door:
         if key is None or not waker.is_wanted(key):
             return None
         owner = new_owner(f"{request.task.name}[{request.id}]")
-        ticket = ticket_of(_name(request), self._home(waker), in_slot=bool(plan.options.wait))
+        place = Waiting(key, _name(request), comes=bool(plan.options.wait))
         asked, longest = _asked(plan.options), plan.options.max_wait
         seconds = countdown(asked, _contention(request, key), longest=longest, in_line=True)
         request.wait_until(request.task.app.now() + timedelta(seconds=seconds))
-        request.request_dict.update(_headers(request, key, ticket, patient=is_patient(asked, longest)))
-        return Waiting(key, ticket), partial(_tell, request, key, owner)
+        request.request_dict.update(_headers(request, place, patient=is_patient(asked, longest)))
+        return place, partial(_tell, request, key, owner)
 
 
 def _may_wait(options: Options) -> bool:
@@ -98,9 +90,9 @@ def _contention(request: LockedRequest, key: str, busy: Busy | None = None) -> C
     )
 
 
-def _headers(request: LockedRequest, key: str, ticket: str, *, patient: bool) -> dict[str, Any]:
+def _headers(request: LockedRequest, place: Waiting, *, patient: bool) -> dict[str, Any]:
     since = request.request_dict.get(requeue.SINCE, time.time())
-    return {requeue.KEY: key, requeue.TICKET: ticket, requeue.SINCE: since, requeue.PATIENT: patient}
+    return {requeue.KEY: place.key, requeue.TICKET: place.ticket, requeue.SINCE: since, requeue.PATIENT: patient}
 
 
 def _tell(request: LockedRequest, key: str, owner: str, busy: Busy) -> None:

@@ -13,6 +13,7 @@ from celery import bootsteps, signals
 from celery_locks import requeue
 from celery_locks.stores.base import Waiting
 from celery_locks.worker import door
+from celery_locks.worker.aside import Aside, Place
 from celery_locks.worker.held import Caller, Held
 from celery_locks.worker.notices import Notice, Teller
 from celery_locks.worker.request import LockedRequest
@@ -39,6 +40,7 @@ class Line(bootsteps.StartStopStep):
 
     def __init__(self, consumer: Any, **_: Any) -> None:
         self._caller: Caller | None = None
+        self._aside = Aside(consumer)
         self._door = door.Door(consumer.app)
         self._guards: weakref.WeakSet[Guard] = weakref.WeakSet()
         self._visible: float | None = None
@@ -57,6 +59,7 @@ class Line(bootsteps.StartStopStep):
         """Give up their places: their messages go back to the broker, and nobody here comes when called."""
         signals.task_received.disconnect(self._received)
         signals.task_revoked.disconnect(_revoked)
+        self._aside.close()
         for guard in self._guards:
             guard.leave_lines()
         if self._caller:
@@ -67,7 +70,7 @@ class Line(bootsteps.StartStopStep):
             return
         if request.eta:
             known = requeue.place(request.request_dict)
-            place, joined = Waiting(*known) if known else None, None
+            place, joined = Waiting(*known, comes=requeue.comes(request.request_dict)) if known else None, None
         else:
             place, joined = self._door.shut(request) or (None, None)
         if place:
@@ -81,27 +84,29 @@ class Line(bootsteps.StartStopStep):
         self._guards.add(guard)
         patient = requeue.is_patient(request.request_dict) and not self._door.stands_open
         notice = Notice(joined) if joined else None
-        held = request.held = Held(
-            request,
-            more=partial(self._more, request, guard, place, time.monotonic()) if patient else lambda: None,
-            leave=partial(guard.waker.forget, place.ticket),
-            may_start=lambda: notice is None or notice.withdrawn(partial(caller.call, held)),
-        )
 
         def call(ticket: str) -> None:
             request.request_dict[requeue.TICKET] = ticket
             caller.call(held)
 
-        guard.waker.wait(place, call, partial(self._teller.tell, notice) if notice else None)
+        mine = Place(guard, place, weakref.ref(request), call, partial(self._teller.tell, notice) if notice else None)
+        held = request.held = Held(
+            request,
+            more=partial(self._more, request, mine, time.monotonic()) if patient else lambda: None,
+            leave=partial(self._aside.begin, mine),
+            may_start=lambda: notice is None or notice.withdrawn(partial(caller.call, held)),
+        )
+        self._aside.wait(mine)
 
-    def _more(self, request: LockedRequest, guard: Guard, place: Waiting, since: float) -> float | None:
+    def _more(self, request: LockedRequest, mine: Place, since: float) -> float | None:
         """Whether one whose time is over may wait for its turn all the same, and how long."""
+        waker = mine.guard.waker
         longest = min(LONGEST, (self._visible or LONGEST * 2) / 2)
         expired = bool(request.expires) and request.maybe_expire()
-        if expired or not (guard.waker and guard.waker.hears()) or time.monotonic() - since + LOOK_AFTER > longest:
+        if expired or not (waker and waker.hears()) or time.monotonic() - since + LOOK_AFTER > longest:
             return None
         # One that nobody will call, as when its message came twice and the other copy was called, need not wait.
-        return LOOK_AFTER if guard.waker.again(place) else None
+        return LOOK_AFTER if waker.again(mine.waiting) or self._aside.has(mine) else None
 
     def _warn(self, request: LockedRequest) -> None:
         """Say so, once a task, when the broker will deliver a job again that still waits for its countdown."""

@@ -54,6 +54,11 @@ class LockedRequest(Request):
         except Exception:  # noqa: BLE001 - the job will say so itself
             return None
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether it has had a slot, or needs none for it was revoked."""
+        return bool(self.time_start or self._already_revoked)  # type: ignore[attr-defined]  # its stubs lack it
+
     def wait_until(self, when: Any) -> None:
         """Start it then, as if its message had said so."""
         self._eta = when

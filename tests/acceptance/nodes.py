@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from tests.acceptance.journal import Journal
 
 ROOT = Path(__file__).parents[2]
+#: A worker that does not greet the others is ready sooner.
+QUIET = ("--without-gossip", "--without-mingle")
 
 
 class Worker(PrivateServer):
@@ -46,13 +48,14 @@ class Worker(PrivateServer):
         queues: Iterable[str] = ("celery",),
         module: str = "tests.acceptance.tasks",
         environment: Mapping[str, str] | None = None,
+        arguments: Iterable[str] = QUIET,
     ) -> None:
         super().__init__()
         self.name = f"{name}@acceptance"
         self._module = module
         # Two numbers are the most and the least that the pool may have.
         size = ["--autoscale", concurrency] if isinstance(concurrency, str) else ["-c", str(concurrency)]
-        self._options = ["-P", pool, *size, "-n", self.name, "-Q", ",".join(queues)]
+        self._options = ["-P", pool, *size, "-n", self.name, "-Q", ",".join(queues), *arguments]
         self._environment = {
             "PYTHONPATH": str(ROOT),
             "C_FORCE_ROOT": "1",  # pickle is among what the jobs are sent with, and the tests may run as root
@@ -66,8 +69,7 @@ class Worker(PrivateServer):
         return f"worker {self.name}"
 
     def command(self) -> list[str]:
-        quiet = ["--without-gossip", "--without-mingle", "-l", "INFO"]
-        return [sys.executable, "-m", "celery", "-A", self._module, "worker", *self._options, *quiet]
+        return [sys.executable, "-m", "celery", "-A", self._module, "worker", *self._options, "-l", "INFO"]
 
     def environment(self) -> dict[str, str]:
         return {**os.environ, **self._environment}

@@ -48,7 +48,7 @@ def figures_of(report: Path) -> dict[str, dict[str, Any]]:
 
 
 ALONE = ["uncontended", "throughput", "import", "memory", "renew", "kept", *STORES, "profile"]
-CONTENTION = ["hot-key", "short-jobs", "many-keys", "line-length"]
+CONTENTION = ["hot-key", "short-jobs", "many-keys", "line-length", "many-lines"]
 
 
 @pytest.mark.parametrize(

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
-import subprocess
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pymysql
 
 from tests.servers.accounts import lower
-from tests.servers.process import HOST, PrivateServer
+from tests.servers.databases import DatabaseServer
+from tests.servers.process import HOST
 from tests.servers.programs import MARIADB, MARIADB_INSTALL
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 # A kill loses nothing that the operating system has, so the disk need not be waited for.
 _SETTINGS = {
@@ -25,19 +19,19 @@ _SETTINGS = {
     "max-connections": "300",
     "skip-name-resolve": "1",
 }
-_databases = itertools.count(1)
 
 
-class MariaServer(PrivateServer):
+class MariaServer(DatabaseServer):
     """One server. Any option may be given: `MariaServer(wait_timeout="3")`. Its root needs no password."""
 
     program = MARIADB
-    patience = 60
+    failures = (pymysql.Error, OSError)
+    making = " CHARACTER SET utf8mb4"
 
     def __init__(self, port: int | None = None, **settings: str) -> None:
         super().__init__(port)
         here = self.directory
-        ours = {"datadir": str(self._data), "socket": str(here / "maria.sock"), "pid-file": str(here / "maria.pid")}
+        ours = {"datadir": str(self.data), "socket": str(here / "maria.sock"), "pid-file": str(here / "maria.pid")}
         ours |= {"port": str(self.port), "bind-address": HOST, "tmpdir": str(here)}
         self.settings = ours | _SETTINGS | {name.replace("_", "-"): value for name, value in settings.items()}
         self._lower = lower("mysql", here)
@@ -47,20 +41,10 @@ class MariaServer(PrivateServer):
         options = [f"--{name}={value}" for name, value in self.settings.items()]
         return [*self._lower, self.program.find() or self.program.name, "--no-defaults", *options]
 
-    def start(self) -> None:
-        """Make its data at the first start, then start it."""
-        if not self._data.exists():
-            self._initialize()
-        super().start()
-
-    def _initialize(self) -> None:
-        how = [f"--datadir={self._data}", "--auth-root-authentication-method=normal", "--skip-test-db"]
-        make = [*self._lower, MARIADB_INSTALL.find() or MARIADB_INSTALL.name, "--no-defaults", *how]
-        subprocess.run(make, check=True, capture_output=True, stdin=subprocess.DEVNULL, cwd=self.directory)
-
-    @property
-    def _data(self) -> Path:
-        return self.directory / "data"
+    def installer(self) -> list[str]:
+        """One that lets root in without a password."""
+        how = [f"--datadir={self.data}", "--auth-root-authentication-method=normal", "--skip-test-db"]
+        return [*self._lower, MARIADB_INSTALL.find() or MARIADB_INSTALL.name, "--no-defaults", *how]
 
     def url(self, database: str = "mysql") -> str:
         """The address of a database."""
@@ -74,20 +58,3 @@ class MariaServer(PrivateServer):
         with connection, connection.cursor() as cursor:
             cursor.execute(statement)
             return list(cursor.fetchall())
-
-    def answers(self) -> bool:
-        """It answers a question."""
-        with contextlib.suppress(pymysql.Error, OSError):
-            return self.ask("SELECT 1") == [(1,)]
-        return False
-
-    @contextlib.contextmanager
-    def database(self) -> Iterator[str]:
-        """The address of a new, empty database, which is removed at the end."""
-        name = f"test_{next(_databases)}"
-        self.ask(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
-        try:
-            yield self.url(name)
-        finally:
-            self.heal()
-            self.ask(f"DROP DATABASE {name}")

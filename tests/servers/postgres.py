@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import signal
 import subprocess
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psycopg
 
 from tests.servers.accounts import lower
-from tests.servers.process import HOST, PrivateServer
+from tests.servers.databases import DatabaseServer
+from tests.servers.process import HOST
 from tests.servers.programs import INITDB, POSTGRES
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 # A kill loses nothing that the operating system has, so the disk need not be waited for.
 _SETTINGS = {"fsync": "off", "max_connections": "300", "shared_buffers": "32MB", "autovacuum_naptime": "1s"}
-_databases = itertools.count(1)
 
 
-class PostgresServer(PrivateServer):
+class PostgresServer(DatabaseServer):
     """One server. Any setting may be given: `PostgresServer(idle_session_timeout="3s")`. Nobody needs a password."""
 
     program = POSTGRES
-    patience = 60
+    failures = (psycopg.Error,)
+    removing = " WITH (FORCE)"
 
     def __init__(self, port: int | None = None, **settings: str) -> None:
         super().__init__(port)
@@ -40,22 +36,12 @@ class PostgresServer(PrivateServer):
     def command(self) -> list[str]:
         """The server with every setting on its command line."""
         settings = (word for name, value in self.settings.items() for word in ("-c", f"{name}={value}"))
-        return [*self._lower, self.program.find() or self.program.name, "-D", str(self._data), *settings]
+        return [*self._lower, self.program.find() or self.program.name, "-D", str(self.data), *settings]
 
-    def start(self) -> None:
-        """Make its data at the first start, then start it."""
-        if not self._data.exists():
-            self._initialize()
-        super().start()
-
-    def _initialize(self) -> None:
+    def installer(self) -> list[str]:
+        """One that lets everybody in without a password."""
         how = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"]
-        make = [*self._lower, INITDB.find() or INITDB.name, "-D", str(self._data), *how]
-        subprocess.run(make, check=True, capture_output=True, stdin=subprocess.DEVNULL, cwd=self.directory)
-
-    @property
-    def _data(self) -> Path:
-        return self.directory / "data"
+        return [*self._lower, INITDB.find() or INITDB.name, "-D", str(self.data), *how]
 
     def url(self, database: str = "postgres") -> str:
         """The address of a database."""
@@ -66,23 +52,6 @@ class PostgresServer(PrivateServer):
         with psycopg.connect(self.url(database), autocommit=True, connect_timeout=5) as connection:
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
-
-    def answers(self) -> bool:
-        """It answers a question, and is not still mending its data."""
-        with contextlib.suppress(psycopg.Error):
-            return self.ask("SELECT 1") == [(1,)]
-        return False
-
-    @contextlib.contextmanager
-    def database(self) -> Iterator[str]:
-        """The address of a new, empty database, which is removed at the end."""
-        name = f"test_{next(_databases)}"
-        self.ask(f"CREATE DATABASE {name}")
-        try:
-            yield self.url(name)
-        finally:
-            self.heal()
-            self.ask(f"DROP DATABASE {name} WITH (FORCE)")
 
     def stop(self) -> None:
         """End it without waiting until its clients are gone."""

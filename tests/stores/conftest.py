@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import pytest
 
+from celery_locks.stores import open_store as from_any_url
 from tests.stores.contract import take
 from tests.stores.matrix import table
+from tests.stores.redlock_stores import everywhere
 from tests.stores.session_stores import (
     _advisory_database,
     _getlock_database,
@@ -26,7 +29,9 @@ if TYPE_CHECKING:
     from tests.servers.proxy import Proxy
     from tests.servers.redis import RedisServer
     from tests.servers.redlock import RedlockNodes
+    from tests.stores.contract import Opens
     from tests.stores.places import Place
+    from tests.stores.redlock_stores import Nodes
 
 __all__ = ["_advisory_database", "_getlock_database", "advisory_database", "database", "getlock_database"]
 
@@ -63,10 +68,30 @@ def server(request: pytest.FixtureRequest) -> Served:
 
 
 @pytest.fixture
-def nodes(redlock_nodes: RedlockNodes) -> list[RedisServer]:
-    """Three empty nodes of Redlock."""
+def five_nodes(redlock_nodes: RedlockNodes) -> list[RedisServer]:
+    """Five empty nodes of Redlock."""
     redlock_nodes.flush()
-    return redlock_nodes.nodes[:3]
+    return redlock_nodes.nodes
+
+
+@pytest.fixture
+def three_nodes(five_nodes: list[RedisServer]) -> list[RedisServer]:
+    """Three of them."""
+    return five_nodes[:3]
+
+
+@pytest.fixture
+def nodes(place: Nodes) -> list[RedisServer]:
+    """The nodes of Redlock that the place is made of."""
+    return place.nodes
+
+
+@pytest.fixture
+def lease(store: Any, nodes: list[RedisServer]) -> Lease:
+    """A lease of `wallet` that all nodes have, and that does not end by itself."""
+    lease = take(store, "wallet", ttl=600)
+    everywhere(nodes, "anna")
+    return lease
 
 
 @pytest.fixture
@@ -89,7 +114,7 @@ def ways(way: Any) -> Any:
 
 @pytest.fixture
 def store(way: Any, place: Place) -> Iterator[Any]:
-    """A client whose requests go through the proxy, and that has a connection already."""
+    """A client whose requests go this way, as the place has it ready."""
     with place.ready(way.url) as store:
         yield store
 
@@ -99,6 +124,12 @@ def other(place: Place) -> Iterator[Any]:
     """A client whose way is never broken."""
     with place.opened(place.url) as store:
         yield store
+
+
+@pytest.fixture
+def open_store(place: Place) -> Opens:
+    """Gives clients that a test closes by itself, or not."""
+    return functools.partial(from_any_url, place.url)
 
 
 @pytest.fixture

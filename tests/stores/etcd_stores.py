@@ -6,11 +6,10 @@ import contextlib
 import functools
 from typing import TYPE_CHECKING
 
-from celery_locks.stores import open_store
 from celery_locks.stores.etcd import EtcdStore
 from celery_locks.stores.etcd.naming import Names
 from tests.stores.contract import asking
-from tests.stores.places import Place
+from tests.stores.places import Place, opener
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -26,11 +25,7 @@ QUICK = "/?try_timeout=0.3"
 BRIEF = "/?timeout=0.6&try_timeout=0.3"
 
 
-@contextlib.contextmanager
-def opened(url: str, prefix: str = "lock:") -> Iterator[EtcdStore]:
-    with contextlib.closing(open_store(url, prefix=prefix)) as store:
-        assert isinstance(store, EtcdStore)
-        yield store
+opened = opener(EtcdStore)
 
 
 @contextlib.contextmanager

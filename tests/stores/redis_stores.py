@@ -7,11 +7,10 @@ import time
 from typing import TYPE_CHECKING
 
 from celery_locks.lease import Claim, Lease, Verdict
-from celery_locks.stores import open_store
 from celery_locks.stores.redis import RedisStore, scripts
 from celery_locks.stores.redis.wire import Call
 from tests.stores.contract.asking import claim, take, verdict
-from tests.stores.places import Place
+from tests.stores.places import Place, opener
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,11 +34,7 @@ def within_reason() -> Iterator[None]:
         assert time.monotonic() - before < 30
 
 
-@contextlib.contextmanager
-def opened(url: str, prefix: str = "lock:") -> Iterator[RedisStore]:
-    with contextlib.closing(open_store(url, prefix=prefix)) as store:
-        assert isinstance(store, RedisStore)
-        yield store
+opened = opener(RedisStore)
 
 
 @contextlib.contextmanager
@@ -55,9 +50,9 @@ def place_of(url: str) -> Place:
     return Place(url, opened, _ready)
 
 
-def give_up(store: RedisStore, owner: str) -> None:
-    """Say what a client says that gives up its request for `wallet`."""
-    store._give_up(Call(scripts.RELEASE, store._names("wallet"), store._release_with(claim("wallet", owner), 1)))
+def give_up(store: RedisStore, owner: str, key: str = "wallet") -> None:
+    """Say what a client says that gives up its request."""
+    store._give_up(Call(scripts.RELEASE, store._names(key), store._release_with(claim(key, owner), 1)))
 
 
 def dump(server: RedisServer, name: str) -> bytes:

@@ -6,11 +6,10 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from celery_locks.lease import Verdict
-from celery_locks.stores import open_store
 from celery_locks.stores.redlock import RedlockStore
 from tests.servers.redlock import redlock_url
 from tests.stores.contract.asking import claim, refused, take, verdict
-from tests.stores.places import Place
+from tests.stores.places import Place, Straight, opener
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -26,6 +25,9 @@ LOCK, FENCE = "lock:{wallet}", "lock:{wallet}:fence"
 QUICK = "?socket_timeout=0.5"
 #: So long a timeout that a test which waits for it, once, is a test that fails.
 PATIENT = "?socket_timeout=60"
+
+
+_opened = opener(RedlockStore)
 
 
 class Ways(list["Proxy"]):
@@ -58,7 +60,7 @@ class Ways(list["Proxy"]):
 class Nodes(Place):
     """Nodes, a client of which is connected to all, and all know its scripts."""
 
-    def __init__(self, nodes: Sequence[RedisServer]) -> None:
+    def __init__(self, nodes: list[RedisServer]) -> None:
         super().__init__(redlock_url(node.port for node in nodes), self._opened, self._ready)
         self.nodes = nodes
 
@@ -74,16 +76,16 @@ class Nodes(Place):
         return self._opened(url + QUICK)
 
 
+class PatientNodes(Straight, Nodes):
+    """The same, with no proxy on the way to them, where nobody waits for a timeout."""
+
+    def _ready(self, url: str) -> AbstractContextManager[RedlockStore]:
+        return self._opened(url + PATIENT)
+
+
 def opened(places: Sequence[RedisServer | Proxy], query: str = "") -> AbstractContextManager[RedlockStore]:
     """A store over these nodes, or over the ways to them."""
     return _opened(redlock_url(place.port for place in places) + query)
-
-
-@contextlib.contextmanager
-def _opened(url: str) -> Iterator[RedlockStore]:
-    with contextlib.closing(open_store(url)) as store:
-        assert isinstance(store, RedlockStore)
-        yield store
 
 
 def warmed(store: RedlockStore, nodes: Sequence[RedisServer]) -> RedlockStore:

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
-from typing import TYPE_CHECKING, Protocol
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
 from celery_locks.errors import StoreUnavailable
-from celery_locks.stores import open_store
 from celery_locks.stores.sessions import SessionStore
 from tests.stores.contract.asking import take
-from tests.stores.places import Place
+from tests.stores.places import Place, connected, opener
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from celery_locks.stores import Inspects, Store
+    from celery_locks.stores import Inspects
+    from tests.servers.databases import DatabaseServer
     from tests.servers.mariadb import MariaServer
     from tests.servers.postgres import PostgresServer
 
@@ -29,39 +29,41 @@ PATIENT = "?timeout=20&connect_timeout=20"
 QUICK = "?timeout=0.5&idle_timeout=2"
 
 
-class Database(Protocol):
+class Database(ABC):
     """One database of a server, used by the locks alone."""
 
-    url: str
-    server: PostgresServer | MariaServer
     #: What is in a request of each verb, and in no other.
-    take: bytes
-    still: bytes
-    give_back: bytes
+    take: ClassVar[bytes]
+    still: ClassVar[bytes]
+    give_back: ClassVar[bytes]
+    kind: ClassVar[str]
+    #: Asks for the sessions in a database of that name.
+    listing: ClassVar[str]
+
+    def __init__(self, server: DatabaseServer, url: str) -> None:
+        self.server = server
+        self.name = url.rpartition("/")[2]
+        self.url = url.replace("://", f"+{self.kind}://")
 
     def sessions(self) -> list[int]:
         """The sessions that are open in it."""
+        return [number for (number,) in self.server.ask(self.listing.format(self.name))]
 
+    @abstractmethod
     def is_quiet(self) -> bool:
         """Whether no lock is left in it."""
 
+    @abstractmethod
     def end_sessions(self) -> None:
         """End them, as whoever looks after the server does."""
 
 
-class AdvisoryDatabase:
+class AdvisoryDatabase(Database):
     """A database of a Postgres."""
 
     take, still, give_back = b"celery_locks_take", b"celery_locks_still", b"celery_locks_give_back"
-
-    def __init__(self, server: PostgresServer, url: str) -> None:
-        self.server = server
-        self.name = url.rpartition("/")[2]
-        self.url = url.replace("postgresql://", "postgresql+advisory://")
-
-    def sessions(self) -> list[int]:
-        rows = self.server.ask(f"SELECT pid FROM pg_stat_activity WHERE datname = '{self.name}'")
-        return [pid for (pid,) in rows]
+    kind = "advisory"
+    listing = "SELECT pid FROM pg_stat_activity WHERE datname = '{}'"
 
     def is_quiet(self) -> bool:
         # A pooler keeps sessions open that nobody uses.
@@ -71,19 +73,12 @@ class AdvisoryDatabase:
         self.server.ask(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{self.name}'")
 
 
-class GetLockDatabase:
+class GetLockDatabase(Database):
     """A database of a MariaDB, reached without TLS: PyMySQL reads all certificates of a machine first."""
 
     take, still, give_back = b"SET @celery_locks", b"WHERE name IN", b", RELEASE_LOCK"
-
-    def __init__(self, server: MariaServer, url: str) -> None:
-        self.server = server
-        self.name = url.rpartition("/")[2]
-        self.url = url.replace("mysql://", "mysql+getlock://")
-
-    def sessions(self) -> list[int]:
-        rows = self.server.ask(f"SELECT id FROM information_schema.processlist WHERE db = '{self.name}'")
-        return [number for (number,) in rows]
+    kind = "getlock"
+    listing = "SELECT id FROM information_schema.processlist WHERE db = '{}'"
 
     def is_quiet(self) -> bool:
         return not self.sessions()
@@ -128,30 +123,18 @@ def _quiet(database: Database) -> Database:
     return database
 
 
-def open_session(url: str, prefix: str = "lock:") -> Store:
-    """A store of such a URL, with no time spent on TLS."""
+def without_tls(url: str) -> str:
+    """The same, with no time spent on certificates."""
     query = "&ssl_disabled=true" if "?" in url else "?ssl_disabled=true"
-    return open_store(url + (query if url.startswith("mysql") else ""), prefix=prefix)
+    return url + (query if url.startswith("mysql") else "")
 
 
-@contextlib.contextmanager
-def opened(url: str, prefix: str = "lock:") -> Iterator[SessionStore]:
-    """A store that is closed at the end."""
-    with contextlib.closing(open_session(url, prefix)) as store:
-        assert isinstance(store, SessionStore)
-        yield store
-
-
-@contextlib.contextmanager
-def _ready(url: str) -> Iterator[SessionStore]:
-    with opened(url + QUICK) as store:
-        take(store, "held")
-        yield store
+opened = opener(SessionStore, without_tls)
 
 
 def place_of(database: Database) -> Place:
     """Its ready client holds the key `held`."""
-    return Place(database.url, opened, _ready)
+    return connected(database.url, opened, QUICK, "held")
 
 
 def keepers() -> list[threading.Thread]:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-from celery_locks.stores import open_store
 from celery_locks.stores.sql import SqlStore
-from tests.stores.contract.asking import claim, take
-from tests.stores.places import Place
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from tests.stores.contract.asking import claim
+from tests.stores.places import Place, connected, opener
 
 #: Where a test waits for a timeout it need not be the default one.
 QUICK = "?timeout=0.5"
@@ -41,24 +36,12 @@ class Served:
         return int(self.ask(question)[0][0]) - 1
 
 
-@contextlib.contextmanager
-def opened(url: str, prefix: str = "lock:") -> Iterator[SqlStore]:
-    """A store of a URL, with or without the sql+."""
-    with contextlib.closing(open_store(f"sql+{url.removeprefix('sql+')}", prefix=prefix)) as store:
-        assert isinstance(store, SqlStore)
-        yield store
-
-
-@contextlib.contextmanager
-def ready(url: str) -> Iterator[SqlStore]:
-    """A store that has a connection already, and waits no longer than a test must."""
-    with opened(url + QUICK) as store:
-        take(store, "first")
-        yield store
+#: By a URL with or without the sql+.
+opened = opener(SqlStore, lambda url: f"sql+{url.removeprefix('sql+')}")
 
 
 def place_of(served: Served) -> Place:
-    return Place(served.url, opened, ready)
+    return connected(served.url, opened, QUICK)
 
 
 def give_up(store: SqlStore, owner: str, key: str = "wallet") -> None:

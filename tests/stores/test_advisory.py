@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,13 +13,11 @@ from tests.servers.programs import PGBOUNCER
 from tests.stores.contract import ConnectionContract, StoreFixtures, WatchesContract
 from tests.stores.contract.watchers import LONG
 from tests.stores.session_contracts import SessionFaults, Sessions
-from tests.stores.session_stores import open_session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.servers.postgres import PostgresServer
-    from tests.stores.contract import Opens
     from tests.stores.session_stores import Database
 
 
@@ -52,9 +49,9 @@ class TestSessionPool(ConnectionContract, StoreFixtures):
     """A PgBouncer that lends a session for as long as its client is there."""
 
     @pytest.fixture
-    def open_store(self, pool: PgBouncerServer, database: Database) -> Opens:
+    def url(self, pool: PgBouncerServer, database: Database) -> str:
         name = database.url.rpartition("/")[2]
-        return functools.partial(open_session, pool.url(name).replace("postgresql://", "postgresql+advisory://"))
+        return pool.url(name).replace("postgresql://", "postgresql+advisory://")
 
 
 class TestAdvisoryFaults(SessionFaults):

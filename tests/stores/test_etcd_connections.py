@@ -10,12 +10,13 @@ import pytest
 
 from celery_locks.lease import Verdict
 from tests.stores.contract.asking import claim, refused, take, verdict
-from tests.stores.etcd_stores import opened, place_of
+from tests.stores.etcd_stores import opened
+from tests.stores.places import straight
 from tests.stores.processes import Crew
 from tests.stores.time_limits import SoftTimeLimit, struck_after
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from celery_locks.stores.etcd import EtcdStore
     from tests.servers.etcd import EtcdServer
@@ -25,13 +26,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def place(etcd_url: str) -> Place:
-    return place_of(etcd_url)
-
-
-@pytest.fixture
-def store(etcd_url: str) -> Iterator[EtcdStore]:
-    with opened(etcd_url) as store:
-        yield store
+    return straight(etcd_url, opened)
 
 
 def test_nothing_is_connected_before_the_first_verb() -> None:

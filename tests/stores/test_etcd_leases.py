@@ -16,7 +16,8 @@ from celery_locks.stores.etcd import messages
 from celery_locks.stores.etcd.contended import FREE, MOST
 from celery_locks.stores.etcd.renewal import Renewal
 from tests.stores.contract.asking import claim, patient, refused, take, verdict
-from tests.stores.etcd_stores import LOCK, marks, number_of, opened, place_of
+from tests.stores.etcd_stores import LOCK, marks, number_of, opened
+from tests.stores.places import straight
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -29,13 +30,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def place(etcd_url: str) -> Place:
-    return place_of(etcd_url)
-
-
-@pytest.fixture
-def store(etcd_url: str) -> Iterator[EtcdStore]:
-    with opened(etcd_url) as store:
-        yield store
+    return straight(etcd_url, opened)
 
 
 @pytest.fixture

@@ -14,37 +14,25 @@ import pytest
 
 from celery_locks.stores.etcd.watching import UNSEEING, Watch
 from tests.stores.contract.asking import claim, refused, take
-from tests.stores.contract.watchers import (
-    LONG,
-    SoftTimeLimit,
-    pause,
-    running,
-    struck_after,
-    waiting,
-    watched,
-)
+from tests.stores.contract.watchers import LONG, pause, running, waiting, watched
 from tests.stores.etcd_stores import QUICK, opened
+from tests.stores.places import straight
 from tests.stores.processes import Crew
+from tests.stores.time_limits import SoftTimeLimit, struck_after
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from celery_locks.stores.etcd import EtcdStore
     from tests.servers.etcd import EtcdCluster, EtcdServer
     from tests.servers.proxy import Proxy
+    from tests.stores.places import Place
 
 
 @pytest.fixture
-def store(etcd_url: str) -> Iterator[EtcdStore]:
-    with opened(etcd_url) as store:
-        yield store
-
-
-@pytest.fixture
-def other(etcd_url: str) -> Iterator[EtcdStore]:
-    with opened(etcd_url) as store:
-        yield store
+def place(etcd_url: str) -> Place:
+    return straight(etcd_url, opened)
 
 
 def watchers(server: EtcdServer) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import pathlib
@@ -24,22 +23,19 @@ from tests.stores.contract import (
     take,
     verdict,
 )
+from tests.stores.places import opener, straight
 from tests.stores.processes import Crew
 
 if TYPE_CHECKING:
     from tests.stores.contract import Opens
+    from tests.stores.places import Place
 
 LONG_AGO = 3 * 86_400.0
 
 
 @pytest.fixture
-def open_store(folder: pathlib.Path) -> Opens:
-    return functools.partial(from_url, f"file://{folder}")
-
-
-@pytest.fixture
-def store(open_store: Opens) -> FileStore:
-    return open_store()
+def place(folder: pathlib.Path) -> Place:
+    return straight(f"file://{folder}", opener(FileStore))
 
 
 class TestFileStore(StoreContract, ConnectionContract, InspectContract, ProcessContract):
@@ -48,8 +44,8 @@ class TestFileStore(StoreContract, ConnectionContract, InspectContract, ProcessC
     store_type = FileStore
 
     @pytest.fixture
-    def open_store(self, folder: pathlib.Path) -> Opens:
-        return functools.partial(from_url, f"file://{folder}")
+    def url(self, folder: pathlib.Path) -> str:
+        return f"file://{folder}"
 
 
 def only_file(folder: pathlib.Path) -> pathlib.Path:

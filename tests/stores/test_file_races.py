@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import pathlib
 import random
@@ -20,6 +19,7 @@ from celery_locks.stores.file.lockfile import LockFile
 from celery_locks.stores.file.sweeper import Sweeper
 from tests.judging import Stay, faults, record, recorded
 from tests.stores.contract import claim, patient, refused, take, verdict
+from tests.stores.places import opener, straight
 from tests.stores.processes import Crew, forking
 
 if TYPE_CHECKING:
@@ -27,16 +27,12 @@ if TYPE_CHECKING:
     from multiprocessing.synchronize import Event
 
     from tests.stores.contract import Opens
+    from tests.stores.places import Place
 
 
 @pytest.fixture
-def open_store(folder: pathlib.Path) -> Opens:
-    return functools.partial(from_url, f"file://{folder}")
-
-
-@pytest.fixture
-def store(open_store: Opens) -> FileStore:
-    return open_store()
+def place(folder: pathlib.Path) -> Place:
+    return straight(f"file://{folder}", opener(FileStore))
 
 
 def test_sweeping_races_with_nobody(folder: pathlib.Path, tmp_path: pathlib.Path) -> None:

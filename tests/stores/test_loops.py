@@ -3,54 +3,19 @@
 from __future__ import annotations
 
 import select
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from celery_locks.lease import Verdict
 from tests.stores.contract.asking import refused, take, verdict
+from tests.stores.greenlets import share
 from tests.stores.session_stores import outage
 from tests.stores.sql_stores import QUICK, SERVERS, opened
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from tests.stores.sql_stores import Served
-
-_GREENLETS = """
-from gevent import monkey
-monkey.patch_all()
-import sys, time, gevent
-from celery_locks import Locks
-
-locks, inside, ticks, order = Locks(sys.argv[1]), [], [], []
-
-def work(number):
-    for _ in range(3):
-        lock = locks.lock("wallet", ttl=30, heartbeat=True)
-        assert lock.acquire(timeout=60)
-        inside.append(number)
-        assert inside == [number], inside
-        order.append(lock.fence)
-        gevent.sleep(0.002)
-        inside.remove(number)
-        lock.release()
-
-def tick():
-    while True:
-        ticks.append(time.monotonic())
-        gevent.sleep(0.001)
-
-ticking = gevent.spawn(tick)
-gevent.joinall([gevent.spawn(work, number) for number in range(6)], raise_error=True, timeout=90)
-assert len(order) == 18 and order == sorted(set(order)), order
-assert len(ticks) > 18, "nobody else came to run"
-locks.close()
-print("done")
-"""
-
 
 #: How the URL of each is made from that of its server, or of a folder. Redlock has a test of its own.
 _STORES = {
@@ -76,16 +41,7 @@ def url(request: pytest.FixtureRequest) -> str:
 
 def test_greenlets_share_a_store(url: str) -> None:
     """With everything patched by gevent, greenlets exclude each other and others run while they wait."""
-    pytest.importorskip("gevent")
-    ended = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", _GREENLETS, url],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        cwd=Path(__file__).parents[2],
-    )
-    assert ended.stdout == "done\n", ended.stderr
+    share(url)
 
 
 @SERVERS

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import uuid
-from typing import TYPE_CHECKING
 
 import pytest
 
-from celery_locks.stores.memory import MemoryStore, from_url
+from celery_locks.stores.memory import MemoryStore
 from tests.stores.contract import ExpiringContract, InspectContract, StoreContract
-
-if TYPE_CHECKING:
-    from tests.stores.contract import Opens
 
 
 class TestMemoryStore(StoreContract, ExpiringContract, InspectContract):
@@ -21,5 +16,5 @@ class TestMemoryStore(StoreContract, ExpiringContract, InspectContract):
     store_type = MemoryStore
 
     @pytest.fixture
-    def open_store(self) -> Opens:
-        return functools.partial(from_url, f"memory://{uuid.uuid4().hex}")
+    def url(self) -> str:
+        return f"memory://{uuid.uuid4().hex}"

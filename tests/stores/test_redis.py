@@ -9,37 +9,21 @@ import pytest
 
 from celery_locks.stores import open_store as from_any_url
 from celery_locks.stores.redis import RedisStore
-from tests.stores.contract import (
-    ExpiringContract,
-    InspectContract,
-    LinesContract,
-    LostAnswerContract,
-    ProcessContract,
-    StoreContract,
-)
+from tests.stores.contract import ExpiringContract, LinesContract, ProcessContract, ServerContracts
 from tests.stores.redis_stores import cluster_url, sentinel_url
 
 if TYPE_CHECKING:
     from tests.servers.redis import RedisServer
     from tests.servers.redis_groups import RedisCluster, SentinelGroup
-    from tests.stores.contract import Opens, OpensWith
+    from tests.stores.contract import OpensWith
 
 
-class _Contract(StoreContract, ExpiringContract, InspectContract, LinesContract, LostAnswerContract, ProcessContract):
+class _Contract(ServerContracts, ExpiringContract, LinesContract):
     store_type = RedisStore
     short = 0.1
     #: The crowd of 125 is for the first form: what differs in the others is the way to the server.
     contenders = 12
     crowd_in_line = 12
-
-    @pytest.fixture
-    def url(self) -> str:
-        """Where the server is that this form leads to, which is empty."""
-        raise NotImplementedError
-
-    @pytest.fixture
-    def open_store(self, url: str) -> Opens:
-        return functools.partial(from_any_url, url)
 
     @pytest.fixture
     def open_with(self, url: str) -> OpensWith:

@@ -12,7 +12,7 @@ import pytest
 from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Busy, Lease, Verdict
 from celery_locks.stores.redis.wire import Pooled
-from tests.stores.contract.asking import claim, refused, take, verdict
+from tests.stores.contract.asking import claim, goes_on_alone, refused, take, verdict
 from tests.stores.processes import Crew
 from tests.stores.redis_stores import QUICK, opened, place_of
 from tests.waiting import wait_until
@@ -159,18 +159,10 @@ def test_threads_are_not_limited_by_a_pool(redis_server: RedisServer, redis_url:
 def test_children_never_share_a_connection(other: RedisStore) -> None:
     """A store that has spoken is used by children and parent at once: each hears its own answers."""
     take(other, "parent")
-
-    def alone(number: int) -> None:
-        for turn in range(30):
-            owner = f"child {number}.{turn}"
-            assert take(other, f"key {number}", owner).owner == owner
-            assert refused(other, f"key {number}", "nobody").holder == owner
-            assert other.release(claim(f"key {number}", owner))
-
     with Crew() as crew:
         for number in range(6):
-            crew.start(alone, number)
-        alone(99)
+            crew.start(goes_on_alone, other, number, 30)
+        goes_on_alone(other, 99, 30)
         crew.done()
     assert refused(other, "parent", "ben").holder == "anna"
 

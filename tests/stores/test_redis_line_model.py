@@ -198,7 +198,8 @@ class Line(OnPaper, RuleBasedStateMachine):
     @rule()
     def those_away_stay_away(self) -> None:
         """Nobody who has left is about to arrive any more."""
-        for job in self.away():
+        # Each once: who has been away for an hour is forgotten.
+        for job in self.away(recent=True):
             self.client.zincrby(LINE, -600_000_000, job.name)
             job.recent = False
 

@@ -122,6 +122,20 @@ def test_a_full_redis_leaves_no_line_standing_still(small_server: RedisServer) -
         assert list(kept(small_server)) == [FENCE]
 
 
+def test_a_full_redis_answers_for_those_whose_process_is_gone(small_server: RedisServer) -> None:
+    """They cannot be passed over, which is no error for whoever asks, nor for the lines looked at with theirs."""
+    with opened(f"{small_server.url}?claim_window={LONG}") as store:
+        for key in ("wallet", "other"):
+            take(store, key, "holder")
+        store.attend([Waiting("wallet", "a")], "0a1b2c3d")
+        small_server.ask("DEL", LOCK)
+        with _full(small_server):
+            looks = store.attend([Waiting("wallet", ""), Waiting("other", "")])
+            assert [each and each.idle for each in looks] == [True, False]
+            assert isinstance(ask(store, "wallet", "late"), Busy)
+        come(store, "wallet", "late")
+
+
 def test_a_server_that_forgot_all_gives_each_its_place_again(redis_url: str, redis_server: RedisServer) -> None:
     """After a restart without data those who wait come back by their tickets, in their order."""
     with opened(f"{redis_url}?claim_window={LONG}") as store:

@@ -11,27 +11,20 @@ from celery_locks.errors import StoreUnavailable
 from celery_locks.stores.redis import listening
 from tests.stores.contract.asking import claim, take
 from tests.stores.contract.waiting import hearing, joined
+from tests.stores.places import fresh
 from tests.stores.redis_stores import QUICK, opened, within_reason
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from celery_locks.stores.redis import RedisStore
     from tests.servers.proxy import Proxy
     from tests.servers.redis import RedisServer
+    from tests.stores.places import Place
 
 
 @pytest.fixture
-def way(proxy: Callable[[str], Proxy], redis_url: str) -> Proxy:
-    """A proxy on the way to an empty Redis."""
-    return proxy(redis_url)
-
-
-@pytest.fixture
-def store(way: Proxy) -> Iterator[RedisStore]:
-    with opened(way.url + QUICK) as store:
-        yield store
+def place(redis_url: str) -> Place:
+    return fresh(redis_url, opened, QUICK)
 
 
 def _call(store: RedisStore) -> str:
@@ -117,3 +110,9 @@ def test_each_hears_all_of_its_own_prefix(redis_url: str) -> None:
         ticket = _call(one)
         assert first().ticket == second().ticket == ticket
         assert third.heard(0.05) == []
+
+
+def test_wakes_are_heard_whatever_requests_are_written_in(redis_url: str, redis_server: RedisServer) -> None:
+    """RESP3 brings notices of maintenance along, which the connection that listens does not have."""
+    with opened(f"{redis_url}?protocol=3") as store:
+        assert _hears(store, redis_server)

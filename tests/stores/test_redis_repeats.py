@@ -2,52 +2,36 @@
 
 from __future__ import annotations
 
-import random
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from celery_locks.lease import Busy, Lease, Verdict
+from celery_locks.lease import Busy, Verdict
 from celery_locks.stores.redis import RedisStore, scripts
+from tests.stores.contract import GivingUpContract
 from tests.stores.contract.asking import claim, take, verdict
+from tests.stores.places import straight
 from tests.stores.redis_stores import give_up, opened
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.servers.redis import RedisServer
+    from tests.stores.contract import GivesUp
+    from tests.stores.places import Place
 
 
 @pytest.fixture
-def store(redis_url: str) -> Iterator[RedisStore]:
-    with opened(redis_url) as store:
-        yield store
+def place(redis_url: str) -> Place:
+    return straight(redis_url, opened)
 
 
-def test_an_owner_that_gave_up_gets_nothing(store: RedisStore) -> None:
-    """Its request that arrives late finds the key free and is refused; others are not."""
-    give_up(store, "anna")
-    assert store.acquire(claim("wallet", "anna")) == Busy()
-    take(store, "wallet", "ben")
+class TestRedisGivingUp(GivingUpContract):
+    games = 40
 
-
-def test_giving_up_gives_back_what_was_taken(store: RedisStore) -> None:
-    """A request that arrived without its answer is undone."""
-    take(store, "wallet", "anna")
-    give_up(store, "anna")
-    take(store, "wallet", "ben")
-
-
-def test_giving_up_takes_nothing_from_the_holder(store: RedisStore) -> None:
-    """Who gives up while another holds the key changes nothing for that one."""
-    lease = take(store, "wallet", "ben")
-    give_up(store, "anna")
-    assert verdict(store, lease) is Verdict.RENEWED
-    assert store.release(lease.claim)
-    assert take(store, "wallet", "cleo").fence > lease.fence
+    @pytest.fixture
+    def give_up(self) -> GivesUp:
+        return give_up
 
 
 def test_an_owner_that_gave_up_stays_out_while_others_come_and_go(store: RedisStore) -> None:
@@ -122,38 +106,6 @@ def test_there_is_one_script_a_verb() -> None:
     assert len({script.sha for script in verbs}) == len(verbs) == 7
     files = list(Path(scripts.__file__).with_name("scripts").glob("*.lua"))
     assert max(len(file.read_text().splitlines()) for file in files) <= 65
-
-
-def test_the_scripts_never_disagree_with_a_model(store: RedisStore, redis_server: RedisServer) -> None:
-    """Any sequence of verbs by three owners on one key answers as a lock on paper does."""
-    for seed in range(40):
-        redis_server.flush()
-        _play(store, random.Random(seed))
-
-
-def _play(store: RedisStore, dice: random.Random) -> None:
-    holder, fence, done = None, 0, set()
-    for step in range(30):
-        owner = dice.choice("abc") + str(step // 10)
-        match dice.choice(("acquire", "renew", "release", "give up")):
-            case "acquire":
-                answer = store.acquire(claim("wallet", owner))
-                free = holder in (None, owner) and owner not in done
-                assert isinstance(answer, Lease) is free, (step, owner, holder, done)
-                if isinstance(answer, Lease):
-                    assert answer.fence == fence if holder else answer.fence > fence
-                    holder, fence = owner, answer.fence
-            case "renew":
-                expected = Verdict.RENEWED if holder == owner else Verdict.LOST
-                assert verdict(store, Lease(claim("wallet", owner), 1, time.monotonic())) is expected
-            case "release":
-                assert store.release(claim("wallet", owner)) is (owner == holder or owner in done)
-                done |= {owner} if owner == holder else set()
-                holder = None if owner == holder else holder
-            case _:
-                give_up(store, owner)
-                done.add(owner)
-                holder = None if owner == holder else holder
 
 
 def test_a_late_request_of_a_dead_owner_is_refused(store: RedisStore) -> None:

@@ -9,28 +9,21 @@ import pytest
 
 from celery_locks.lease import Verdict
 from tests.stores.contract.asking import claim, take
+from tests.stores.places import fresh
 from tests.stores.redis_stores import calls, opened
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from celery_locks.lease import Lease
     from celery_locks.stores.redis import RedisStore
     from tests.servers.proxy import Proxy
     from tests.servers.redis import RedisServer
+    from tests.stores.places import Place
 
 
 @pytest.fixture
-def way(proxy: Callable[[str], Proxy], redis_url: str) -> Proxy:
-    """A proxy on the way to an empty Redis."""
-    return proxy(redis_url)
-
-
-@pytest.fixture
-def store(way: Proxy) -> Iterator[RedisStore]:
-    with opened(way.url) as store:
-        yield store
+def place(redis_url: str) -> Place:
+    return fresh(redis_url, opened)
 
 
 @pytest.fixture

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import functools
-from typing import TYPE_CHECKING
-
 import pytest
 
-from celery_locks.stores import open_store as from_any_url
 from celery_locks.stores.redlock import RedlockStore
-from tests.stores.contract import (
-    ExpiringContract,
-    InspectContract,
-    LostAnswerContract,
-    ProcessContract,
-    StoreContract,
-)
-
-if TYPE_CHECKING:
-    from tests.stores.contract import Opens
+from tests.stores.contract import ExpiringContract, ServerContracts
 
 
-class TestRedlock(StoreContract, ExpiringContract, InspectContract, LostAnswerContract, ProcessContract):
+class TestRedlock(ServerContracts, ExpiringContract):
     """Five nodes."""
 
     store_type = RedlockStore
 
     @pytest.fixture
-    def open_store(self, redlock_url: str) -> Opens:
-        return functools.partial(from_any_url, redlock_url)
+    def url(self, redlock_url: str) -> str:
+        return redlock_url

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def place(nodes: list[RedisServer]) -> Place:
-    return Nodes(nodes)
+def place(three_nodes: list[RedisServer]) -> Place:
+    return Nodes(three_nodes)
 
 
 class TestRedlockAnswers(LateAnswerContract, InterruptContract):

@@ -14,6 +14,7 @@ from tests.stores.redlock_stores import Nodes, everywhere, opened, owners, warme
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
+    from celery_locks.lease import Lease
     from celery_locks.stores.redlock import RedlockStore
     from tests.servers.redis import RedisServer
     from tests.stores.places import Place
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def place(nodes: list[RedisServer]) -> Place:
-    return Nodes(nodes)
+def place(three_nodes: list[RedisServer]) -> Place:
+    return Nodes(three_nodes)
 
 
 def test_a_lease_reaches_a_node_that_is_connected_late(ways: Ways, nodes: list[RedisServer]) -> None:
@@ -35,11 +36,9 @@ def test_a_lease_reaches_a_node_that_is_connected_late(ways: Ways, nodes: list[R
 
 
 def test_a_release_reaches_a_node_that_was_out_of_reach(
-    store: RedlockStore, ways: Ways, nodes: list[RedisServer]
+    store: RedlockStore, ways: Ways, nodes: list[RedisServer], lease: Lease
 ) -> None:
     """It could not be told, for nobody could connect: it is told as soon as it can be, long before the ttl is over."""
-    lease = take(store, "wallet", ttl=600)
-    everywhere(nodes, "anna")
     ways[0].refuse()
     wait_until(lambda: store.inspect("none") or not _asked(store), "the node to be left alone")
     assert store.release(lease.claim)
@@ -50,11 +49,9 @@ def test_a_release_reaches_a_node_that_was_out_of_reach(
 
 
 def test_a_release_that_went_down_with_its_connection_is_sent_again(
-    store: RedlockStore, ways: Ways, nodes: list[RedisServer]
+    store: RedlockStore, ways: Ways, nodes: list[RedisServer], lease: Lease
 ) -> None:
     """The majority had answered, and nobody waited any more: the node hears it on the next connection."""
-    lease = take(store, "wallet", ttl=600)
-    everywhere(nodes, "anna")
     ways[0].hold("requests")
     assert store.release(lease.claim)
     ways[0].cut()
@@ -64,11 +61,9 @@ def test_a_release_that_went_down_with_its_connection_is_sent_again(
 
 
 def test_a_release_reaches_a_node_that_forgot_its_script(
-    store: RedlockStore, ways: Ways, nodes: list[RedisServer]
+    store: RedlockStore, ways: Ways, nodes: list[RedisServer], lease: Lease
 ) -> None:
     """It says so when the majority has long decided: it is told once more."""
-    lease = take(store, "wallet", ttl=600)
-    everywhere(nodes, "anna")
     for node in nodes:
         node.ask("SCRIPT", "FLUSH")
     ways[0].delay(0.1, "answers")
@@ -92,7 +87,7 @@ def test_a_release_is_kept_for_longer_than_its_claim(store: RedlockStore, ways: 
     end = time.monotonic() + 0.6
     wait_until(lambda: time.monotonic() > end, "the time of the claim to pass")
     ways[0].accept()
-    wait_until(lambda: store.inspect("none") or owners(nodes) == [None] * 3, "the node to be told", interval=0.05)
+    _all_told(store, nodes, None)
 
 
 def test_of_more_than_is_kept_the_latest_is_said(ways: Ways, nodes: list[RedisServer]) -> None:
@@ -107,7 +102,7 @@ def test_of_more_than_is_kept_the_latest_is_said(ways: Ways, nodes: list[RedisSe
         assert owners(nodes[:1]) == ["anna"]
         ways[0].cut()
         ways[0].let_go("requests")
-        wait_until(lambda: store.inspect("none") or owners(nodes) == [None] * 3, "the node to be told", interval=0.05)
+        _all_told(store, nodes, None)
 
 
 def _asked(store: RedlockStore) -> bool:

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import functools
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from celery_locks.stores import open_store as from_any_url
-from tests.stores.contract import FaultContract, StoreFixtures
+from tests.stores.contract import FaultContract
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.servers.redlock import RedlockNodes
-    from tests.stores.contract import Opens
 
 
-class _Faults(FaultContract, StoreFixtures):
+class _Faults(FaultContract):
     @pytest.fixture
-    def open_store(self, redlock_url: str) -> Opens:
-        return functools.partial(from_any_url, redlock_url)
+    def url(self, redlock_url: str) -> str:
+        return redlock_url
 
 
 class TestOneOfFiveKilled(_Faults):

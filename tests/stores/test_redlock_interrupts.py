@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def place(nodes: list[RedisServer]) -> Place:
-    return Nodes(nodes)
+def place(three_nodes: list[RedisServer]) -> Place:
+    return Nodes(three_nodes)
 
 
 def test_a_connection_that_owes_for_too_long_is_given_up(nodes: list[RedisServer]) -> None:

@@ -10,37 +10,22 @@ from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Verdict
 from celery_locks.stores.redlock.ring import Ring
 from tests.stores.contract.asking import take, verdict
-from tests.stores.redlock_stores import QUICK, everywhere, opened, owners, warmed
+from tests.stores.redlock_stores import Nodes, Ways, everywhere, opened, owners, warmed
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
 
     from celery_locks.lease import Lease
     from celery_locks.stores.redlock import RedlockStore
     from celery_locks.stores.redlock.ask import Ask
-    from tests.servers.proxy import Proxy
     from tests.servers.redis import RedisServer
-    from tests.servers.redlock import RedlockNodes
+    from tests.stores.places import Place
 
 
 @pytest.fixture
-def nodes(redlock_nodes: RedlockNodes) -> list[RedisServer]:
-    """Five empty nodes."""
-    redlock_nodes.flush()
-    return redlock_nodes.nodes
-
-
-@pytest.fixture
-def ways(proxy: Callable[[str], Proxy], nodes: list[RedisServer]) -> list[Proxy]:
-    """A proxy on the way to each."""
-    return [proxy(node.url) for node in nodes]
-
-
-@pytest.fixture
-def store(ways: list[Proxy], nodes: list[RedisServer]) -> Iterator[RedlockStore]:
-    with opened(ways, QUICK) as store:
-        yield warmed(store, nodes)
+def place(five_nodes: list[RedisServer]) -> Place:
+    return Nodes(five_nodes)
 
 
 @pytest.fixture
@@ -65,10 +50,8 @@ def _mended(store: RedlockStore, nodes: list[RedisServer], lease: Lease) -> None
     wait_until(beat, "all nodes to have the lease")
 
 
-def test_slow_nodes_are_mended(store: RedlockStore, ways: list[Proxy], nodes: list[RedisServer]) -> None:
+def test_slow_nodes_are_mended(store: RedlockStore, ways: Ways, nodes: list[RedisServer], lease: Lease) -> None:
     """All are restarted empty, one after the other, and two of them answer when the others have long decided."""
-    lease = take(store, "wallet")
-    everywhere(nodes, "anna")
     for way in ways[3:]:
         way.delay(0.05, "answers")
     for node in reversed(nodes):
@@ -78,11 +61,9 @@ def test_slow_nodes_are_mended(store: RedlockStore, ways: list[Proxy], nodes: li
 
 
 def test_a_slow_node_that_forgot_its_scripts_is_mended(
-    store: RedlockStore, ways: list[Proxy], nodes: list[RedisServer]
+    store: RedlockStore, ways: Ways, nodes: list[RedisServer], lease: Lease
 ) -> None:
     """It says so when nobody waits any more: the next beat brings them along."""
-    lease = take(store, "wallet")
-    everywhere(nodes, "anna")
     ways[4].delay(0.05, "answers")
     nodes[4].flush()
     nodes[4].ask("SCRIPT", "FLUSH")
@@ -90,11 +71,9 @@ def test_a_slow_node_that_forgot_its_scripts_is_mended(
 
 
 def test_a_late_answer_gives_nothing_back_that_is_over(
-    store: RedlockStore, ways: list[Proxy], nodes: list[RedisServer]
+    store: RedlockStore, ways: Ways, nodes: list[RedisServer], lease: Lease
 ) -> None:
     """The lease ended between the beat and the answer of a node that lacks it: it stays as it is there."""
-    lease = take(store, "wallet")
-    everywhere(nodes, "anna")
     nodes[4].flush()
     ways[4].hold("answers")
     assert verdict(store, lease) is Verdict.RENEWED
@@ -121,11 +100,9 @@ def test_one_lease_in_doubt_is_not_lost(store: RedlockStore, nodes: list[RedisSe
 
 
 def test_an_outage_is_said_when_the_timeout_is_over(
-    store: RedlockStore, nodes: list[RedisServer], lingered: list[float]
+    store: RedlockStore, nodes: list[RedisServer], lease: Lease, lingered: list[float]
 ) -> None:
     """A beat that has waited for a majority in vain waits no longer for those that lack a lease."""
-    lease = take(store, "wallet")
-    everywhere(nodes, "anna")
     lingered.clear()
     for node in nodes[:3]:
         node.pause()
@@ -134,7 +111,7 @@ def test_an_outage_is_said_when_the_timeout_is_over(
     assert lingered == []
 
 
-def test_a_beat_is_over_when_the_timeout_is(ways: list[Proxy], nodes: list[RedisServer], lingered: list[float]) -> None:
+def test_a_beat_is_over_when_the_timeout_is(ways: Ways, nodes: list[RedisServer], lingered: list[float]) -> None:
     """A majority that took much of it leaves no more than the rest to the others."""
     with opened(ways, "?socket_timeout=3") as store:
         lease = take(warmed(store, nodes), "wallet")

@@ -13,7 +13,7 @@ from celery_locks.lease import Verdict
 from celery_locks.stores import redlock
 from celery_locks.stores.redlock import ring
 from tests.stores.contract.asking import refused, take, verbs, verdict
-from tests.stores.redlock_stores import PATIENT, QUICK, everywhere, opened, owners, plant, release, warmed, works
+from tests.stores.redlock_stores import PATIENT, QUICK, Nodes, everywhere, opened, owners, plant, release, warmed, works
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -22,14 +22,12 @@ if TYPE_CHECKING:
     from celery_locks.stores.redlock import RedlockStore
     from tests.servers.proxy import Proxy
     from tests.servers.redis import RedisServer
-    from tests.servers.redlock import RedlockNodes
+    from tests.stores.places import Place
 
 
 @pytest.fixture
-def nodes(redlock_nodes: RedlockNodes) -> list[RedisServer]:
-    """Five empty nodes."""
-    redlock_nodes.flush()
-    return redlock_nodes.nodes
+def place(five_nodes: list[RedisServer]) -> Place:
+    return Nodes(five_nodes)
 
 
 @pytest.fixture

@@ -11,28 +11,27 @@ import pytest
 from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Busy, Lease, Verdict
 from tests.stores.contract.asking import claim, refused, run_out, take, verdict
-from tests.stores.redlock_stores import PATIENT, everywhere, fences, opened, owners, plant, release, warmed, works
+from tests.stores.redlock_stores import (
+    PatientNodes,
+    everywhere,
+    fences,
+    opened,
+    owners,
+    plant,
+    release,
+    works,
+)
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from celery_locks.stores.redlock import RedlockStore
     from tests.servers.redis import RedisServer
-    from tests.servers.redlock import RedlockNodes
+    from tests.stores.places import Place
 
 
 @pytest.fixture
-def nodes(redlock_nodes: RedlockNodes) -> list[RedisServer]:
-    """Five empty nodes."""
-    redlock_nodes.flush()
-    return redlock_nodes.nodes
-
-
-@pytest.fixture
-def store(nodes: list[RedisServer]) -> Iterator[RedlockStore]:
-    with opened(nodes, PATIENT) as store:
-        yield warmed(store, nodes)
+def place(five_nodes: list[RedisServer]) -> Place:
+    return PatientNodes(five_nodes)
 
 
 def test_a_split_vote_is_undone_and_tried_again(store: RedlockStore, nodes: list[RedisServer]) -> None:

@@ -25,16 +25,21 @@ def place(database: Database) -> Place:
     return place_of(database)
 
 
+def _ends_with_its_session(store: SessionStore, other: SessionStore, held: Lease) -> None:
+    """An acquire that has no answer is an outage and leaves no lock, and what was held before it is lost."""
+    with pytest.raises(StoreUnavailable):
+        store.acquire(claim("wallet"))
+    patient(other, "wallet", "ben", timeout=10)
+    assert not held.held()
+    assert verdict(store, held) is Verdict.LOST
+
+
 def test_an_acquire_whose_answer_is_cut_leaves_no_lock(
     store: SessionStore, way: Proxy, other: SessionStore, database: Database, held: Lease
 ) -> None:
     """The connection is over, and all that was in it: an outage, and every key is free."""
     way.cut_answer(database.take)
-    with pytest.raises(StoreUnavailable):
-        store.acquire(claim("wallet"))
-    patient(other, "wallet", "ben", timeout=5)
-    assert not held.held()
-    assert verdict(store, held) is Verdict.LOST
+    _ends_with_its_session(store, other, held)
     patient(other, "held", "ben", timeout=5)
 
 
@@ -111,10 +116,6 @@ def test_an_answer_that_never_comes_costs_the_session(
 ) -> None:
     """Its lock is free when the server's patience is over, no later answer is mistaken for it, and work goes on."""
     way.lose_answer(database.take)
-    with pytest.raises(StoreUnavailable):
-        store.acquire(claim("wallet"))
-    patient(other, "wallet", "ben", timeout=10)
-    assert not held.held()
-    assert verdict(store, held) is Verdict.LOST
+    _ends_with_its_session(store, other, held)
     assert refused(store, "wallet", "cleo").holder == "ben"
     patient(store, "held", "cleo", timeout=5)

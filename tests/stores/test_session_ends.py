@@ -12,13 +12,12 @@ import pytest
 
 from celery_locks.lease import Verdict
 from tests.stores.contract import claim, patient, take, verdict
+from tests.stores.places import straight
 from tests.stores.processes import Crew
-from tests.stores.session_stores import QUICK, keepers, opened, place_of, room_of
+from tests.stores.session_stores import QUICK, keepers, opened, room_of
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from celery_locks.stores.sessions import SessionStore
     from tests.stores.places import Place
     from tests.stores.session_stores import Database
@@ -26,13 +25,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def place(database: Database) -> Place:
-    return place_of(database)
-
-
-@pytest.fixture
-def store(database: Database) -> Iterator[SessionStore]:
-    with opened(database.url + QUICK) as store:
-        yield store
+    return straight(database.url, opened, QUICK)
 
 
 def test_a_parent_without_a_lock_is_no_bar_to_a_childs(store: SessionStore, other: SessionStore) -> None:

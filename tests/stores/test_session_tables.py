@@ -14,13 +14,12 @@ from celery_locks.stores.advisory import AdvisoryStore
 from celery_locks.stores.getlock import GetLockStore, statements
 from celery_locks.stores.sessions import Held
 from tests.stores.contract import claim, patient, refused, take, verdict
+from tests.stores.places import straight
 from tests.stores.processes import Crew
-from tests.stores.session_stores import empty, opened, place_of, room_of, rows, session_of
+from tests.stores.session_stores import empty, opened, room_of, rows, session_of
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from celery_locks.stores.sessions import SessionStore
     from tests.stores.places import Place
     from tests.stores.session_stores import Database
@@ -28,13 +27,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def place(database: Database) -> Place:
-    return place_of(database)
-
-
-@pytest.fixture
-def store(database: Database) -> Iterator[SessionStore]:
-    with opened(database.url) as store:
-        yield store
+    return straight(database.url, opened)
 
 
 def test_names_are_all_of_64_bits(advisory_database: Database) -> None:

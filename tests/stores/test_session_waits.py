@@ -15,6 +15,7 @@ from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Verdict
 from tests.servers.process import HOST
 from tests.stores.contract import claim, patient, take, verdict
+from tests.stores.places import straight
 from tests.stores.session_stores import opened, outage, room_of
 from tests.waiting import wait_until
 
@@ -22,19 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from celery_locks.stores.sessions import SessionStore
+    from tests.stores.places import Place
     from tests.stores.session_stores import Database
 
 
 @pytest.fixture
-def store(database: Database) -> Iterator[SessionStore]:
-    with opened(f"{database.url}?timeout=0.5") as store:
-        yield store
-
-
-@pytest.fixture
-def other(database: Database) -> Iterator[SessionStore]:
-    with opened(database.url) as store:
-        yield store
+def place(database: Database) -> Place:
+    return straight(database.url, opened, "?timeout=0.5")
 
 
 @contextlib.contextmanager

@@ -13,11 +13,12 @@ from celery_locks.errors import LockLost, StoreUnavailable
 from celery_locks.guard import Guard
 from celery_locks.lease import Lease, State, Verdict
 from tests.stores.contract import claim, refused, take, verdict
-from tests.stores.session_stores import QUICK, keepers, opened, place_of, room_of
+from tests.stores.places import straight
+from tests.stores.session_stores import QUICK, keepers, opened, room_of
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from celery_locks.stores.sessions import SessionStore
     from tests.servers.proxy import Proxy
@@ -27,13 +28,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def place(database: Database) -> Place:
-    return place_of(database)
-
-
-@pytest.fixture
-def store(database: Database) -> Iterator[SessionStore]:
-    with opened(f"{database.url}?timeout=0.5") as store:
-        yield store
+    return straight(database.url, opened, "?timeout=0.5")
 
 
 def test_nothing_connects_before_the_first_verb(database: Database) -> None:

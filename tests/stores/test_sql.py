@@ -2,38 +2,24 @@
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING
 
 import pytest
 
-from celery_locks.stores import open_store as from_any_url
 from celery_locks.stores.sql import SqlStore
-from tests.stores.contract import (
-    ExpiringContract,
-    FaultContract,
-    InspectContract,
-    LostAnswerContract,
-    ProcessContract,
-    StoreContract,
-    StoreFixtures,
-    killed,
-)
+from tests.stores.contract import ExpiringContract, FaultContract, Scene, ServerContracts, killed, nothing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from tests.servers.mariadb import MariaServer
     from tests.servers.postgres import PostgresServer
-    from tests.stores.contract import Opens
-
 
 #: 125 that connect at once on a busy machine may need longer than the 2 s of the default.
 UNHURRIED = "?timeout=30"
 
 
-class _Contract(StoreContract, ExpiringContract, InspectContract, LostAnswerContract, ProcessContract):
+class _Contract(ServerContracts, ExpiringContract):
     store_type = SqlStore
     short = 0.1
 
@@ -44,59 +30,47 @@ class TestSqlite(_Contract):
     contenders = 25
 
     @pytest.fixture
-    def open_store(self, tmp_path: Path) -> Opens:
-        return functools.partial(from_any_url, f"sql+sqlite:///{tmp_path}/locks.db{UNHURRIED}")
+    def url(self, tmp_path: Path) -> str:
+        return f"sql+sqlite:///{tmp_path}/locks.db{UNHURRIED}"
 
 
 class TestPostgres(_Contract):
     """A server of Postgres. A table is made sooner than a database of one's own."""
 
     @pytest.fixture
-    def open_store(self, postgres_server: PostgresServer) -> Opens:
+    def url(self, postgres_server: PostgresServer) -> str:
         postgres_server.ask("DROP TABLE IF EXISTS celery_locks")
-        return functools.partial(from_any_url, f"sql+{postgres_server.url()}{UNHURRIED}")
+        return f"sql+{postgres_server.url()}{UNHURRIED}"
 
 
 class TestMariadb(_Contract):
     """A server of MariaDB."""
 
     @pytest.fixture
-    def open_store(self, mariadb_url: str) -> Opens:
+    def url(self, mariadb_url: str) -> str:
         # It speaks no TLS, and PyMySQL reads all certificates of the machine before it learns that.
-        return functools.partial(from_any_url, f"sql+{mariadb_url}{UNHURRIED}&ssl_disabled=true")
+        return f"sql+{mariadb_url}{UNHURRIED}&ssl_disabled=true"
 
 
-class TestSqliteFaults(FaultContract, StoreFixtures):
+class TestSqliteFaults(FaultContract):
     """A file: there is no server to be upset, and a holder that was killed leaves no lock on it."""
 
     @pytest.fixture
-    def open_store(self, tmp_path: Path) -> Opens:
-        return functools.partial(from_any_url, f"sql+sqlite:///{tmp_path}/locks.db")
-
-    @pytest.fixture
-    def upset(self) -> Callable[[], object]:
-        return lambda: None
+    def scene(self, tmp_path: Path) -> Scene:
+        return Scene(f"sql+sqlite:///{tmp_path}/locks.db", nothing)
 
 
-class TestPostgresFaults(FaultContract, StoreFixtures):
+class TestPostgresFaults(FaultContract):
     """A server that is killed and started again: what it has committed it keeps, so two never hold."""
 
     @pytest.fixture
-    def open_store(self, postgres_url: str) -> Opens:
-        return functools.partial(from_any_url, f"sql+{postgres_url}")
-
-    @pytest.fixture
-    def upset(self, postgres_server: PostgresServer) -> Callable[[], object]:
-        return killed(postgres_server)
+    def scene(self, postgres_url: str, postgres_server: PostgresServer) -> Scene:
+        return Scene(f"sql+{postgres_url}", killed(postgres_server))
 
 
-class TestMariadbFaults(FaultContract, StoreFixtures):
+class TestMariadbFaults(FaultContract):
     """A server that is killed and started again: what it has committed it keeps, so two never hold."""
 
     @pytest.fixture
-    def open_store(self, mariadb_url: str) -> Opens:
-        return functools.partial(from_any_url, f"sql+{mariadb_url}?ssl_disabled=true")
-
-    @pytest.fixture
-    def upset(self, mariadb_server: MariaServer) -> Callable[[], object]:
-        return killed(mariadb_server)
+    def scene(self, mariadb_url: str, mariadb_server: MariaServer) -> Scene:
+        return Scene(f"sql+{mariadb_url}?ssl_disabled=true", killed(mariadb_server))

@@ -11,7 +11,7 @@ import pytest
 
 from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Busy, Lease, Verdict
-from tests.stores.contract.asking import claim, refused, take, verbs, verdict
+from tests.stores.contract.asking import claim, goes_on_alone, refused, take, verbs, verdict
 from tests.stores.processes import Crew
 from tests.stores.sql_stores import QUICK, SERVERS, opened
 from tests.waiting import wait_until
@@ -185,21 +185,14 @@ def test_children_never_share_a_connection(server: Served) -> None:
     with opened(server.url) as store:
         lease = take(store, "parent")
 
-        def alone(number: int) -> None:
-            for turn in range(10):
-                owner = f"child {number}.{turn}"
-                assert take(store, f"key {number}", owner).owner == owner
-                assert refused(store, f"key {number}", "nobody").holder == owner
-                assert store.release(claim(f"key {number}", owner))
-
         def child(number: int) -> None:
-            alone(number)
+            goes_on_alone(store, number, 10)
             store.close()
 
         with Crew() as crew:
             for number in range(4):
                 crew.start(child, number)
-            alone(99)
+            goes_on_alone(store, 99, 10)
             crew.done()
         assert verdict(store, lease) is Verdict.RENEWED
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import random
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import pytest
 
 from celery_locks.lease import Busy, Lease, Verdict
 from celery_locks.stores import open_store
+from tests.stores.contract import GivingUpContract
 from tests.stores.contract.asking import claim, refused, run_out, take, verdict
 from tests.stores.sql_stores import give_up, opened
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from celery_locks.stores.sql import SqlStore
+    from tests.stores.contract import GivesUp
 
 HOUR = 3_600_000_000
 AHEAD = 1000 * HOUR
@@ -36,6 +37,12 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def store(url: str) -> Iterator[SqlStore]:
     with opened(url) as store:
         yield store
+
+
+class TestSqlGivingUp(GivingUpContract):
+    @pytest.fixture
+    def give_up(self) -> GivesUp:
+        return give_up
 
 
 @pytest.fixture
@@ -203,47 +210,3 @@ def test_a_table_that_goes_is_made_again(store: SqlStore, ask: Callable[..., lis
     ask("DROP TABLE celery_locks")
     assert verdict(store, lease) is Verdict.LOST
     take(store, "wallet", "ben")
-
-
-def test_giving_up_takes_nothing_from_the_holder(store: SqlStore) -> None:
-    """Who gives up while another holds the key changes nothing for that one, and is refused from then on."""
-    lease = take(store, "wallet", "ben")
-    give_up(store, "anna")
-    assert verdict(store, lease) is Verdict.RENEWED
-    assert store.release(lease.claim)
-    assert store.acquire(claim("wallet", "anna")) == Busy()
-    assert take(store, "wallet", "cleo").fence > lease.fence
-
-
-def test_the_statements_never_disagree_with_a_model(store: SqlStore) -> None:
-    """Any sequence of verbs by three owners on one key answers as a lock on paper does."""
-    for seed in range(12):
-        _play(store, f"wallet {seed}", random.Random(seed))
-
-
-def _play(store: SqlStore, key: str, dice: random.Random) -> None:
-    holder, fence, done = None, 0, set()
-    for step in range(30):
-        owner = dice.choice("abc") + str(step // 10)
-        match dice.choice(("acquire", "renew", "release", "give up", "force")):
-            case "acquire":
-                answer = store.acquire(claim(key, owner))
-                free = holder in (None, owner) and owner not in done
-                assert isinstance(answer, Lease) is free, (step, owner, holder, done)
-                if isinstance(answer, Lease):
-                    assert answer.fence == fence if holder else answer.fence > fence
-                    holder, fence = owner, answer.fence
-            case "renew":
-                expected = Verdict.RENEWED if holder == owner else Verdict.LOST
-                assert verdict(store, Lease(claim(key, owner), 1, time.monotonic())) is expected
-            case "release":
-                assert store.release(claim(key, owner)) is (owner == holder or owner in done)
-                done |= {owner} if owner == holder else set()
-                holder = None if owner == holder else holder
-            case "force":
-                assert store.force_release(key) is (holder is not None)
-                holder = None
-            case _:
-                give_up(store, owner, key)
-                done.add(owner)
-                holder = None if owner == holder else holder

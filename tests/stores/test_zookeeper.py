@@ -2,42 +2,34 @@
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING
 
 import pytest
 
-from celery_locks.stores import open_store as from_any_url
 from celery_locks.stores.zookeeper import ZooKeeperStore
 from tests.stores.contract import (
     ConnectionContract,
     FaultContract,
-    InspectContract,
     LostAnswerContract,
-    ProcessContract,
+    Scene,
+    ServerContracts,
     StoreContract,
-    StoreFixtures,
     WatchesContract,
     killed,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tests.servers.zookeeper import ZooKeeperEnsemble, ZooKeeperServer
-    from tests.stores.contract import Opens
 
 
-class TestZooKeeper(
-    StoreContract, ConnectionContract, InspectContract, LostAnswerContract, ProcessContract, WatchesContract
-):
+class TestZooKeeper(ServerContracts, ConnectionContract, WatchesContract):
     """One server."""
 
     store_type = ZooKeeperStore
 
     @pytest.fixture
-    def open_store(self, zookeeper_url: str) -> Opens:
-        return functools.partial(from_any_url, zookeeper_url)
+    def url(self, zookeeper_url: str) -> str:
+        return zookeeper_url
 
 
 class TestZooKeeperEnsemble(StoreContract, LostAnswerContract):
@@ -49,32 +41,24 @@ class TestZooKeeperEnsemble(StoreContract, LostAnswerContract):
     store_type = ZooKeeperStore
 
     @pytest.fixture
-    def open_store(self, zookeeper_ensemble_url: str) -> Opens:
-        return functools.partial(from_any_url, zookeeper_ensemble_url)
+    def url(self, zookeeper_ensemble_url: str) -> str:
+        return zookeeper_ensemble_url
 
 
-class TestZooKeeperFaults(FaultContract, StoreFixtures):
+class TestZooKeeperFaults(FaultContract):
     """One server that is killed and started again: sessions and their locks outlive it.
 
     A holder that was frozen counts for itself how long the server keeps its session, so it knows.
     """
 
     @pytest.fixture
-    def open_store(self, zookeeper_url: str) -> Opens:
-        return functools.partial(from_any_url, zookeeper_url)
-
-    @pytest.fixture
-    def upset(self, zookeeper_server: ZooKeeperServer) -> Callable[[], object]:
-        return killed(zookeeper_server)
+    def scene(self, zookeeper_url: str, zookeeper_server: ZooKeeperServer) -> Scene:
+        return Scene(zookeeper_url, killed(zookeeper_server))
 
 
-class TestZooKeeperEnsembleFaults(FaultContract, StoreFixtures):
+class TestZooKeeperEnsembleFaults(FaultContract):
     """Three servers whose leader is killed: the next one knows all sessions and their locks."""
 
     @pytest.fixture
-    def open_store(self, zookeeper_ensemble_url: str) -> Opens:
-        return functools.partial(from_any_url, zookeeper_ensemble_url)
-
-    @pytest.fixture
-    def upset(self, zookeeper_ensemble: ZooKeeperEnsemble) -> Callable[[], object]:
-        return zookeeper_ensemble.fail_over
+    def scene(self, zookeeper_ensemble_url: str, zookeeper_ensemble: ZooKeeperEnsemble) -> Scene:
+        return Scene(zookeeper_ensemble_url, zookeeper_ensemble.fail_over)

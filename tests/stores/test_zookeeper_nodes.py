@@ -11,11 +11,10 @@ from celery_locks.lease import Busy, Verdict
 from celery_locks.stores.zookeeper.known import REMEMBERED
 from celery_locks.stores.zookeeper.names import Folders, written
 from tests.stores.contract.asking import ODD_KEYS, claim, refused, take, verdict
-from tests.stores.zookeeper_stores import bare, chroot, is_free, lasting, locks, opened, owners, place_of
+from tests.stores.places import straight
+from tests.stores.zookeeper_stores import bare, chroot, is_free, lasting, locks, opened, owners
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from celery_locks.stores.zookeeper import ZooKeeperStore
     from tests.servers.zookeeper import ZooKeeperServer
     from tests.stores.places import Place
@@ -23,13 +22,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def place(zookeeper_url: str) -> Place:
-    return place_of(zookeeper_url)
-
-
-@pytest.fixture
-def store(zookeeper_url: str) -> Iterator[ZooKeeperStore]:
-    with opened(lasting(zookeeper_url) + "&timeout=30") as store:
-        yield store
+    return straight(lasting(zookeeper_url), opened, "&timeout=30")
 
 
 def test_many_keys_leave_nothing_behind(store: ZooKeeperStore, zookeeper_url: str) -> None:

@@ -9,37 +9,26 @@ import pytest
 from celery_locks.errors import StoreUnavailable
 from tests.stores.contract.asking import claim, refused, take
 from tests.stores.contract.watchers import LONG, pause, running, waiting, watched
-from tests.stores.zookeeper_stores import QUICK, end_session, lasting, opened
+from tests.stores.zookeeper_stores import end_session, place_of
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from celery_locks.stores.zookeeper import ZooKeeperStore
     from tests.servers.proxy import Proxy
+    from tests.stores.places import Place
 
 
 @pytest.fixture
-def way(proxy: Callable[[str], Proxy], zookeeper_url: str) -> Proxy:
-    """A proxy on the way to a ZooKeeper."""
-    return proxy(zookeeper_url)
+def place(zookeeper_url: str) -> Place:
+    return place_of(zookeeper_url)
 
 
 @pytest.fixture
-def store(way: Proxy) -> Iterator[ZooKeeperStore]:
-    """A client whose requests go through the proxy, and that has found the key `wallet` taken."""
-    with opened(lasting(way.url) + QUICK) as store:
-        take(store, "first")
-        yield store
-
-
-@pytest.fixture
-def holder(store: ZooKeeperStore, zookeeper_url: str) -> Iterator[ZooKeeperStore]:
-    """A client whose way is never broken, and that has the key."""
-    with opened(zookeeper_url) as holder:
-        take(holder, "wallet")
-        refused(store, "wallet")
-        yield holder
+def holder(store: ZooKeeperStore, other: ZooKeeperStore) -> ZooKeeperStore:
+    """A client whose way is never broken, and that has the key, as the other one has found."""
+    take(other, "wallet")
+    refused(store, "wallet")
+    return other
 
 
 def test_watches_of_one_key_share_one_watcher(store: ZooKeeperStore, holder: ZooKeeperStore) -> None:

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 from kazoo.client import KazooClient
 
 from celery_locks.lease import Verdict
-from celery_locks.stores import open_store
 from celery_locks.stores.zookeeper import ZooKeeperStore
 from tests.stores.contract.asking import take, verdict
-from tests.stores.places import Place
+from tests.stores.places import Place, opener
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -28,11 +27,7 @@ def lasting(url: str, seconds: int = 60) -> str:
     return url.replace("session_timeout=3", f"session_timeout={seconds}")
 
 
-@contextlib.contextmanager
-def opened(url: str, prefix: str = "lock:") -> Iterator[ZooKeeperStore]:
-    with contextlib.closing(open_store(url, prefix=prefix)) as store:
-        assert isinstance(store, ZooKeeperStore)
-        yield store
+opened = opener(ZooKeeperStore)
 
 
 @contextlib.contextmanager

@@ -46,7 +46,7 @@ class FakeLines(Lines):
         #: What is done while the store is asked.
         self.meanwhile: Callable[[], object] = lambda: None
 
-    def attend(self, waiting):
+    def attend(self, waiting, home=""):  # noqa: ARG002 - it is for the store
         self.attended.append(list(waiting))
         if self.down:
             raise StoreUnavailable("the server does not answer")

@@ -52,7 +52,7 @@ class Hall(Room):
         self.guard = Guard(self.store, clock=self.clock, sleep=self.clock.sleep, keeper=self.keeper)
         self.waker = self.guard.waker
         assert self.waker
-        self.waker._rounds.thread = self.waker._listener = threading.current_thread()
+        self.waker._rounds.thread = self.waker._hearing.thread = threading.current_thread()
         self.waker.note(KEY)
 
     def attend(self) -> None:
@@ -109,10 +109,10 @@ def test_a_job_whose_key_is_known_to_be_taken_is_kept(hall):
     kept, request = shut(task)
     assert kept
     assert kept[0].key == KEY
-    assert kept[0].ticket.endswith("g")
+    assert not kept[0].comes
     seconds = (request.eta - task.app.now()).total_seconds()
     assert 0.8 * LATEST - 1 < seconds <= LATEST
-    assert requeue.place(request.request_dict) == kept[0]
+    assert requeue.place(request.request_dict) == kept[0][:2]
     assert requeue.is_patient(request.request_dict)
     sent = Context(request.request_dict)
     assert requeue.requeues(sent) == 0
@@ -154,9 +154,8 @@ def test_nobody_makes_a_key_while_all_is_calm(hall, monkeypatch):
 
 
 def test_one_that_may_wait_in_a_slot_says_so(hall):
-    """Its ticket's last letter lets it be called as the next."""
-    kept, _ = shut(job(hall, lock_wait=5))
-    assert kept[0].ticket.endswith("s")
+    """It is called as the next."""
+    assert [shut(job(hall, lock_wait=wait))[0][0].comes for wait in (5, 0)] == [True, False]
 
 
 @pytest.mark.parametrize(
@@ -421,7 +420,7 @@ def over(consumer) -> None:
 
 @pytest.fixture
 def hearing(hall, monkeypatch):
-    monkeypatch.setattr(hall.waker, "_hearing", True)
+    monkeypatch.setattr(hall.waker._hearing, "hears", True)
 
 
 @pytest.fixture

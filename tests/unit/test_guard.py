@@ -178,8 +178,8 @@ def test_an_interrupted_wait_leaves_no_key(room: Room):
     assert room.holder() is None
 
 
-def test_interrupted_after_taking_the_key_it_is_freed(room: Room):
-    """Also between the answer and the work nothing is left behind."""
+def run_interrupted(room: Room, **options: float) -> None:
+    """Between the answer, which was a lease, and the work."""
 
     def interrupt(_event):
         raise KeyboardInterrupt
@@ -187,24 +187,20 @@ def test_interrupted_after_taking_the_key_it_is_freed(room: Room):
     signals.acquired.connect(interrupt)
     try:
         with pytest.raises(KeyboardInterrupt):
-            room.guard.run(room.claim(), lambda _: None, refuse)
+            room.guard.run(room.claim(), lambda _: None, refuse, **options)
     finally:
         signals.acquired.disconnect(interrupt)
+
+
+def test_interrupted_after_taking_the_key_it_is_freed(room: Room):
+    """Also between the answer and the work nothing is left behind."""
+    run_interrupted(room)
     assert room.holder() is None
 
 
 def test_interrupted_after_taking_the_key_it_is_watched_no_more(room: Room):
     """A lease that was given up is not kept, and its being gone is not reported as a loss."""
-
-    def interrupt(_event):
-        raise KeyboardInterrupt
-
-    signals.acquired.connect(interrupt)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            room.guard.run(room.claim(), lambda _: None, refuse, beat=10.0)
-    finally:
-        signals.acquired.disconnect(interrupt)
+    run_interrupted(room, beat=10.0)
     assert room.watched() == []
 
 

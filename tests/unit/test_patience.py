@@ -144,6 +144,9 @@ class Prompt:
     def forget(self, ticket):
         self.forgotten.append(ticket)
 
+    def home(self):
+        return "0a1b"
+
 
 STANDS = Busy("somebody", 8.0, 1, TICKET, present=True)
 CLAIM = Claim(KEY, "ann", 30.0, ticket=Ticket("ann"))
@@ -154,7 +157,7 @@ def test_whoever_is_called_in_line_asks_with_the_date_it_has(clock):
     lease = Lease(CLAIM, 7, None)
     store, called = LinedStore(clock, STANDS, lease), Prompt(clock)
     assert Patience(store, called, clock, clock.sleep).wait(CLAIM, STANDS, clock(), None) is lease
-    assert [claim.ticket for claim in store.asked] == [Ticket(TICKET), Ticket(TICKET)]
+    assert [claim.ticket for claim in store.asked] == [Ticket(TICKET, home="0a1b")] * 2
     assert called.stayed == [(Waiting(KEY, TICKET), 8.0)] * 2
     assert called.forgotten == [TICKET] * 2
     assert clock.slept == []
@@ -175,7 +178,7 @@ def test_a_deadline_sends_away_who_goes_back_to_a_queue(clock):
     claim = CLAIM._replace(ticket=Ticket("ann", Stance.WAITS_IF_NEXT))
     assert Patience(store, called, clock, clock.sleep).wait(claim, STANDS, clock(), 0.0) == away
     assert store.left == []
-    assert [each.ticket for each in store.asked] == [Ticket(TICKET, Stance.GOES)]
+    assert [each.ticket for each in store.asked] == [Ticket(TICKET, Stance.GOES, "0a1b")]
 
 
 def test_one_that_is_not_the_next_does_not_wait_here(clock):

@@ -132,3 +132,16 @@ def test_all_are_struck_off_at_once():
     called.look_at(KEY, 5.0)
     assert sorted(called.emptied()) == [Waiting(KEY, "ann"), Waiting(OTHER, "eva")]
     assert (called.everybody(), called.keys, called.next_look()) == ([], {}, None)
+
+
+def test_looks_that_need_not_be_made_do_not_pile_up(monkeypatch):
+    """A worker that meets a million keys, each held for hours, remembers those that somebody waits for."""
+    monkeypatch.setattr(roll, "STALE", 10)
+    called = Roll()
+    for number in range(100):
+        waits(called, f"t{number}", f"wallet:{number}")
+        called.look_at(f"wallet:{number}", 3600.0 + number)
+        if number % 50:
+            called.remove(f"t{number}")
+    assert len(called._looks) <= 2 * 2 + 10
+    assert called.due(1e6) == ["wallet:0", "wallet:50"]

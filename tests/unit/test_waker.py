@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from celery_locks import StoreUnavailable, roll, waker, wanted
+from celery_locks import StoreUnavailable, hearing, roll, waker, wanted
 from celery_locks.lease import Busy
 from celery_locks.stores.base import Look, Waiting, Wake
 from celery_locks.waker import Waker
@@ -34,8 +34,10 @@ def still(lines: FakeLines, clock: FakeClock, monkeypatch) -> Waker:
     """A waker that does something only when it is told to."""
     monkeypatch.setattr(roll, "LATER", 0.0)
     monkeypatch.setattr(waker, "AGAIN", 0.0)
+    monkeypatch.setattr(waker, "OFTEN", 60.0)
+    monkeypatch.setattr(hearing, "AGAIN", 0.0)
     made = Waker(lines, clock)
-    made._rounds.thread = made._listener = threading.current_thread()
+    made._rounds.thread = made._hearing.thread = threading.current_thread()
     return made
 
 
@@ -104,6 +106,16 @@ def test_a_line_is_looked_at_when_a_claim_window_is_over(still, lines, clock):
     assert lines.attended[1:] == [[Waiting(KEY, "")]]
 
 
+def test_a_line_is_looked_at_often(still, lines, clock, monkeypatch):
+    """Somebody else may have been called, at another process alone, and may not come."""
+    monkeypatch.setattr(waker, "OFTEN", 1.5)
+    still.wait(Waiting(KEY, "1-a"), lambda _: None)
+    for _ in range(3):
+        still._attend()
+        clock.advance(1.5)
+    assert lines.attended == [[Waiting(KEY, "1-a")], [Waiting(KEY, "")], [Waiting(KEY, "")]]
+
+
 def test_nobody_looks_at_a_line_where_nobody_waits(still, lines, clock):
     """Neither after it was called nor after it was forgotten."""
     still.wait(Waiting(KEY, "1-a"), lambda _: None)
@@ -157,18 +169,18 @@ def test_all_can_be_forgotten_at_once(still):
 
 def test_its_threads_call_who_is_woken(lines, monkeypatch):
     """The real threads: one attends, one listens, and both end when nobody has waited for a while."""
-    monkeypatch.setattr(waker, "IDLE", 0.0)
+    monkeypatch.setattr(hearing, "IDLE", 0.0)
     living, called = Waker(lines), threading.Event()
     living.wait(Waiting(KEY, "1-a"), lambda _: called.set())
     wait_until(lambda: lines.attended, "the ticket to be told", 5.0)
     lines.say(Wake(KEY, "1-a", turn=True, window=2.0))
     assert called.wait(5.0)
-    wait_until(lambda: living._listener is None, "the listener to end", 5.0)
+    wait_until(lambda: living._hearing.thread is None, "the listener to end", 5.0)
 
 
 def test_a_broken_subscription_is_made_again_and_all_are_told_again(lines, monkeypatch):
     """What was said meanwhile was not heard, and the store may have forgotten who is present."""
-    monkeypatch.setattr(waker, "AGAIN", 0.001)
+    monkeypatch.setattr(hearing, "AGAIN", 0.001)
     living, called = Waker(lines), threading.Event()
     living.wait(Waiting(KEY, "1-a"), lambda _: called.set())
     wait_until(lambda: lines.listened and lines.attended, "the first subscription", 5.0)
@@ -188,9 +200,21 @@ def test_a_forked_child_waits_for_itself_alone(still):
 
     def child() -> None:
         assert still.all_forgotten() == []
-        assert still._listener is None
+        assert still._hearing.thread is None
 
     assert in_child(child) == 0
+
+
+def test_threads_of_a_forked_child_wait_together(still):
+    """It begins afresh before they do: were that left to the first who waits, the second could do it over again."""
+    still.wait(Waiting(KEY, "1-a"), lambda _: None)
+    before = still._roll
+
+    def child() -> None:
+        assert still._roll is not before
+
+    assert in_child(child) == 0
+    assert still._roll is before
 
 
 # Those who are told where they stand
@@ -403,7 +427,7 @@ def test_wakes_before_an_outage_are_not_remembered_after_it(still, lines):
     still.wait(Waiting(OTHER, "1-b"), lambda _: None)
     lines.broken = True
     with pytest.raises(StoreUnavailable):
-        still._hear_all()
+        still._hearing._hear_all()
     still.stay(Waiting(KEY, GO.ticket), called.append, 7.0)
     assert called == []
 
@@ -476,7 +500,7 @@ def test_a_store_that_forgot_its_line_is_told_of_all(comer, lines, clock, story)
 
 def test_a_waker_hears_while_it_is_subscribed(lines, monkeypatch):
     """Before, after, and in a forked child it does not."""
-    monkeypatch.setattr(waker, "IDLE", 0.0)
+    monkeypatch.setattr(hearing, "IDLE", 0.0)
     living = Waker(lines)
     assert not living.hears()
     living.wait(Waiting(KEY, "1-a"), lambda _: None)
@@ -493,11 +517,11 @@ def test_a_waker_hears_while_it_is_subscribed(lines, monkeypatch):
 
 def test_a_store_that_cannot_be_listened_to_is_asked_ever_more_rarely(lines, monkeypatch):
     """Each pause is twice the last, up to a bound; the first subscription that works ends that."""
-    monkeypatch.setattr(waker, "AGAIN", 0.001)
-    monkeypatch.setattr(waker, "RARELY", 0.004)
+    monkeypatch.setattr(hearing, "AGAIN", 0.001)
+    monkeypatch.setattr(hearing, "RARELY", 0.004)
     paused = []
     monkeypatch.setattr(
-        waker, "time", SimpleNamespace(sleep=lambda seconds: paused.append(seconds) or time.sleep(seconds))
+        hearing, "time", SimpleNamespace(sleep=lambda seconds: paused.append(seconds) or time.sleep(seconds))
     )
     lines.deaf = True
     living = Waker(lines)
@@ -526,3 +550,35 @@ def test_a_child_knows_nothing_of_its_parents_keys(still):
         assert not still._early._tickets
 
     assert in_child(child) == 0
+
+
+def test_a_part_of_the_store_that_cannot_say_is_asked_again(lines, still):
+    """The others are called all the same."""
+    called = []
+    silent, lucky = Waiting("wallet:1", "a"), Waiting("wallet:2", "b")
+    lines.looks = {silent: None, lucky: Look(2.0, turn=True)}
+    for each in (silent, lucky):
+        still.wait(each, called.append)
+    still._attend()
+    assert called == ["b"]
+    lines.looks[silent] = Look(2.0, turn=True)
+    still._attend()
+    assert called == ["b", "a"]
+
+
+def test_a_call_keeps_the_date_of_its_ticket(still):
+    """The line knows of one that was away only when it left."""
+    called = []
+    still.wait(Waiting(KEY, "1700000000000000-a"), called.append)
+    still._woken(Wake(KEY, "1700000009999999-a", turn=True, window=2.0))
+    assert called == ["1700000000000000-a"]
+
+
+def test_many_keys_are_looked_at_less_often(still, clock, monkeypatch):
+    """Looking stays a small part of the work of a process that waits for ten thousand keys."""
+    monkeypatch.setattr(waker, "OFTEN", 1.5)
+    monkeypatch.setattr(waker, "MANY", 2)
+    for number in range(8):
+        still.wait(Waiting(f"wallet:{number}", f"1700000000000000-{number}"), lambda _: None)
+    still._attend()
+    assert still._due() == clock() + 6.0

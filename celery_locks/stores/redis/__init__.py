@@ -24,9 +24,9 @@ from celery_locks.stores.redis.connect import wire_for
 from celery_locks.stores.redis.listening import RedisListening
 from celery_locks.stores.redis.mending import outage
 from celery_locks.stores.redis.names import glob, key_of, lock_name
-from celery_locks.stores.redis.wire import Call, good
-from celery_locks.stores.redis.written import asks_with, busy, holding, look
-from celery_locks.ticket import parts, undated
+from celery_locks.stores.redis.wire import Call, good, some
+from celery_locks.stores.redis.written import asks_with, attends_with, busy, holding, look
+from celery_locks.ticket import undated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -75,7 +75,7 @@ class RedisStore(Store, Inspects, Lines):
     def acquire(self, claim: Claim) -> Lease | Busy:
         names = self._names(claim.key)
         asked = (claim.owner, _ms(claim.ttl), self._retention_ms, self._window_ms, self._channel)
-        call = Call(scripts.ACQUIRE, names, asked + asks_with(claim.ticket))
+        call = Call(scripts.ACQUIRE, names, asked + asks_with(claim.ticket, heard=self._wire.sees_listeners))
         farewell = Call(scripts.RELEASE, names, self._release_with(claim, 1))
         before = self.clock()
         try:
@@ -92,10 +92,7 @@ class RedisStore(Store, Inspects, Lines):
     def renew(self, leases: Sequence[Lease]) -> list[Verdict]:
         calls = [Call(scripts.RENEW, [self._lock_name(lease.key)], (lease.owner, _ms(lease.ttl))) for lease in leases]
         with self._speaking():
-            answers = self._wire.batch(calls)
-            if all(isinstance(answer, Exception) for answer in answers):
-                # None at all is an outage.
-                answers = [good(answer) for answer in answers]
+            answers = some(self._wire.batch(calls))
         return [_verdict(answer) for answer in answers]
 
     def release(self, claim: Claim) -> bool:
@@ -104,11 +101,11 @@ class RedisStore(Store, Inspects, Lines):
     def disown(self, claim: Claim) -> bool:
         return bool(self._run(Call(scripts.RELEASE, self._names(claim.key), self._release_with(claim, 1))))
 
-    def attend(self, waiting: Sequence[Waiting]) -> list[Look]:
+    def attend(self, waiting: Sequence[Waiting], home: str = "") -> list[Look | None]:
+        seen = home if self._wire.sees_listeners else ""
         with self._speaking():
-            calls = [self._waiting(scripts.ATTEND, each, *parts(each.ticket)) for each in waiting]
-            answers = [good(answer) for answer in self._wire.batch(calls)]
-        return [look(answer) for answer in answers]
+            calls = [self._waiting(scripts.ATTEND, each, *attends_with(each, seen)) for each in waiting]
+            return [look(answer) for answer in some(self._wire.batch(calls))]
 
     def leave(self, waiting: Sequence[Waiting]) -> None:
         with self._speaking():
@@ -118,11 +115,6 @@ class RedisStore(Store, Inspects, Lines):
         channels = [self._channel, f"{self._channel}:{home}"] if home else [self._channel]
         with self._speaking():
             return RedisListening(self._wire.listener(), channels, self._key, self._failure)
-
-    @property
-    def sees_homes(self) -> bool:  # type: ignore[override]  # of a cluster each node sees its own listeners alone
-        """Whether the server sees at once that a process hears no more."""
-        return self._wire.sees_listeners
 
     def inspect(self, key: str) -> Holding | None:
         return holding(key, self._run(Call(scripts.INSPECT, [self._lock_name(key)]))[0])
@@ -177,11 +169,11 @@ class RedisStore(Store, Inspects, Lines):
 
     def _waiting(self, script: scripts.Script, waiting: Waiting, *ticket: str) -> Call:
         name = self._lock_name(waiting.key)
-        return Call(script, [name, f"{name}:line"], (self._window_ms, self._channel, *ticket))
+        return Call(script, [name, f"{name}:line", f"{name}:homes"], (self._window_ms, self._channel, *ticket))
 
-    def _names(self, key: str) -> tuple[str, str, str]:
+    def _names(self, key: str) -> tuple[str, str, str, str]:
         name = self._lock_name(key)
-        return name, f"{name}:fence", f"{name}:line"
+        return name, f"{name}:fence", f"{name}:line", f"{name}:homes"
 
     def _lock_name(self, key: str) -> str:
         return lock_name(self.prefix, key)

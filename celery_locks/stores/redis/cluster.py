@@ -43,7 +43,10 @@ class Clustered:
         try:
             return self._asked(call, farewell)
         except MOVING:
-            # A slot on its way may be asked only for what there is, and a line is mostly not: none is kept then.
+            # A slot on its way may be asked only for what there is, and homes are rarely.
+            with contextlib.suppress(*MOVING):
+                return self._asked(call._replace(names=call.names[:3]), farewell)
+            # A line is mostly not, either: none is kept then.
             return self._led(call._replace(names=call.names[:2]))
 
     def batch(self, calls: Sequence[Call]) -> list[Any]:
@@ -52,7 +55,8 @@ class Clustered:
         amiss = [place for place, answer in enumerate(answers) if isinstance(answer, (NoScriptError, *_ELSEWHERE))]
         again = self._together([(calls[place], calls[place].in_full()) for place in amiss])
         for place, answer in zip(amiss, again, strict=True):
-            answers[place] = _tried(self._led, calls[place]) if isinstance(answer, MOVING) else answer
+            call = calls[place]._replace(names=calls[place].names[:2])
+            answers[place] = _tried(self._led, call) if isinstance(answer, MOVING) else answer
         return [answer if _is_error(answer) else answer[0] for answer in answers]
 
     def names(self, pattern: str) -> Iterator[bytes | str]:

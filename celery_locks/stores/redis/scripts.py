@@ -20,10 +20,13 @@ def _read(*names: str) -> Script:
     return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
-ACQUIRE = _read("line", "turn", "join", "acquire")
+#: What the verbs share that move a line on.
+_LINES = ("line", "home", "turn")
+
+ACQUIRE = _read(*_LINES, "join", "acquire")
 RENEW = _read("renew")
-RELEASE = _read("line", "turn", "release")
-FORCE_RELEASE = _read("line", "turn", "force_release")
-ATTEND = _read("line", "turn", "attend")
-LEAVE = _read("line", "turn", "leave")
+RELEASE = _read(*_LINES, "release")
+FORCE_RELEASE = _read(*_LINES, "force_release")
+ATTEND = _read(*_LINES, "attend")
+LEAVE = _read(*_LINES, "leave")
 INSPECT = _read("inspect")

@@ -113,8 +113,10 @@ class Pooled:
                 return
 
     def listener(self) -> Any:
-        # RESP2, in which what is published comes as an answer does.
-        connection = self._pool.connection_class(**{**self._pool.connection_kwargs, "protocol": 2})
+        # RESP2, in which what is published comes as an answer does, and there are no notices of maintenance.
+        given = self._pool.connection_kwargs.items()
+        settings = {name: value for name, value in given if not name.startswith("maint_")}
+        connection = self._pool.connection_class(**{**settings, "protocol": 2})
         connection.connect()
         return connection
 
@@ -238,3 +240,10 @@ def good(answer: Any) -> Any:
     if isinstance(answer, Exception):
         raise answer
     return answer
+
+
+def some(answers: list[Any]) -> list[Any]:
+    """The answers, unless there is none at all: that is an outage."""
+    if answers and all(isinstance(answer, Exception) for answer in answers):
+        raise answers[0]
+    return answers

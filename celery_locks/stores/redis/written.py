@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from celery_locks.lease import Busy, Holding
-from celery_locks.stores.base import Look
+from celery_locks.stores.base import Look, Waiting
 from celery_locks.ticket import parts
 
 if TYPE_CHECKING:
@@ -28,12 +28,17 @@ def _text(value: bytes | str) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
-def asks_with(ticket: Ticket | None) -> tuple[str, str, str]:
-    """What an acquire says of its ticket."""
+def asks_with(ticket: Ticket | None, *, heard: bool) -> tuple[str, str, str, str]:
+    """What an acquire says of its ticket, and where it waits if that can be `heard`."""
     if ticket is None:
-        return "", "", ""
+        return "", "", "", ""
     name, date = parts(ticket.name)
-    return name, ticket.stance.value, date
+    return name, ticket.stance.value, date, ticket.home if heard else ""
+
+
+def attends_with(waiting: Waiting, home: str) -> tuple[str, str, str, str]:
+    """What is said of one that is present."""
+    return *parts(waiting.ticket), home, "1" if waiting.comes else ""
 
 
 def busy(answer: Sequence[Any]) -> Busy:
@@ -48,8 +53,10 @@ def busy(answer: Sequence[Any]) -> Busy:
     return Busy(*known, place, _text(ticket), bool(present))
 
 
-def look(answer: Sequence[Any]) -> Look:
-    """The answer to one who attends."""
+def look(answer: Any) -> Look | None:
+    """The answer to one who attends; nothing where there was none."""
+    if isinstance(answer, Exception):
+        return None
     ms, turn, *line = answer
     again = _AGAIN if ms < 0 else ms / 1000
     if not line:

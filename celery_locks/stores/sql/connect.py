@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import inspect
 import math
@@ -69,19 +70,28 @@ class Opener:
             # Another thread of the parent may have held its locks when we were forked.
             self._engine, self._pid = self._made(), os.getpid()
         pooled = self._engine.raw_connection()
-        connection = pooled.driver_connection
+        connection: Any = pooled.driver_connection
         pooled.detach()
-        return self._greeted(connection)
-
-    def _greeted(self, connection: Any) -> Any:
-        cursor = connection.cursor()
-        for words in self.tongue.greeting:
-            cursor.execute(words)
-        if self.dialect.name == "sqlite" and cursor.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
-            # A power cut may undo the last locks, whose holders it has ended as well.
-            cursor.execute("PRAGMA synchronous = NORMAL")
-        cursor.close()
+        try:
+            self._greet(connection)
+        except BaseException:
+            # The collector would close it too, at any time and in any thread.
+            with contextlib.suppress(Exception):
+                connection.close()
+            raise
         return connection
+
+    def _greet(self, connection: Any) -> None:
+        cursor = connection.cursor()
+        try:
+            for words in self.tongue.greeting:
+                cursor.execute(words)
+            if self.dialect.name == "sqlite" and cursor.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
+                # A power cut may undo the last locks, whose holders it has ended as well.
+                cursor.execute("PRAGMA synchronous = NORMAL")
+        finally:
+            # First: what a cursor has not given back keeps a closed file of SQLite open.
+            cursor.close()
 
     def _made(self) -> Engine:
         address = self._address
@@ -163,12 +173,15 @@ def _known(dialect: Dialect) -> set[str]:
 
 def _bounds(dialect: type[Dialect], timeout: float) -> dict[str, Any]:
     """What makes a driver wait no longer than that."""
+    if dialect.driver == "pysqlite":
+        from celery_locks.stores.sql.onefile import Connection  # noqa: PLC0415 - some Pythons have no sqlite3
+
+        return {"timeout": timeout, "check_same_thread": False, "factory": Connection}
     whole = max(1, math.ceil(timeout))
     bounds: dict[str, dict[str, Any]] = {
         "psycopg": {"connect_timeout": whole},
         "psycopg2": {"connect_timeout": whole, "tcp_user_timeout": whole * 1000},
         "pymysql": dict.fromkeys(("connect_timeout", "read_timeout", "write_timeout"), timeout),
         "mysqldb": dict.fromkeys(("connect_timeout", "read_timeout", "write_timeout"), whole),
-        "pysqlite": {"timeout": timeout, "check_same_thread": False},
     }
     return bounds.get(dialect.driver, {})

@@ -39,8 +39,6 @@ def made(name: str, schema: str | None = None) -> Table:
         Column("expires_hour", Integer, nullable=False),
         Column("done", _digits(OWNER_DIGITS * REMEMBERED), nullable=False, comment="owners that may take it no more"),
         schema=schema,
-        # Room on each page for the next version of a row, beside the old one.
-        postgresql_with={"fillfactor": 50},
         mysql_engine="InnoDB",
         mariadb_engine="InnoDB",
         sqlite_with_rowid=False,
@@ -65,7 +63,9 @@ def ddl(table: Table, dialect: Dialect) -> list[str]:
     known = dialect.name not in {"mysql", "mariadb"}
     steps: list[ExecutableDDLElement] = [CreateTable(table, if_not_exists=True)]
     steps += [CreateIndex(index, if_not_exists=known) for index in table.indexes]
-    return [str(step.compile(dialect=dialect)).strip() for step in steps]
+    table_, *indexes = (str(step.compile(dialect=dialect)).strip() for step in steps)
+    # Room on each page for the next version of a row, beside the old one. SQLAlchemy cannot say so before 2.1.
+    return [table_ + " WITH (fillfactor = 50)" if dialect.name == "postgresql" else table_, *indexes]
 
 
 @functools.lru_cache(maxsize=1024)

@@ -125,25 +125,60 @@ class OneFile(_Connecting):
             try:
                 if self._connection is None:
                     self._connection = self._connected()
-                return spoken(self._connection, statement, named)
+                return self._spoken(statement, named)
             except BaseException as error:
                 if not is_harmless(error):
                     self.hang_up()
                 raise
 
     def hang_up(self) -> None:
-        with _gate:
-            connection, self._connection = self._connection, None
-            if connection is not None:
-                _close(connection)
+        with _gate, contextlib.suppress(Exception):
+            # Known here until it is closed, also when an interrupt strikes.
+            try:
+                if self._connection is not None:
+                    self._connection.close()
+            finally:
+                self._connection = None
+
+    def _connected(self) -> Any:
+        _bury()
+        return super()._connected()
+
+    def _spoken(self, statement: Statement, named: dict[str, Any]) -> Answer:
+        cursor = self._connection.cursor()
+        try:
+            return _heard(cursor, statement, named)
+        finally:
+            # An error keeps its frames: what a cursor has not given back keeps the file open, and is given back at any
+            # time by whoever drops the error.
+            cursor.close()
 
 
+def abandon(connection: Any) -> None:
+    """Close a connection that nobody knows any more, now or when no fork can be meanwhile. Never waits."""
+    _abandoned.append(connection)
+    # The collector calls, from any line of any thread: to wait here for another could be to wait for ever.
+    if _gate.acquire(blocking=False):
+        try:
+            _bury()
+        finally:
+            _gate.release()
+
+
+def _bury() -> None:
+    with contextlib.suppress(IndexError):
+        while True:
+            _close(_abandoned.pop())
+
+
+_abandoned: list[Any] = []
 _files: weakref.WeakSet[OneFile] = weakref.WeakSet()
 _gate = threading.RLock()
 
 
 def _before_fork() -> None:
     _gate.acquire()
+    _bury()
     for file in list(_files):
         file.hang_up()
 
@@ -163,15 +198,19 @@ os.register_at_fork(before=_before_fork, after_in_parent=_in_parent, after_in_ch
 def spoken(connection: Any, statement: Statement, named: dict[str, Any]) -> Answer:
     """One statement, one answer."""
     cursor = connection.cursor()
+    answer = _heard(cursor, statement, named)
+    cursor.close()
+    return answer
+
+
+def _heard(cursor: Any, statement: Statement, named: dict[str, Any]) -> Answer:
     cursor.execute(statement.words, statement.arguments(named))
     # All are fetched: SQLite commits with the last.
-    answer = (
+    return (
         Answer(cursor.fetchall(), cursor.rowcount, 0)
         if cursor.description
         else Answer([], cursor.rowcount, getattr(cursor, "lastrowid", None) or 0)
     )
-    cursor.close()
-    return answer
 
 
 def _close(connection: Any) -> None:

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
-import fnmatch
 from typing import TYPE_CHECKING, Any
 
-from kazoo.exceptions import BadVersionError, NodeExistsError, NoNodeError, RolledBackError, ZookeeperError
+from kazoo.exceptions import NodeExistsError, NoNodeError
 
 from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Busy, Claim, Holding, Lease, Verdict
 from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, SessionLease, Store, Watches
 from celery_locks.stores.zookeeper.address import parse
-from celery_locks.stores.zookeeper.mending import OUTAGE, outage
-from celery_locks.stores.zookeeper.names import Folders, Name, written
+from celery_locks.stores.zookeeper.asking import Asking, refusal
+from celery_locks.stores.zookeeper.names import Folders, Name
+from celery_locks.stores.zookeeper.onlooker import TRIES, Onlooker, owner
 from celery_locks.stores.zookeeper.session import Session
 
 if TYPE_CHECKING:
-    import builtins
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from celery_locks.stores.zookeeper.address import Address
     from celery_locks.stores.zookeeper.answer import Answer
     from celery_locks.stores.zookeeper.client import Client
-
-#: How often to try again for a key that was given back while we looked who has it.
-TRIES = 3
-SHOWN_AT_ONCE = 500
 
 
 class NodeLease(SessionLease):
@@ -59,6 +53,8 @@ class ZooKeeperStore(Store, Inspects, Watches):
         self._address = address
         self._session = Session(address)
         self._folders = Folders.of(address.chroot, prefix)
+        self._asking = Asking(self._session, address, self._folders.locks)
+        self._onlooker = Onlooker(self._asking, self._folders)
 
     def __repr__(self) -> str:
         return f"<ZooKeeperStore {self._address.shown}>"
@@ -68,9 +64,9 @@ class ZooKeeperStore(Store, Inspects, Watches):
         name = self._folders.name(claim.key, claim.owner)
         known = self._session.known
         if known.is_over(name.mark):
-            return self._holder(name.lock) or Busy()
+            return self._onlooker.holder(name.lock) or Busy()
         # Whoever was refused looks before it asks again: a look is not written down by the whole ensemble.
-        if name.mark in known.refused and (busy := self._holder(name.lock)) and busy.holder != claim.owner:
+        if name.mark in known.refused and (busy := self._onlooker.holder(name.lock)) and busy.holder != claim.owner:
             return busy
         try:
             outcome = self._taken(claim, name)
@@ -104,38 +100,20 @@ class ZooKeeperStore(Store, Inspects, Watches):
         name = self._folders.name(claim.key, claim.owner)
         if name.mark not in self._session.known.mine:
             return name.mark in self._session.known.done
-        with self._speaking():
+        with self._asking.speaking():
             return self._session.leave(name)
 
     def inspect(self, key: str) -> Holding | None:
-        _, found = self._ask(self._seen(lambda client: [client.get_async(self._folders.lock(key))]))
-        return _holding(key, found)
+        return self._onlooker.inspect(key)
 
     def list(self, pattern: str = "*") -> Iterator[Holding]:
-        _, nodes = self._ask(self._seen(lambda client: [client.get_children_async(self._folders.locks)]))
-        keys = {node: self._folders.key(node) for node in nodes or ()}
-        wanted = [node for node, key in keys.items() if key is None or fnmatch.fnmatchcase(key, pattern)]
-        for start in range(0, len(wanted), SHOWN_AT_ONCE):
-            for holding in self._shown(wanted[start : start + SHOWN_AT_ONCE]):
-                if fnmatch.fnmatchcase(holding.key, pattern):
-                    yield holding
+        return self._onlooker.list(pattern)
 
     def force_release(self, key: str) -> bool:
-        lock = self._folders.lock(key)
-        for _ in range(TRIES):
-            _, found = self._ask(self._seen(lambda client: [client.get_async(lock)]))
-            if not found:
-                return False
-            (results,) = self._ask(lambda client: [self._forcing(client, lock, found)])  # noqa: B023 - called at once
-            refusal = _refusal(results)
-            if refusal is None:
-                return True
-            if not isinstance(refusal, (NoNodeError, BadVersionError)):
-                raise outage(self._address, refusal)
-        return False
+        return self._onlooker.force_release(key)
 
     def watch(self, key: str, seconds: float) -> None:
-        with self._speaking():
+        with self._asking.speaking():
             self._session.watch(self._folders.lock(key), seconds)
 
     def close(self) -> None:
@@ -144,7 +122,7 @@ class ZooKeeperStore(Store, Inspects, Watches):
 
     def _kept(self, leases: Sequence[Lease]) -> set[int]:
         marks = [self._folders.name(lease.key, lease.owner).mark for lease in leases]
-        _, *stats = self._ask(self._seen(lambda client: [client.exists_async(mark) for mark in marks]), lasting=True)
+        stats = self._asking.look(lambda client: [client.exists_async(mark) for mark in marks], lasting=True)
         number = self._session.number
         return {
             id(lease)
@@ -154,14 +132,14 @@ class ZooKeeperStore(Store, Inspects, Watches):
 
     def _taken(self, claim: Claim, name: Name) -> Lease | Busy:
         for _ in range(TRIES):
-            (results,) = self._ask(lambda client: [self._taking(client, name)])
-            refusal = _refusal(results)
-            if refusal is None:
+            results = self._asking.do(lambda client: self._taking(client, name))
+            refused = refusal(results)
+            if refused is None:
                 return self._lease(claim, name, results[-1])
-            if isinstance(refusal, NoNodeError):
+            if isinstance(refused, NoNodeError):
                 self._prepare()
-            elif not isinstance(refusal, NodeExistsError):
-                raise outage(self._address, refusal)
+            elif not isinstance(refused, NodeExistsError):
+                raise self._asking.outage(refused)
             elif outcome := self._standing(claim, name):
                 return outcome
         return Busy()
@@ -178,72 +156,21 @@ class ZooKeeperStore(Store, Inspects, Watches):
 
     def _standing(self, claim: Claim, name: Name) -> Lease | Busy | None:
         """Who has the key, which may be this very claim, whose answer was lost; None when it is free again."""
-        (found,) = self._ask(lambda client: [client.get_async(name.lock)])
+        (found,) = self._asking.ask(lambda client: [client.get_async(name.lock)])
         if found is None:
             return None
         data, stat = found
         if data == name.data and stat.ephemeralOwner == self._session.number:
             return self._lease(claim, name, stat)
-        return Busy(_owner(data))
+        return Busy(owner(data))
 
     def _lease(self, claim: Claim, name: Name, stat: Any) -> Lease:
         self._session.known.mine[name.mark] = stat.ephemeralOwner
         # The number of the transaction that made the node. That of a sequential node starts again with its folder.
         return NodeLease(claim, stat.czxid, self._session, stat.ephemeralOwner)
 
-    def _holder(self, lock: str) -> Busy | None:
-        _, found = self._ask(self._seen(lambda client: [client.get_async(lock)]))
-        return Busy(_owner(found[0])) if found else None
-
-    def _shown(self, nodes: builtins.list[str]) -> Iterator[Holding]:
-        paths = [f"{self._folders.locks}/{node}" for node in nodes]
-        answers = self._ask(lambda client: [client.get_async(path) for path in paths])
-        for node, found in zip(nodes, answers, strict=True):
-            names = written(found[0]) if found else None
-            key = names[0] if names else self._folders.key(node)
-            if found and key is not None and (holding := _holding(key, found)):
-                yield holding
-
-    def _forcing(self, client: Client, lock: str, found: Any) -> Answer:
-        data, stat = found
-        names, both = written(data), client.transaction()
-        if names:
-            both.delete(self._folders.name(*names).mark)
-        both.delete(lock, -1 if names else stat.version)
-        answer: Answer = both.commit_async()
-        return answer
-
     def _prepare(self) -> None:
-        self._ask(lambda client: [client.ensure_path_async(folder) for folder in self._folders])
-
-    def _seen(self, request: Callable[[Client], Sequence[Answer]]) -> Callable[[Client], Sequence[Answer]]:
-        """A look at what is true now: the server we speak to may lag behind the others."""
-        return lambda client: [client.sync_async(self._folders.locks), *request(client)]
-
-    def _ask(self, request: Callable[[Client], Sequence[Answer]], *, lasting: bool = False) -> builtins.list[Any]:
-        with self._speaking():
-            return self._session.ask(request, lasting=lasting)
-
-    @contextlib.contextmanager
-    def _speaking(self) -> Iterator[None]:
-        try:
-            yield
-        except OUTAGE as error:
-            raise outage(self._address, error) from error
-
-
-def _refusal(results: Sequence[Any]) -> ZookeeperError | None:
-    """Why a transaction was not done; None when it was. Of its steps only the one that failed says why."""
-    failed = [result for result in results if isinstance(result, ZookeeperError)]
-    return next((each for each in failed if not isinstance(each, RolledBackError)), None)
-
-
-def _owner(data: bytes | None) -> str | None:
-    return (written(data) or (None, None))[1]
-
-
-def _holding(key: str, found: Any) -> Holding | None:
-    return Holding(key, _owner(found[0]) or "unknown", found[1].czxid, None) if found else None
+        self._asking.ask(lambda client: [client.ensure_path_async(folder) for folder in self._folders])
 
 
 def from_url(url: str, *, prefix: str = DEFAULT_PREFIX, **options: Any) -> ZooKeeperStore:

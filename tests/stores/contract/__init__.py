@@ -1,28 +1,31 @@
 """What every store must do, written once: a class a capability. A store's test is its factory.
 
-    class TestRedisStore(StoreContract, ExpiringContract, InspectContract, ProcessContract):
+    class TestRedisStore(ServerContracts, ExpiringContract):
         store_type = RedisStore
 
         @pytest.fixture
-        def open_store(self, redis_url):
-            return partial(from_url, redis_url)
+        def url(self, redis_url):
+            return redis_url
 
-Each store that `open_store` gives is another client of the same locks, of which none is taken when a test begins.
-Forked processes call it too.
+Each store that is opened at the `url` is another client of the same locks, of which none is taken when a test begins.
+Forked processes open theirs too.
 """
 
 from tests.stores.contract.asking import ODD_KEYS, Opens, claim, patient, refused, run_out, take, verdict
 from tests.stores.contract.broken_ways import CutAnswerContract, InterruptContract, LateAnswerContract
 from tests.stores.contract.connection import ConnectionContract
 from tests.stores.contract.expiring import ExpiringContract
-from tests.stores.contract.faults import FaultContract, killed
+from tests.stores.contract.faults import FaultContract, Scene, killed, nothing
+from tests.stores.contract.fixtures import StoreFixtures
+from tests.stores.contract.giving_up import GivesUp, GivingUpContract
 from tests.stores.contract.inspecting import InspectContract
 from tests.stores.contract.joining import JoiningContract
 from tests.stores.contract.leaving import LeavingContract
 from tests.stores.contract.lines import LinesContract
 from tests.stores.contract.lost_answer import LostAnswerContract
 from tests.stores.contract.processes import ProcessContract
-from tests.stores.contract.verbs import StoreContract, StoreFixtures
+from tests.stores.contract.server import ServerContracts
+from tests.stores.contract.verbs import StoreContract
 from tests.stores.contract.waiting import OpensWith
 from tests.stores.contract.watching import WatchesContract
 
@@ -32,6 +35,8 @@ __all__ = [
     "CutAnswerContract",
     "ExpiringContract",
     "FaultContract",
+    "GivesUp",
+    "GivingUpContract",
     "InspectContract",
     "InterruptContract",
     "JoiningContract",
@@ -42,11 +47,14 @@ __all__ = [
     "Opens",
     "OpensWith",
     "ProcessContract",
+    "Scene",
+    "ServerContracts",
     "StoreContract",
     "StoreFixtures",
     "WatchesContract",
     "claim",
     "killed",
+    "nothing",
     "patient",
     "refused",
     "run_out",

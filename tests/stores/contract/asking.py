@@ -95,6 +95,15 @@ def hears_its_own(store: Store, rounds: int = 20) -> None:
         assert store.inspect("none") is None
 
 
+def goes_on_alone(store: Store, who: int, turns: int) -> None:
+    """One of many who use a store at once hears its own answers, about a key of its own."""
+    for turn in range(turns):
+        owner = f"child {who}.{turn}"
+        assert take(store, f"key {who}", owner).owner == owner
+        assert refused(store, f"key {who}", "nobody").holder == owner
+        assert store.release(claim(f"key {who}", owner))
+
+
 def run_out(lease: Lease) -> None:
     """Wait until a lease that was just given has run out, in the store as well.
 

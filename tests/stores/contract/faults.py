@@ -8,7 +8,7 @@ import random
 import signal
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import pytest
 
@@ -16,6 +16,7 @@ from celery_locks.guard import Guard
 from celery_locks.lease import Claim, Lease, new_owner
 from tests.judging import Stay, disorder, faults, record, recorded
 from tests.stores.contract.asking import Opens, patient, refused
+from tests.stores.contract.fixtures import StoreFixtures
 from tests.stores.processes import Crew
 from tests.waiting import wait_until
 
@@ -26,7 +27,14 @@ if TYPE_CHECKING:
     from celery_locks.stores import Store
 
 
-class FaultContract:
+class Scene(NamedTuple):
+    """Where holders have their locks, and what happens to the server there while they work."""
+
+    url: str
+    upset: Callable[[], object]
+
+
+class FaultContract(StoreFixtures):
     """For stores that lock between processes. Holders are processes that keep their leases as a worker does."""
 
     #: Long enough for the beats of a busy machine, short enough to wait for.
@@ -40,9 +48,17 @@ class FaultContract:
     upset_excludes: ClassVar[bool] = True
 
     @pytest.fixture
-    def upset(self) -> Callable[[], object]:
-        """What happens to the server while holders work: killed, restarted, its leader gone."""
+    def scene(self) -> Scene:
+        """The server and its trouble: killed, restarted, its leader gone. Or a test gives `url` and `upset` apart."""
         raise NotImplementedError
+
+    @pytest.fixture
+    def url(self, scene: Scene) -> str:
+        return scene.url
+
+    @pytest.fixture
+    def upset(self, scene: Scene) -> Callable[[], object]:
+        return scene.upset
 
     def test_a_killed_holder_is_followed(self, open_store: Opens, other: Store, key: str, tmp_path: Path) -> None:
         """Its key is free when its ttl is over, or at once, and the next fence is higher."""
@@ -95,6 +111,10 @@ class FaultContract:
         wait_until(lambda: time.monotonic() > end, "two ttls to pass")
         refused(other, key)
         return None
+
+
+def nothing() -> None:
+    """What happens where there is no server that could be upset."""
 
 
 def killed(server: Any) -> Callable[[], None]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-import uuid
 from typing import TYPE_CHECKING, ClassVar
 
 import pytest
@@ -14,33 +13,12 @@ from celery_locks.errors import LockConfigError
 from celery_locks.lease import Busy, Lease, Verdict
 from tests.judging import Stay, faults
 from tests.stores.contract.asking import ODD_KEYS, Opens, claim, patient, refused, take, verdict
+from tests.stores.contract.fixtures import StoreFixtures
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from celery_locks.stores import Store
-
-
-class StoreFixtures:
-    """What the tests of all contracts ask for."""
-
-    @pytest.fixture
-    def open_store(self) -> Opens:
-        raise NotImplementedError("a store's test is its factory: give it an open_store fixture")
-
-    @pytest.fixture
-    def store(self, open_store: Opens) -> Iterator[Store]:
-        with contextlib.closing(open_store()) as store:
-            yield store
-
-    @pytest.fixture
-    def other(self, open_store: Opens) -> Iterator[Store]:
-        with contextlib.closing(open_store()) as store:
-            yield store
-
-    @pytest.fixture
-    def key(self) -> str:
-        return f"wallet:{uuid.uuid4().hex}"
 
 
 class StoreContract(StoreFixtures):

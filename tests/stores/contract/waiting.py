@@ -111,6 +111,11 @@ def hearing(store: Lines, key: str | None = None) -> Iterator[Callable[[], Wake]
         yield lambda: next(wakes)
 
 
+def heard_from(listening: Listening) -> Wake:
+    """The next wake."""
+    return next(_wakes(listening))
+
+
 def _wakes(listening: Listening) -> Iterator[Wake]:
     while True:
         yield from wait_until(lambda: listening.heard(0.1), "a wake")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -14,7 +13,6 @@ from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import FrameType
 
 #: A watch for so long, of which a test waits a part only: whoever was not woken is found out.
 LONG, BOUND = 120.0, 30.0
@@ -78,23 +76,3 @@ def pause(seconds: float) -> None:
     """Let so much time pass."""
     end = time.monotonic() + seconds
     wait_until(lambda: time.monotonic() > end, f"{seconds:g} s to pass")
-
-
-class SoftTimeLimit(Exception):
-    """What Celery raises in the middle of anything."""
-
-
-@contextlib.contextmanager
-def struck_after(seconds: float) -> Iterator[None]:
-    """A soft time limit for the body."""
-
-    def strike(_signum: int, _frame: FrameType | None) -> None:
-        raise SoftTimeLimit
-
-    before = signal.signal(signal.SIGALRM, strike)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)

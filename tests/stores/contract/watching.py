@@ -18,19 +18,9 @@ from celery_locks.guard import Guard
 from celery_locks.lease import Lease
 from tests.judging import Stay, faults, record, recorded
 from tests.stores.contract.asking import Opens, claim, refused, take
-from tests.stores.contract.watchers import (
-    BOUND,
-    LONG,
-    SoftTimeLimit,
-    Waiter,
-    Watched,
-    pause,
-    running,
-    struck_after,
-    waiting,
-    watched,
-)
+from tests.stores.contract.watchers import BOUND, LONG, Waiter, Watched, pause, running, waiting, watched
 from tests.stores.processes import Crew, forking
+from tests.stores.time_limits import SoftTimeLimit, struck_after
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:

@@ -1,28 +1,29 @@
--- KEYS: lock, fence, line
--- ARGV: owner, ttl ms, fence retention ms, claim window ms, channel, ticket, stance, the ticket's date
+-- KEYS: lock, fence, line, homes
+-- ARGV: owner, ttl ms, fence retention ms, claim window ms, channel, ticket, stance, the ticket's date, its home
 -- The lock is kept as `fence:owner`, or as `~ticket` while it is kept for the first in its line; the fence as `fence:` and
 -- the owners that are done with the key, the latest first, a NUL between them.
 -- Answers the fence, or {holder, remaining ms, dated ticket, place, 1 if it is present} when the key is not to be had, or {}
 -- when this owner is done with it. Without a ticket nobody joins the line. The stance of one that joins: `wait`, present
 -- where it asks; `next`, present if it is the next, else away; `go`, away.
 local call, mine = redis.call, ARGV[6]
+local here = {lock = KEYS[1], line = KEYS[3], homes = KEYS[4], window = ARGV[4], channel = ARGV[5]}
 local taken = call('GET', KEYS[1])
 local others = taken and mine ~= '' and taken == '~' .. mine
 if taken and not others then
   local fence, owner = string.match(taken, '^(%d+):(.*)$')
   if owner ~= ARGV[1] then
-    return lined_up(owner or (string.sub(taken, 1, 1) ~= '~' and taken))
+    return lined_up(here, owner or (string.sub(taken, 1, 1) ~= '~' and taken))
   end
   -- The same owner again: its first answer was lost on the way.
   call('PEXPIRE', KEYS[1], ARGV[2])
   return tonumber(fence)
 end
 if not taken then
-  local ticket, score, missed = first(KEYS[3], ARGV[5], mine)
+  local ticket, score, missed = first(here, mine)
   local date = tonumber(ARGV[8])
   if ticket and ticket ~= mine and not (date and date < score % AWAY) then
-    hand_over(KEYS[1], KEYS[3], ARGV[4], ARGV[5], ticket, score, missed)
-    return lined_up(false)
+    hand_over(here, ticket, score, missed)
+    return lined_up(here, false)
   end
   others = ticket or date
 end
@@ -42,12 +43,14 @@ local written = string.format('%.0f:', fence)
 call('SET', KEYS[2], written .. done, 'PX', ARGV[3])
 call('SET', KEYS[1], written .. ARGV[1], 'PX', ARGV[2])
 if others and mine ~= '' then
-  redis.pcall('ZREM', KEYS[3], mine)
-  local head = redis.pcall('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')
-  if head[1] and string.sub(head[1], -1) == 's' and tonumber(head[2]) < AWAY then
-    -- It may wait in a slot for its turn, which comes when this one ends.
-    local dated = string.format('%016.0f-', head[2]) .. head[1]
-    redis.pcall('PUBLISH', ARGV[5], 'come ' .. dated .. ' ' .. ARGV[4] .. ' ' .. KEYS[1])
+  out_of_line(here, mine)
+  local head = redis.pcall('ZRANGE', here.line, 0, 0, 'WITHSCORES')
+  if head[1] and tonumber(head[2]) < AWAY then
+    local _, comes = home_of(here, head[1])
+    if comes == ' c' then
+      -- It may wait in a slot for its turn, which comes when this one ends.
+      tell(here, 'come', head[1], head[2], here.window)
+    end
   end
 end
 return fence

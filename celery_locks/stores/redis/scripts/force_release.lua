@@ -1,4 +1,4 @@
--- KEYS: lock, fence, line   ARGV: fence retention ms, claim window ms, channel
+-- KEYS: lock, fence, line, homes   ARGV: fence retention ms, claim window ms, channel
 -- Answers 1 when the lock was taken; one that is kept for the first in its line is not.
 -- Its owner is not marked as done: a release of its own has to say that it had lost.
 local taken = redis.call('GET', KEYS[1])
@@ -11,5 +11,6 @@ if fence then
   -- A lock that was renewed for longer than fences are kept has outlived its own.
   redis.pcall('SET', KEYS[2], fence, 'PX', ARGV[1], 'NX')
 end
-hand_over(KEYS[1], KEYS[3], ARGV[2], ARGV[3], first(KEYS[3], ARGV[3]))
+local here = {lock = KEYS[1], line = KEYS[3], homes = KEYS[4], window = ARGV[2], channel = ARGV[3]}
+hand_over(here, first(here))
 return 1

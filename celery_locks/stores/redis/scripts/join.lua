@@ -4,9 +4,9 @@ local function is_done(done, owner)
   return string.find(done, owner, 1, true) and string.find('\0' .. done .. '\0', '\0' .. owner .. '\0', 1, true)
 end
 
-local function lined_up(holder)
-  local line, mine, stance = KEYS[3], ARGV[6], ARGV[7]
-  local busy, now = {holder, redis.call('PTTL', KEYS[1])}, microseconds()
+local function lined_up(here, holder)
+  local line, mine, stance = here.line, ARGV[6], ARGV[7]
+  local busy, now = {holder, redis.call('PTTL', here.lock)}, microseconds()
   local date = mine ~= '' and line and since(line, mine, ARGV[8], now)
   if not date then
     return busy
@@ -16,24 +16,21 @@ local function lined_up(holder)
     -- This owner gave up before its request arrived, and must not stand in the way of others.
     return {}
   end
-  local dated, away = string.format('%016.0f', date), string.format('%.0f', AWAY)
+  local dated = string.format('%016.0f', date)
   local place = place_of(line, dated)
   local present = stance == 'wait' or (stance == 'next' and place == 1)
-  local bare = string.match(mine, '^%x+%.(.*)')
-  if bare and stance ~= 'wait' then
-    -- It leaves the process that it names, for a queue or for a slot.
-    redis.pcall('ZREM', line, mine)
-    mine = bare
-  end
   if type(redis.pcall('ZADD', line, present and dated or string.format('%.0f', AWAY + now), mine)) == 'table' then
     -- The server is full.
     return busy
   end
   if not present then
-    -- Those that never came back. One that does after all still has its name.
-    redis.call('ZREMRANGEBYSCORE', line, away, string.format('(%.0f', AWAY + now - GONE))
-    place = place + redis.call('ZCOUNT', line, away, '+inf') - 1
+    forget_the_gone(line, now)
+    place = place + redis.call('ZCOUNT', line, string.format('%.0f', AWAY), '+inf') - 1
   end
   redis.call('PEXPIRE', line, LONGEST)
+  if present or date ~= now then
+    local home = present and ARGV[9] or ''
+    comes_home(here, mine, home, home ~= '' and ' slot')
+  end
   return {holder, busy[2], dated .. '-' .. mine, place, present and 1 or 0}
 end

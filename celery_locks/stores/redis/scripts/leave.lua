@@ -1,7 +1,13 @@
--- KEYS: for each a lock and its line   ARGV: for each the claim window in ms, the channel, a ticket that waits no longer
+-- KEYS: for each a lock, its line and, for all or none, its homes
+-- ARGV: for each the claim window in ms, the channel, a ticket that waits no longer
 -- Answers for each 1 when it was in line, else 0.
 local answers = {}
-for i = 1, #KEYS / 2 do
-  answers[i] = left(KEYS[2 * i - 1], KEYS[2 * i], ARGV[3 * i - 2], ARGV[3 * i - 1], ARGV[3 * i])
+local count = #ARGV / 3
+local names = #KEYS / count
+for i = 1, count do
+  local lock, line, homes = unpack(KEYS, names * (i - 1) + 1, names * i)
+  local here = {lock = lock, line = line, homes = homes}
+  here.window, here.channel = ARGV[3 * i - 2], ARGV[3 * i - 1]
+  answers[i] = left(here, ARGV[3 * i])
 end
 return answers

@@ -27,9 +27,7 @@ local function place_of(line, dated)
   return redis.call('ZCOUNT', line, '0', '(' .. dated) + 1
 end
 
--- Whether a ticket that can be waited for in one process alone, which it names before a dot, is of one that hears no more.
-local function is_gone(channel, ticket)
-  local home = string.match(ticket, '^(%x+)%.')
-  local heard = home and redis.pcall('PUBSUB', 'NUMSUB', channel .. ':' .. home)
-  return heard and heard[2] == 0
+-- Those that never came back. One that does after all still has its name.
+local function forget_the_gone(line, now)
+  redis.call('ZREMRANGEBYSCORE', line, string.format('%.0f', AWAY), string.format('(%.0f', AWAY + now - GONE))
 end

@@ -1,8 +1,9 @@
--- KEYS: lock, fence, line
+-- KEYS: lock, fence, line, homes
 -- ARGV: owner, fence retention ms, 1 to refuse this owner from now on although it holds nothing, claim window ms, channel,
 -- the ticket that it asked with, or ''
 -- Answers 1 when the lock is given back, now or by an earlier call of this owner, else 0.
 local find, sub = string.find, string.sub
+local here = {lock = KEYS[1], line = KEYS[3], homes = KEYS[4], window = ARGV[4], channel = ARGV[5]}
 local function kept(name, otherwise)
   -- What is not a string is not ours, and no reason to fail.
   local value = redis.pcall('GET', name) or otherwise
@@ -16,7 +17,7 @@ local last, done = kept(KEYS[2], '0:')
 local held = owner == ARGV[1]
 if not held and ARGV[6] ~= '' then
   -- It may have joined the line without its answer being heard.
-  left(KEYS[1], KEYS[3], ARGV[4], ARGV[5], ARGV[6])
+  left(here, ARGV[6])
 end
 if done and not held and find('\0' .. done .. '\0', '\0' .. ARGV[1] .. '\0', 1, true) then
   return 1
@@ -38,6 +39,6 @@ elseif held then
   redis.call('DEL', KEYS[1])
 end
 if held then
-  hand_over(KEYS[1], KEYS[3], ARGV[4], ARGV[5], first(KEYS[3], ARGV[5]))
+  hand_over(here, first(here))
 end
 return held and 1 or 0

@@ -1,9 +1,10 @@
--- Goes after the line and before the other scripts: whose turn it is, and how it is given.
-local function foremost(line)
+-- Goes after the line and its homes and before the other scripts: whose turn it is, and how it is given.
+local function foremost(here)
+  local line = here.line
   local head = line and redis.pcall('ZRANGE', line, 0, 0, 'WITHSCORES') or {}
   local missed, score = 0, tonumber(head[2])
   if score and score < 0 then
-    redis.call('ZREM', line, head[1])
+    out_of_line(here, head[1])
     missed = -score
     head = redis.call('ZRANGE', line, 0, 0, 'WITHSCORES')
     score = tonumber(head[2])
@@ -21,44 +22,59 @@ local function foremost(line)
   return head[1], score, missed
 end
 
+-- It has been away for so long that nobody waits for it to arrive, and keeps its date, and its place among its like.
+-- False on a full server.
+local function pass_over(here, ticket, score, place)
+  local date = math.min(score, microseconds() - IN_FLIGHT + place)
+  if type(redis.pcall('ZADD', here.line, string.format('%.0f', AWAY + date), ticket)) == 'table' then
+    return false
+  end
+  comes_home(here, ticket, '')
+  return true
+end
+
 -- The ticket whose turn it is, its score, and how many were called before it and did not come. What is no line is empty.
 -- Whose process is gone is passed over, but for the one who asks.
-local function first(line, channel, asks)
-  local most, ticket, score, missed = 500, foremost(line)
-  while most > 0 and ticket and ticket ~= asks and score < AWAY and is_gone(channel, ticket) do
-    redis.call('ZREM', line, ticket)
-    most, ticket, score = most - 1, foremost(line)
+local function first(here, asks)
+  local passed, ticket, score, missed = -500, foremost(here)
+  while passed < 0 and ticket and ticket ~= asks and score < AWAY and is_deserted(here, ticket) do
+    if not pass_over(here, ticket, score, passed) then
+      return ticket, score, missed
+    end
+    passed, ticket, score = passed + 1, foremost(here)
+  end
+  if passed > -500 then
+    forget_the_gone(here.line, microseconds())
   end
   return ticket, score, missed
 end
 
 -- Keep a free key for this ticket, for a short time, and wake it. Nobody else may take it meanwhile.
-local function hand_over(lock, line, window, channel, ticket, score, missed)
+local function hand_over(here, ticket, score, missed)
   if not ticket then
     return
   end
   -- A worker that died leaves many who do not come, and those behind them would wait for each. One may be merely slow.
-  local ms = math.ceil(window / 2 ^ math.min(math.max(missed - 1, 0), 3))
+  local ms = math.ceil(here.window / 2 ^ math.min(math.max(missed - 1, 0), 3))
   if score >= AWAY then
     -- However many left at once, the key stands idle for them together for no longer than for one.
     local left = (score + IN_FLIGHT - AWAY - microseconds()) / 1000
     ms = math.ceil(math.max(10, math.min(left, IN_FLIGHT / 1000)))
   end
   -- On a full server nothing can be kept for anybody; each then comes by its countdown.
-  if not redis.pcall('SET', lock, '~' .. ticket, 'PX', ms).err then
-    redis.pcall('ZADD', line, -1 - missed, ticket)
-    -- Whoever may not publish still has a line, in which each comes by its countdown.
-    redis.pcall('PUBLISH', channel, string.format('go %016.0f-', score) .. ticket .. ' ' .. ms .. ' ' .. lock)
+  if not redis.pcall('SET', here.lock, '~' .. ticket, 'PX', ms).err then
+    redis.pcall('ZADD', here.line, -1 - missed, ticket)
+    tell(here, 'go', ticket, score, ms)
     return ticket
   end
 end
 
 -- A ticket waits no longer. What was kept for it goes to the next.
-local function left(lock, line, window, channel, ticket)
-  local gone = redis.pcall('ZREM', line, ticket)
-  if redis.pcall('GET', lock) == '~' .. ticket then
-    redis.call('DEL', lock)
-    hand_over(lock, line, window, channel, first(line, channel))
+local function left(here, ticket)
+  local gone = out_of_line(here, ticket)
+  if redis.pcall('GET', here.lock) == '~' .. ticket then
+    redis.call('DEL', here.lock)
+    hand_over(here, first(here))
   end
-  return gone == 1 and 1 or 0
+  return gone
 end

@@ -1,0 +1,59 @@
+"""Workers that are started in other ways, and jobs of one key that outlast their countdown unless they are woken."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.acceptance.journal import judge
+from tests.acceptance.nodes import QUIET, start_all
+from tests.acceptance.office import PATIENCE, Office
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.acceptance.nodes import Worker
+
+NAMES = [f"job {number}" for number in range(20)]
+
+
+def served(desk: Office, queue: str) -> None:
+    """All at once: each job runs once, one at a time, and goes back about once at most."""
+    for name in NAMES:
+        desk.job("line", name, queue=queue, seconds=0.05).apply_async()
+    runs = desk.journal.wait_for_runs(desk.key, len(NAMES), 2 * PATIENCE)
+    judge(runs, NAMES)
+    assert 1 <= sum(run.facts["requeues"] for run in runs) <= len(NAMES)
+
+
+def test_workers_that_grow_and_shrink(desk: Office, hire: Callable[..., Worker]) -> None:
+    """With --autoscale jobs wait while a process more is started, and are called as ever."""
+    workers = [hire(name, queues=["scaled"], arguments=["--autoscale=2,1", *QUIET]) for name in ("ann", "bob")]
+    start_all(workers)
+    served(desk, "scaled")
+    assert any("Scaling up" in worker.log() for worker in workers), "no worker grew: this run proves nothing"
+
+
+def test_workers_that_greet_each_other(desk: Office, hire: Callable[..., Worker]) -> None:
+    """With gossip and mingle, as workers are by default."""
+    start_all([hire(name, queues=["greeted"], arguments=()) for name in ("ann", "bob")])
+    served(desk, "greeted")
+
+
+def test_workers_that_take_one_message_at_a_time(desk: Office, hire: Callable[..., Worker]) -> None:
+    """With worker_prefetch_multiplier=1 and one process each, a line is shared by two workers."""
+    conf = {"worker_prefetch_multiplier": 1}
+    start_all([hire(name, conf, concurrency=1, queues=["singly"]) for name in ("ann", "bob")])
+    served(desk, "singly")
+
+
+@pytest.mark.skipif(
+    find_spec("eventlet") is None,
+    reason="its makers plan the end of eventlet, so it is not installed for the tests; with it they run here",
+)
+def test_workers_of_eventlet(desk: Office, hire: Callable[..., Worker]) -> None:
+    """Where somebody still has it, its pool is woken as the others are."""
+    start_all([hire(name, pool="eventlet", concurrency=4, queues=["eventlet"]) for name in ("ann", "bob")])
+    served(desk, "eventlet")
