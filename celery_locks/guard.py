@@ -12,7 +12,7 @@ from celery_locks.errors import LockConfigError, LockTimeout, StoreUnavailable
 from celery_locks.instrumentation import log
 from celery_locks.keeper import Keeper
 from celery_locks.lease import Busy, Lease, State
-from celery_locks.loss import lose
+from celery_locks.loss import lose, report_outage
 from celery_locks.parent import Care
 from celery_locks.patience import Patience
 from celery_locks.stores.base import Lines, Waiting
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from celery_locks.lease import Claim
+    from celery_locks.signals import Signal
     from celery_locks.stores import Store
 
 logger = logging.getLogger("celery_locks.guard")
@@ -31,6 +32,7 @@ log.install()
 T = TypeVar("T")
 B = TypeVar("B")
 P = ParamSpec("P")
+E = TypeVar("E", events.Released, events.Expired)
 
 #: Why there is no lease: the key is taken, or the store cannot say.
 Refusal: TypeAlias = "Busy | StoreUnavailable"
@@ -137,10 +139,10 @@ class Guard:
             self._care.left(lease)
         if released and lease.state is not State.LOST:
             lease.state = State.RELEASED
-            self._say_released(lease)
+            self._say_over(signals.released, events.Released, lease)
             return True
         if lose(lease, "it had expired or was taken away when it was to be released"):
-            self._say_expired(lease)
+            self._say_over(signals.expired, events.Expired, lease)
         return False
 
     def renew(self, lease: Lease, ttl: float) -> None:
@@ -158,7 +160,7 @@ class Guard:
             return self.leave(lease)
         except StoreUnavailable as error:
             logger.warning("%r stays taken until its lease ends: %s", lease.key, error)
-            self._say_outage(lease.claim, "release", error)
+            report_outage(lease.claim, "release", error.message)
             return lease.held()
 
     def interrupted(self, claim: Claim, error: BaseException) -> None:
@@ -199,7 +201,7 @@ class Guard:
             return self._in_time(outcome) if isinstance(outcome, Lease) else outcome
         except StoreUnavailable as error:
             self._care.left(claim)
-            self._say_outage(claim, "acquire", error)
+            report_outage(claim, "acquire", error.message)
             raise StoreUnavailable(f"{claim.key!r} could not be locked: {error}", claim.key) from error
 
     def _in_time(self, lease: Lease) -> Lease:
@@ -229,24 +231,10 @@ class Guard:
                 events.Contended(claim.key, claim.owner, *busy[:3], waited, task=claim.task, task_id=claim.task_id)
             )
 
-    def _say_released(self, lease: Lease) -> None:
-        if signals.released:
-            signals.released.send(self._over(events.Released, lease))
-
-    def _say_expired(self, lease: Lease) -> None:
-        if signals.expired:
-            signals.expired.send(self._over(events.Expired, lease))
-
-    def _over(self, kind: Callable[..., T], lease: Lease) -> T:
-        claim = lease.claim
-        held = self._clock() - lease.since
-        return kind(claim.key, claim.owner, lease.fence, held, task=claim.task, task_id=claim.task_id)
-
-    def _say_outage(self, claim: Claim, during: str, error: StoreUnavailable) -> None:
-        if signals.outage:
-            signals.outage.send(
-                events.Outage(claim.key, claim.owner, during, error.message, task=claim.task, task_id=claim.task_id)
-            )
+    def _say_over(self, signal: Signal[E], kind: Callable[..., E], lease: Lease) -> None:
+        if signal:
+            claim, held = lease.claim, self._clock() - lease.since
+            signal.send(kind(claim.key, claim.owner, lease.fence, held, task=claim.task, task_id=claim.task_id))
 
 
 def surely(step: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:

@@ -6,9 +6,11 @@ import logging
 import os
 import signal
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 from celery_locks.lease import State
+from celery_locks.rounds import leave_signals_to_main
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +22,9 @@ logger = logging.getLogger("celery_locks.interrupt")
 
 #: Ignored by default everywhere, so that one that comes too late does no harm.
 SIGNAL = signal.SIGURG
+
+#: A job that has not heard of its loss is struck again after this many seconds.
+AGAIN = 0.05
 
 _running: list[Interruption] = []
 _previous: Any = None
@@ -57,6 +62,15 @@ class Interruption:
         self._lease = lease
         if self._main and not self._asks:
             signal.pthread_kill(_main_ident(), SIGNAL)
+            threading.Thread(target=self._insist, name="celery_locks-strike", daemon=True).start()
+
+    def _insist(self) -> None:
+        """Strike until it is heard: a signal that comes just before a system call does not interrupt that."""
+        leave_signals_to_main()
+        time.sleep(AGAIN)
+        while self in _running and not self._is_over:
+            signal.pthread_kill(_main_ident(), SIGNAL)
+            time.sleep(AGAIN)
 
     def _raise_if_fired(self) -> None:
         # It may have been lost between the acquire and the body.

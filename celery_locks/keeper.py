@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 from celery_locks.crier import Crier
 from celery_locks.errors import StoreUnavailable
-from celery_locks.lease import State, Verdict
+from celery_locks.lease import State
 from celery_locks.loss import report_outage, strike
+from celery_locks.renewal import UNANSWERED, renewed
 from celery_locks.rounds import Rounds
 from celery_locks.ward import Ward, Watched
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from celery_locks.lease import Claim, Lease
     from celery_locks.stores import Store
@@ -29,7 +30,6 @@ logger = logging.getLogger("celery_locks.keeper")
 TOGETHER = 0.2
 #: After a beat without an answer the next try comes this soon, as a part of the interval.
 AGAIN = 0.25
-_UNANSWERED = "the part of the store that has it did not answer"
 
 
 _numbers = itertools.count(1)
@@ -44,20 +44,6 @@ def _start_all_afresh() -> None:
 
 
 os.register_at_fork(after_in_child=_start_all_afresh)
-
-
-def renewed(store: Store, leases: Sequence[Lease], clock: Callable[[], float]) -> set[Lease]:
-    """Renew these leases in one round trip, note it on each, and give back those that are lost."""
-    before = clock()
-    lost = set()
-    for lease, verdict in zip(leases, store.renew(leases), strict=True):
-        if verdict is Verdict.RENEWED:
-            lease.extend(None if lease.deadline is None else before + lease.ttl)
-        elif verdict is Verdict.LOST:
-            lost.add(lease)
-        else:
-            lease.doubt()
-    return lost
 
 
 #: Nobody else knows of the lease.
@@ -163,7 +149,7 @@ class Keeper:
     def _renewed_alone(self, lease: Lease) -> bool:
         lost = renewed(self._store, [lease], self._clock)
         if not lost and lease.state is State.UNKNOWN:
-            raise StoreUnavailable(_UNANSWERED)
+            raise StoreUnavailable(UNANSWERED)
         return not lost
 
     def _beat_in(self, watched: Watched, soon: float) -> None:
@@ -225,7 +211,7 @@ class Keeper:
             watched.due = before + watched.interval
         self._lose([each for each in due if each.lease in lost], "the store says that it expired or was taken away")
         if silent := [watched for watched in due if watched.lease.state is State.UNKNOWN]:
-            self._doubt(silent, StoreUnavailable(_UNANSWERED))
+            self._doubt(silent, StoreUnavailable(UNANSWERED))
 
     def _doubt(self, due: list[Watched], error: Exception) -> None:
         """Not knowing is not losing: keep trying until a lease's time is over."""
@@ -236,7 +222,7 @@ class Keeper:
             watched.lease.doubt()
             left = watched.lease.remaining
             watched.due = now + min(AGAIN * watched.interval, watched.interval if left is None else left)
-            report_outage(watched.lease, error)
+            report_outage(watched.lease.claim, "renew", str(error))
 
     def _lose(self, watched: list[Watched], reason: str) -> None:
         """All the jobs are told before anything is reported: whoever listens to that may take long."""

@@ -10,7 +10,7 @@ from celery_locks import events, signals
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from celery_locks.lease import Lease
+    from celery_locks.lease import Claim, Lease
 
 logger = logging.getLogger("celery_locks.keeper")
 
@@ -41,9 +41,8 @@ def report(lease: Lease) -> None:
         signals.lost.send(event)
 
 
-def report_outage(lease: Lease, error: Exception) -> None:
-    """Say that a beat had no answer: not knowing is not losing."""
+def report_outage(claim: Claim, during: str, reason: str) -> None:
+    """Say that the store had no answer: not knowing is not losing."""
     if signals.outage:
-        claim = lease.claim
-        event = events.Outage(claim.key, claim.owner, "renew", str(error), task=claim.task, task_id=claim.task_id)
+        event = events.Outage(claim.key, claim.owner, during, reason, task=claim.task, task_id=claim.task_id)
         signals.outage.send(event)

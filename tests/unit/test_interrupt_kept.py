@@ -142,3 +142,23 @@ def test_a_helper_thread_takes_no_signals():
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
     assert masks == [before | {SIGNAL, signal.SIGUSR1}]
     assert SIGNAL not in before
+
+
+def test_a_job_that_is_struck_too_early_is_struck_again(kept: Lease, monkeypatch: pytest.MonkeyPatch):
+    """A signal that comes just before a system call does not interrupt it: the job would sleep on."""
+    interruption, kill, sent = heeding(kept), signal.pthread_kill, []
+
+    def lost_once(ident: int, number: int) -> None:
+        sent.append(number)
+        if len(sent) > 1:
+            kill(ident, number)
+
+    def body() -> None:
+        kept.lose("taken away")
+        interruption.fire(kept)
+        time.sleep(10)
+
+    monkeypatch.setattr(signal, "pthread_kill", lost_once)
+    with pytest.raises(LockLost), interruption:
+        body()
+    assert len(sent) >= 2
