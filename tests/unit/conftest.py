@@ -13,8 +13,13 @@ from celery_locks.board import Board, Region
 from celery_locks.lease import Claim, Lease
 from celery_locks.parent import Parent, adopt
 from celery_locks.worker import burial
+from tests.unit.fake_consumer import at_work
 from tests.unit.fakes import START, FakeClock, Room
+from tests.unit.floor import floor, no_other_work, three
+from tests.unit.hall import hall
 from tests.unit.pools import Pool
+
+__all__ = ["at_work", "floor", "hall", "no_other_work", "three"]
 
 #: Python 3.10 looks for signals in more places than the newer ones, and some of them nobody can cover.
 collect_ignore = ["test_interrupted.py"] if sys.version_info < (3, 11) else []

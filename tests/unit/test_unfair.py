@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from celery.exceptions import Retry
 from kombu import Queue
@@ -11,12 +13,9 @@ from celery_locks.lease import Busy, Lease
 from celery_locks.ticket import Stance, Ticket
 from tests.unit import bank
 from tests.unit.fakes import refuse
-from tests.unit.test_door import Hall
 
-
-@pytest.fixture
-def hall() -> Hall:
-    return Hall()
+if TYPE_CHECKING:
+    from tests.unit.hall import Hall
 
 
 def asked(hall: Hall) -> list[Ticket | None]:

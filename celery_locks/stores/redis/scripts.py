@@ -21,7 +21,7 @@ def _read(*names: str) -> Script:
 
 
 #: What the verbs share that move a line on.
-_LINES = ("line", "home", "turn")
+_LINES = ("line", "home", "turn", "hand_over")
 
 ACQUIRE = _read(*_LINES, "join", "acquire")
 RENEW = _read("renew")

@@ -1,0 +1,123 @@
+"""Jobs at the door that are ended there, and those whose worker ends or whose store forgets them."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING
+
+import pytest
+
+from celery_locks import LockTimeout
+from tests.acceptance.doorstep import at_the_door, names, send
+from tests.acceptance.journal import judge
+from tests.acceptance.office import PATIENCE, Office, only_rabbitmq, only_redis
+from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.acceptance.nodes import Worker
+
+
+def test_a_revoked_job_at_the_door_is_passed_over(desk: Office, hire: Callable[..., Worker]) -> None:
+    """By its id and by a stamp: the next is called at once, long before a claim window is over."""
+    ann = hire("ann", {"lock_store": f"{desk.vault.url}?claim_window=100"}, queues=["revoked"])
+    ann.start()
+    with desk.taken():
+        _, second, *_ = at_the_door(desk, 2, queue="revoked")
+        stamped = desk.job("line", "stamped", queue="revoked").set(headers={"mark": "x"})
+        third = stamped.apply_async(stamped_headers=["mark"], mark="x")
+        desk.wait_for_line(3)
+        fourth = send(desk, "line", "job 3", queue="revoked")
+        second.revoke()
+        desk.app.control.revoke_by_stamped_headers({"mark": ["x"]})
+        wait_until(lambda: _revoked(desk, ann, second.id), "the worker to know of the revocation", PATIENCE)
+    assert fourth.get(timeout=PATIENCE) == "job 3"
+    assert desk.journal.jobs(desk.key) == ["job 0", "job 3"]
+    desk.wait_for_state(second, "REVOKED")
+    desk.wait_for_state(third, "REVOKED")
+
+
+def _revoked(desk: Office, worker: Worker, job_id: str) -> bool:
+    revoked = desk.app.control.inspect([worker.name], timeout=0.5).revoked() or {}
+    return any(job_id in ids for ids in revoked.values())
+
+
+def test_an_expired_job_at_the_door_is_passed_over(desk: Office, hire: Callable[..., Worker]) -> None:
+    """Its turn goes to the next at once."""
+    hire("ann", {"lock_store": f"{desk.vault.url}?claim_window=100"}, queues=["expires"]).start()
+    with desk.taken():
+        soon = dt.datetime.now(dt.timezone.utc) + dt.timedelta(seconds=2.5)
+        _, second = at_the_door(desk, 2, queue="expires", expires=soon)
+        third = send(desk, "line", "job 2", queue="expires")
+        wait_until(lambda: dt.datetime.now(dt.timezone.utc) > soon, "the second to expire", PATIENCE)
+    assert third.get(timeout=PATIENCE) == "job 2"
+    desk.wait_for_state(second, "REVOKED")
+    assert desk.journal.jobs(desk.key) == ["job 0", "job 2"]
+
+
+def test_the_longest_wait_ends_at_the_door(desk: Office, hire: Callable[..., Worker]) -> None:
+    """A job with lock_max_wait gives up when that is over, though nobody gave the key back."""
+    hire("ann", {"lock_countdown": 60.0}, queues=["gives-up"]).start()
+    with desk.taken():
+        _, second = at_the_door(desk, 2, "one_second", queue="gives-up")
+        with pytest.raises(LockTimeout, match="lock_max_wait=1"):
+            second.get(timeout=PATIENCE)
+    assert len(desk.wait_for_messages("job 1", 1)) == 1
+
+
+@only_rabbitmq
+@pytest.mark.parametrize("task", ["line", "line_acks_late"])
+def test_jobs_at_the_door_survive_their_worker(desk: Office, hire: Callable[..., Worker], task: str) -> None:
+    """Those of a killed worker are delivered to another, come back to their places, and leave nobody behind."""
+    queue = f"survives-{task}"
+    ann, bob = (hire(name, queues=[queue]) for name in ("ann", "bob"))
+    ann.start()
+    with desk.taken(ttl=120):
+        results = at_the_door(desk, 4, task, queue=queue)
+        bob.start()
+        ann.kill()
+        desk.wait_for_messages("job 3", 2)
+        desk.wait_for_line(4)
+    assert [result.get(timeout=PATIENCE) for result in results] == names(4)
+    judge(desk.journal.runs(desk.key), names(4))
+    assert desk.journal.jobs(desk.key) == names(4)
+
+
+def test_jobs_at_the_door_of_a_stopped_worker_are_handed_over(desk: Office, hire: Callable[..., Worker]) -> None:
+    """A warm stop gives their messages back and takes them out of line."""
+    ann, bob = (hire(name, queues=["hands-on"]) for name in ("ann", "bob"))
+    ann.start()
+    with desk.taken(ttl=120):
+        results = at_the_door(desk, 4, queue="hands-on")
+        ann.stop()
+        desk.wait_for_line(0)
+        bob.start()
+        desk.wait_for_messages("job 3", 2)
+    assert [result.get(timeout=PATIENCE) for result in results] == names(4)
+    judge(desk.journal.runs(desk.key), names(4))
+
+
+@only_redis
+def test_a_store_that_restarts_empty_is_told_who_is_at_the_door(desk: Office, hire: Callable[..., Worker]) -> None:
+    """All come in their order, long before their countdown."""
+    hire("ann", queues=["empties"]).start()
+    lock = desk.locks.lock(desk.key, ttl=60)
+    lock.acquire()
+    at_the_door(desk, 4, queue="empties")
+    desk.vault.restart()
+    runs = desk.journal.wait_for_runs(desk.key, 4, PATIENCE)
+    judge(runs, names(4))
+    assert [run.job for run in runs] == names(4)
+
+
+@only_redis
+def test_a_store_that_forgets_all_is_told_who_is_at_the_door(desk: Office, hire: Callable[..., Worker]) -> None:
+    """Its connections stay: whoever looks when the lease was to end sees that nobody is called."""
+    hire("ann", queues=["flushed"]).start()
+    desk.locks.lock(desk.key, ttl=3).acquire()
+    at_the_door(desk, 4, queue="flushed")
+    desk.vault.flush()
+    runs = desk.journal.wait_for_runs(desk.key, 4, PATIENCE)
+    judge(runs, names(4))
+    assert [run.job for run in runs] == names(4)
