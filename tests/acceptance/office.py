@@ -67,6 +67,14 @@ class Office:
                 timeout,
             )
 
+    def put_back(self, after: float) -> None:
+        """Do what a worker's transport does with Redis: put back what was taken so long ago and is not acknowledged.
+
+        How soon a worker itself does it depends on its version of kombu: some do within 10 s, some only every 100 s.
+        """
+        with self.app.connection_for_write(transport_options={"visibility_timeout": after}) as connection:
+            connection.default_channel.qos.restore_visible()
+
     def messages(self, job: str) -> int:
         """How many messages of a job have come to a worker."""
         return len([message for message in self.journal.events("message", self.key) if message["job"] == job])

@@ -158,15 +158,6 @@ def test_a_pool_process_killed_in_mid_job(desk: Office, hire: Callable[..., Work
     assert worker.is_alive()
 
 
-def put_back(desk: Office, after: float) -> None:
-    """Do what every worker's transport does now and then: put back what was taken so long ago and not acknowledged.
-
-    How soon a worker itself does it depends on its version of kombu: some do within 10 s, some only every 100 s.
-    """
-    with desk.app.connection_for_write(transport_options={"visibility_timeout": after}) as connection:
-        connection.default_channel.qos.restore_visible()
-
-
 @only_redis
 def test_a_redelivered_copy_of_a_running_job_waits(desk: Office, hire: Callable[..., Worker], tmp_path: Path) -> None:
     """A copy of a running job, with the same id, waits like any other job: a key's owner is an execution.
@@ -183,7 +174,7 @@ def test_a_redelivered_copy_of_a_running_job_waits(desk: Office, hire: Callable[
         return [line for line in lines if f"{desk.key!r} is held by" in line]
 
     def contended() -> list[str]:
-        put_back(desk, after=0.5)
+        desk.put_back(after=0.5)
         return told()
 
     said = wait_until(contended, "a copy to come and find the key taken", PATIENCE, interval=0.1)

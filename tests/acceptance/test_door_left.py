@@ -84,6 +84,23 @@ def test_jobs_at_the_door_survive_their_worker(desk: Office, hire: Callable[...,
     assert desk.journal.jobs(desk.key) == names(4)
 
 
+@only_redis
+def test_a_line_survives_its_worker_where_messages_come_back_late(desk: Office, hire: Callable[..., Worker]) -> None:
+    """With Redis nobody but time brings the messages of a killed worker back; they come back to their places."""
+    ann, bob = (hire(name, queues=["survives-late"]) for name in ("ann", "bob"))
+    ann.start()
+    with desk.taken(ttl=120):
+        at_the_door(desk, 4, queue="survives-late")
+        ann.kill()
+        bob.start()
+        desk.put_back(after=0.0)
+        desk.wait_for_messages("job 0", 3)
+        desk.wait_for_line(4)
+    runs = desk.journal.wait_for_runs(desk.key, 4, PATIENCE)
+    judge(runs, names(4))
+    assert [run.job for run in runs] == names(4)
+
+
 def test_jobs_at_the_door_of_a_stopped_worker_are_handed_over(desk: Office, hire: Callable[..., Worker]) -> None:
     """A warm stop gives their messages back and takes them out of line."""
     ann, bob = (hire(name, queues=["hands-on"]) for name in ("ann", "bob"))

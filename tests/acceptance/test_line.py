@@ -6,8 +6,6 @@ The countdown of these jobs is a minute: whoever runs before it is over was woke
 from __future__ import annotations
 
 import datetime as dt
-import os
-import signal
 import time
 from typing import TYPE_CHECKING
 
@@ -144,14 +142,14 @@ def test_nothing_of_a_line_stays(office: Office) -> None:
 
 
 def test_the_line_moves_on_when_a_holder_dies(desk: Office, hire: Callable[..., Worker]) -> None:
-    """A killed process gives nothing back: when its lease is over, the line is looked at and the next one called."""
-    worker = hire("ann", queues=["dies"])
-    worker.start()
-    desk.job("line_short_lease", "dies", queue="dies", seconds=60).apply_async()
-    run = desk.journal.wait_for_start(desk.key, "dies")
-    waits = desk.job("line", "waits", queue="dies").apply_async()
+    """A killed worker gives nothing back: when its lease is over, another looks at the line and calls the next."""
+    ann, bob = (hire(name, queues=[f"{name}-dies"]) for name in ("ann", "bob"))
+    start_all([ann, bob])
+    desk.job("line_short_lease", "dies", queue="ann-dies", seconds=60).apply_async()
+    desk.journal.wait_for_start(desk.key, "dies")
+    waits = desk.job("line", "waits", queue="bob-dies").apply_async()
     desk.wait_for_messages("waits", 2)
-    os.kill(run.pid, signal.SIGKILL)
+    ann.kill()
     assert waits.get(timeout=PATIENCE) == "waits"
 
 
