@@ -16,7 +16,7 @@ from celery_locks.current import carrying
 from celery_locks.errors import LockTimeout, StoreUnavailable
 from celery_locks.interrupt import Interruption, kill
 from celery_locks.lease import Claim, Lease, new_owner
-from celery_locks.policies import NOTHING, Contention, Requeue, Skip, after_outage, countdown, decide, is_patient
+from celery_locks.policies import NOTHING, Contention, Fail, Requeue, Skip, after_outage, countdown, decide, is_patient
 from celery_locks.ticket import Stance, Ticket, ticket_of
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class Execution:
         home = waker.home() if waker and options.wait else ""
         if place and place[0] == key:
             return Ticket(place[1], stance, home)
-        if options.on_contention in ("skip", "fail"):
+        if options.on_contention in ("skip", "fail") or isinstance(options.on_contention, (Skip, Fail)):
             return None
         return Ticket(ticket_of(owner), stance, home)
 

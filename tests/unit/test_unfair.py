@@ -8,7 +8,7 @@ import pytest
 from celery.exceptions import Retry
 from kombu import Queue
 
-from celery_locks import requeue
+from celery_locks import Fail, Skip, requeue
 from celery_locks.lease import Busy, Lease
 from celery_locks.ticket import Stance, Ticket
 from tests.unit import bank
@@ -126,6 +126,20 @@ def test_an_unfair_job_that_waited_in_vain_goes_back_without_a_ticket(hall, monk
     assert requeue.place(sent["headers"]) is None
     assert sent["headers"][requeue.REQUEUES] == 1
     assert set(asked(hall)) == {None}
+
+
+@pytest.mark.parametrize("policy", ["skip", "fail", Skip(result="Processing"), Fail()], ids=str)
+def test_one_that_never_goes_back_waits_in_its_slot_wherever_it_stands(hall, monkeypatch, policy):
+    """Sent away because it is not the next, it would be skipped without having waited."""
+    assert queued(bank.job(hall, lock_wait=5, lock_on_contention=policy), monkeypatch)
+    assert [ticket.stance for ticket in asked(hall)] == [Stance.WAITS]
+
+
+@pytest.mark.parametrize("policy", ["skip", "fail", Skip(result="Processing"), Fail()], ids=str)
+def test_one_that_never_goes_back_and_does_not_wait_is_in_no_line(hall, monkeypatch, policy):
+    """Nobody waits for it to come back."""
+    assert queued(bank.job(hall, lock_on_contention=policy), monkeypatch)
+    assert asked(hall) == [None]
 
 
 def test_a_fair_job_that_waits_in_its_slot_has_a_ticket(hall, monkeypatch):
