@@ -67,6 +67,16 @@ class Office:
                 timeout,
             )
 
+    def wait_until_at_home(self, count: int) -> None:
+        """Until so many in line wait in processes that would hear a wake: those of a dead one are in line as well."""
+        with self.vault.client() as client:
+
+            def at_home() -> int:
+                homes = [said.split()[0] for said in client.hvals(f"lock:{{{self.key}}}:homes")]
+                return sum(client.pubsub_numsub(f"lock:wake:{home}")[0][1] > 0 for home in homes)
+
+            wait_until(lambda: at_home() == count, f"{count} to wait in living processes for {self.key!r}", PATIENCE)
+
     def put_back(self, after: float) -> None:
         """Do what a worker's transport does with Redis: put back what was taken so long ago and is not acknowledged.
 

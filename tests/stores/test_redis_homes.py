@@ -100,7 +100,7 @@ def test_whoever_is_in_a_slot_is_told_there_whatever_comes_late(store: RedisStor
 
 
 def test_one_whose_process_is_gone_costs_nobody_a_claim_window(store: RedisStore, redis_server: RedisServer) -> None:
-    """However many they are, the next who can come is called at once."""
+    """Fifty are passed over in one step, and the next who can come is called."""
     take(store, KEY, "holder")
     with contextlib.closing(store.listen(HOME)):
         _attend(store, *(f"{number:02}" for number in range(50)))
