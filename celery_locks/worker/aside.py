@@ -7,6 +7,7 @@ keep their dated tickets, and so come back to their places.
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 SOON = 0.25
 #: Whether there is a slot for those who stand aside is looked at this often.
 LOOK = 0.1
+#: Of those who wait for one key so many come back at once: should there be no slot after all, they leave again.
+TOGETHER = 100
 
 
 @dataclass(eq=False)
@@ -181,7 +184,7 @@ class Aside:
             is_crowded = bool(first and self._is_crowded(first))
             if line in under_way or (is_crowded and line in self._in_line):
                 continue
-            back = list(places)[: 1 if is_crowded else None]
+            back = list(itertools.islice(places, 1 if is_crowded else TOGETHER))
             for place in back:
                 del places[place]
                 self._line_up(place)

@@ -100,10 +100,10 @@ def test_whoever_is_in_a_slot_is_told_there_whatever_comes_late(store: RedisStor
 
 
 def test_one_whose_process_is_gone_costs_nobody_a_claim_window(store: RedisStore, redis_server: RedisServer) -> None:
-    """Fifty are passed over in one step, and the next who can come is called."""
+    """A thousand are passed over in one step, and the next who can come is called."""
     take(store, KEY, "holder")
     with contextlib.closing(store.listen(HOME)):
-        _attend(store, *(f"{number:02}" for number in range(50)))
+        _attend(store, *(f"{number:04}" for number in range(1050)))
         join(store, KEY, "b")
     _gone(redis_server)
     assert _released(store) == "b"

@@ -7,6 +7,7 @@ from celery.worker import state
 
 from celery_locks.lease import Busy
 from celery_locks.stores.base import Look, Waiting
+from celery_locks.worker import aside
 from celery_locks.worker.aside import LOOK, SOON
 from tests.unit.floor import FIRST, SECOND, THIRD, dated
 from tests.unit.hall import KEY
@@ -168,3 +169,19 @@ def test_a_job_that_is_lost_on_its_way_keeps_nobody_aside(three, is_called):
     assert gone() is None
     three.looks()
     assert three.waits() == [SECOND]
+
+
+def test_of_many_so_many_come_back_at_each_look(floor, monkeypatch):
+    """Should there be no slot after all, no more than these have to leave again."""
+    monkeypatch.setattr(aside, "TOGETHER", 1)
+    for ticket in (FIRST, SECOND, THIRD):
+        floor.come(ticket)
+    busy = floor.busy()
+    floor.call(FIRST)
+    floor.later(SOON)
+    state.reserved_requests.discard(busy)
+    floor.ends(FIRST)
+    floor.looks()
+    assert floor.waits() == [SECOND]
+    floor.later(LOOK)
+    assert floor.waits() == [SECOND, THIRD]

@@ -11,7 +11,7 @@ from celery_locks.errors import StoreUnavailable
 #: What the locks' user needs; the page of the store says the same.
 RIGHTS = (
     "+eval +evalsha +get +set +del +rename +pexpire +pttl +time +zadd +zrem +zrange +zscore +zcount"
-    " +zrangebyscore +zremrangebyscore +hget +hset +hdel +publish +subscribe +pubsub|numsub +ping +scan"
+    " +zrangebyscore +zremrangebyscore +hget +hmget +hset +hdel +publish +subscribe +pubsub|numsub +ping +scan"
 )
 
 #: A sign in the error's name or text, and what it asks for. The first that is found counts.

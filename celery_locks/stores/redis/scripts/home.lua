@@ -40,17 +40,20 @@ local function tell(here, word, ticket, score, ms)
   redis.pcall('PUBLISH', channel, string.format('%s %016.0f-%s %d %s', word, score % AWAY, ticket, ms, here.lock))
 end
 
--- Whether the process where a ticket waits hears no more.
-local function is_deserted(here, ticket)
-  local home = home_of(here, ticket)
-  local heard = home and redis.pcall('PUBSUB', 'NUMSUB', here.channel .. ':' .. home)
-  return heard and heard[2] == 0
+-- Whether this process hears no more.
+local function is_deserted(here, home)
+  here.hearers = here.hearers or {}
+  if home and not here.hearers[home] then
+    local heard = redis.pcall('PUBSUB', 'NUMSUB', here.channel .. ':' .. home)
+    here.hearers[home] = heard[2] or 1
+  end
+  return home and here.hearers[home] == 0
 end
 
 -- It is present there. One that has come into a slot meanwhile waits on in that.
 local function is_at(here, ticket, home, comes)
-  home_of(here, ticket)
-  if not string.find(here.said or '', ' slot', 1, true) or is_deserted(here, ticket) then
+  local other = home_of(here, ticket)
+  if not string.find(here.said or '', ' slot', 1, true) or is_deserted(here, other) then
     comes_home(here, ticket, home, comes == '1' and ' come')
   end
 end

@@ -2,7 +2,7 @@
 -- Those present, that can start at once, are scored by the microseconds of the time at which their jobs first found the key
 -- taken. Those away, on their way through a queue, come behind them all, scored by the time at which they left. One that was
 -- called comes before them all, until it takes the key: scored by minus how many in a row were called, itself the last.
-local AWAY, IN_FLIGHT, LONGEST, GONE = 4e15, 500000, 86400000, 3600000000
+local AWAY, IN_FLIGHT, LONGEST, GONE, MOST = 4e15, 500000, 86400000, 3600000000, 10000
 
 local function microseconds()
   local now = redis.call('TIME')

@@ -22,28 +22,43 @@ local function foremost(here)
   return head[1], score, missed
 end
 
--- It has been away for so long that nobody waits for it to arrive, and keeps its date, and its place among its like.
--- False on a full server.
-local function pass_over(here, ticket, score, place)
-  local date = math.min(score, microseconds() - IN_FLIGHT + place)
-  if type(redis.pcall('ZADD', here.line, string.format('%.0f', AWAY + date), ticket)) == 'table' then
+-- The foremost of those present whose processes are gone, a hundred at most, are away from now on: for so long that nobody
+-- waits for them to arrive. They keep their dates, and their places among their like. False when nothing could be done.
+local function pass_over(here, asks)
+  local line = redis.call('ZRANGE', here.line, 0, 99, 'WITHSCORES')
+  local tickets, away, long_ago = {}, {}, microseconds() - IN_FLIGHT
+  for i = 1, #line, 2 do
+    tickets[#tickets + 1] = line[i]
+  end
+  local homes = redis.pcall('HMGET', here.homes, unpack(tickets))
+  for i, ticket in ipairs(tickets) do
+    local score = tonumber(line[2 * i])
+    if ticket == asks or score >= AWAY or not homes[i] or not is_deserted(here, string.match(homes[i], '^%x+')) then
+      break
+    end
+    here.passed = here.passed + 1
+    away[2 * i - 1], away[2 * i] = string.format('%.0f', AWAY + math.min(score, long_ago + here.passed)), ticket
+  end
+  if not away[1] or type(redis.pcall('ZADD', here.line, unpack(away))) == 'table' then
     return false
   end
-  comes_home(here, ticket, '')
+  redis.pcall('HDEL', here.homes, unpack(tickets, 1, #away / 2))
+  here.asked = nil
   return true
 end
 
 -- The ticket whose turn it is, its score, and how many were called before it and did not come. What is no line is empty.
--- Whose process is gone is passed over, but for the one who asks.
+-- Those whose process is gone are passed over, but for the one who asks: in one step so many that the server can take it.
 local function first(here, asks)
-  local passed, ticket, score, missed = -500, foremost(here)
-  while passed < 0 and ticket and ticket ~= asks and score < AWAY and is_deserted(here, ticket) do
-    if not pass_over(here, ticket, score, passed) then
+  here.passed = -MOST
+  local ticket, score, missed = foremost(here)
+  while here.passed < 0 and ticket and ticket ~= asks and score < AWAY and is_deserted(here, (home_of(here, ticket))) do
+    if not pass_over(here, asks) then
       return ticket, score, missed
     end
-    passed, ticket, score = passed + 1, foremost(here)
+    ticket, score = foremost(here)
   end
-  if passed > -500 then
+  if here.passed > -MOST then
     forget_the_gone(here.line, microseconds())
   end
   return ticket, score, missed
