@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import logging
 import os
 import signal
@@ -25,6 +26,8 @@ SIGNAL = signal.SIGURG
 
 #: A job that has not heard of its loss is struck again after this many seconds.
 AGAIN = 0.05
+#: A process that ends itself waits no longer for its log, in seconds.
+LAST_WORDS = 0.1
 
 _running: list[Interruption] = []
 _previous: Any = None
@@ -101,8 +104,20 @@ class Interruption:
 
 def kill(lease: Lease) -> None:
     """End this process: nobody else can hold the key before it is gone."""
+    # A log may be a full pipe. The start of a `Thread` takes a lock that whoever is interrupted here may have.
+    said = threading.Lock()
+    try:
+        said.acquire()
+        _thread.start_new_thread(_say_killed, (lease, said))
+        said.acquire(timeout=LAST_WORDS)
+    finally:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _say_killed(lease: Lease, said: threading.Lock) -> None:
+    leave_signals_to_main()
     logger.critical("the lease of %r is lost: ending process %d (lock_on_lost='kill')", lease.key, os.getpid())
-    os.kill(os.getpid(), signal.SIGKILL)
+    said.release()
 
 
 def _main_ident() -> int:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from celery_locks.crier import Crier
 from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import State
-from celery_locks.loss import report_outage, strike
+from celery_locks.loss import strike
 from celery_locks.renewal import UNANSWERED, renewed
 from celery_locks.rounds import Rounds
 from celery_locks.ward import Ward, Watched
@@ -54,8 +54,9 @@ class Keeper:
     """Keeps all leases of a store in this process, from two threads that start with the first of them.
 
     One beats. The other only watches the time, so that a lease whose time is over is known to be lost also while a
-    beat waits for a store that hangs. A third comes with the first loss, and reports it. They need the interpreter: a
-    job that holds the GIL past its ttl starves them, which is why a worker's main process keeps the leases of its pool.
+    beat waits for a store that hangs. A third comes with the first loss, or beat without an answer, and reports it.
+    They need the interpreter: a job that holds the GIL past its ttl starves them, which is why a worker's main process
+    keeps the leases of its pool.
     """
 
     #: It was made before this process was forked: the parent knows it by the same number.
@@ -222,7 +223,7 @@ class Keeper:
             watched.lease.doubt()
             left = watched.lease.remaining
             watched.due = now + min(AGAIN * watched.interval, watched.interval if left is None else left)
-            report_outage(watched.lease.claim, "renew", str(error))
+        self._crier.doubt([watched.lease.claim for watched in due], str(error))
 
     def _lose(self, watched: list[Watched], reason: str) -> None:
         """All the jobs are told before anything is reported: whoever listens to that may take long."""

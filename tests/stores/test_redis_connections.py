@@ -174,3 +174,15 @@ def test_a_child_that_ends_leaves_the_parents_connection(other: RedisStore) -> N
         crew.start(other.close)
         crew.done()
     assert verdict(other, lease) is Verdict.RENEWED
+
+
+def test_what_a_parent_speaks_on_is_none_that_counts_in_its_child(redis_url: str) -> None:
+    """A worker's main process beats when it forks: with max_connections=1 the child has one all the same."""
+    with opened(f"{redis_url}{'&' if '?' in redis_url else '?'}max_connections=1") as store:
+        wire = store._wire
+        assert isinstance(wire, Pooled)
+        spoken_on = wire._taken()
+        with Crew() as crew:
+            crew.start(take, store, "wallet")
+            crew.done()
+        wire._idle.append(spoken_on)

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING
 
 from celery_locks import signals
+from celery_locks.errors import StoreUnavailable
 from celery_locks.keeper import Keeper
-from celery_locks.lease import Claim
+from celery_locks.lease import Claim, Verdict
 from celery_locks.stores.memory import MemoryStore
 from tests.unit.fakes import Room, heard
 from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from celery_locks.lease import Lease
 
 
 def test_a_receiver_that_takes_long_holds_up_no_job(room: Room, hold):
@@ -61,3 +68,41 @@ def test_a_job_that_ends_first_reports_its_loss(room: Room, hold, monkeypatch):
         room.guard.ended(lease)
         room.guard.ended(lease)
     assert [event.key for event in lost] == ["wallet:42"]
+
+
+def test_a_receiver_that_hangs_holds_up_no_beat():
+    """One beat has no answer, and whoever is told of that takes long: the next comes soon."""
+    store, again, hangs, go_on = MemoryStore(), threading.Event(), threading.Event(), threading.Event()
+    answers = iter((StoreUnavailable("the server does not answer"),))
+
+    def renew(leases: Sequence[Lease]) -> list[Verdict]:
+        for error in answers:
+            raise error
+        again.set()
+        return [Verdict.RENEWED for _ in leases]
+
+    def listens(_: object) -> None:
+        hangs.set()
+        go_on.wait(60.0)
+
+    store.renew = renew  # type: ignore[method-assign,assignment]
+    keeper = Keeper(store)
+    signals.outage.connect(listens)
+    try:
+        keeper.watch(store.acquire(Claim("wallet:42", "me", 60.0)), 0.1)
+        assert hangs.wait(60.0)
+        assert again.wait(20.0)
+    finally:
+        go_on.set()
+        signals.outage.disconnect(listens)
+
+
+def test_a_loss_is_reported_before_an_outage(room: Room, hold):
+    """However many had no answer."""
+    lease, crier = hold(), room.keeper._crier
+    crier._rounds.thread = threading.current_thread()
+    with heard(signals.lost, signals.outage) as said:
+        crier.doubt([lease.claim], "the server does not answer")
+        crier.add(room.keeper._watched[lease.owner])
+        crier.report()
+    assert [type(event).__name__ for event in said] == ["Lost", "Outage"]

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import threading
@@ -185,6 +186,20 @@ def test_a_body_in_another_thread_is_not_interrupted():
 def test_kill_ends_the_process():
     """Nobody else can hold the key before the process is gone."""
     assert in_child(lambda: interrupt.kill(lost())) == -signal.SIGKILL
+
+
+def test_kill_ends_a_process_whose_log_hangs():
+    """As a pipe does that nobody reads."""
+
+    class Full(logging.Handler):
+        def emit(self, _: logging.LogRecord) -> None:
+            threading.Event().wait()
+
+    def killed():
+        interrupt.logger.addHandler(Full())
+        interrupt.kill(lost())
+
+    assert in_child(killed) == -signal.SIGKILL
 
 
 def test_kill_says_so(monkeypatch, caplog):

@@ -184,8 +184,8 @@ class Pooled:
 
     def _taken(self) -> Any:
         if self._pid != os.getpid():
-            # Those of the parent are the parent's.
-            self._idle, self._pid = [], os.getpid()
+            # Those of the parent are the parent's, and one that it spoke on when it forked would count here for ever.
+            self._idle, self._living, self._pid = [], weakref.WeakSet(), os.getpid()
         try:
             return self._idle.pop()
         except IndexError:
