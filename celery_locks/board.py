@@ -185,8 +185,7 @@ class Region:
 
     def _write(self, slot: int, mark: int, where: int, data: bytes) -> None:
         at, size = slot * _SLOT + where, len(data)
-        _FRAME.pack_into(self._slots, at, size, crc32(data, mark & _LOW))
-        self._slots[at + _FRAME_SIZE : at + _FRAME_SIZE + size] = data
+        self._slots[at : at + _FRAME_SIZE + size] = _FRAME.pack(size, crc32(data, mark & _LOW)) + data
 
     def _read(self, slot: int, mark: int, where: int, room: int) -> bytes | None:
         at = slot * _SLOT + where

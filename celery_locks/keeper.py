@@ -161,8 +161,9 @@ class Keeper:
 
     def _expect(self, watched: Watched) -> None:
         self._beats.expect(watched.due)
-        if watched.end is not None:
-            self._ends.expect(watched.end)
+        deadline = watched.lease.deadline
+        if deadline is not None:
+            self._ends.expect(watched.ward.soonest(deadline))
 
     def _next_beat(self) -> float | None:
         return min((watched.due for watched in self._watched.values()), default=None)

@@ -44,6 +44,8 @@ def pace(interval: float, ttl: float) -> float:
 class Kept(Ward):
     """Such a lease, for which its process beats only when the parent does not. Either shows the other what it does."""
 
+    __slots__ = ("_head", "_heard", "_margin", "_on_lost", "_region", "_since", "interval", "on_lost", "slot", "ttl")
+
     patience = PATIENCE
 
     def __init__(self, region: Region, slot: int, interval: float, on_lost: OnLost) -> None:
@@ -95,6 +97,10 @@ class Kept(Ward):
         """At its end, which the parent does not wait for; before, where the parent is silent by then."""
         silent = max(self._region.began(self.slot), self._since) + OVERDUE * pace(self.interval, self.ttl)
         return min(deadline, max(deadline - self._margin, silent))
+
+    def soonest(self, deadline: float) -> float:
+        """Told without a look at what the parent does."""
+        return deadline - self._margin
 
     def begins(self, now: float) -> bool:
         """The parent has not renewed it: say so, once a process."""

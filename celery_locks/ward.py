@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 class Ward:
     """What a keeper asks about a lease that two processes know. As it stands: one that only this process knows."""
 
+    # One is made for each job.
+    __slots__ = ()
+
     #: The other process may report a loss within so many seconds, in place of this one.
     patience = 0.0
 
@@ -24,6 +27,10 @@ class Ward:
     def end(self, deadline: float) -> float:
         """When it counts as lost here, whose time is over then."""
         return deadline
+
+    def soonest(self, deadline: float) -> float:
+        """When its end is to be looked at; it may be later by then."""
+        return self.end(deadline)
 
     def begins(self, now: float) -> bool:  # noqa: ARG002 - for those who note it
         """Say that it is about to be renewed. False: it is not to be."""
@@ -40,7 +47,7 @@ class Ward:
         return True
 
 
-@dataclass
+@dataclass(slots=True)
 class Watched:
     """A lease that a keeper renews, and when that is due."""
 
