@@ -45,6 +45,10 @@ class Closing:
         """Call back all who wait."""
         self._memory[0] = max(how, self._memory[0])
 
+    def settle(self, place: int) -> None:
+        """A new process has this place: whoever waited there died with the old one."""
+        self._memory[_at(place)] = 0
+
     def enter(self, owner: str, place: int) -> None:
         """One that can go back may wait from now on, in the process that has this place."""
         self._waiting.add(owner)

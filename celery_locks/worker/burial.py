@@ -54,7 +54,15 @@ def bury(left: Iterable[Left]) -> None:
         return each.entry.keeper
 
     for _, of_one in groupby(sorted(left, key=keeper), keeper):
-        threading.Thread(target=_bury, args=(list(of_one),), name="celery_locks-dead", daemon=True).start()
+        _begin(list(of_one))
+
+
+def _begin(left: list[Left]) -> None:
+    try:
+        threading.Thread(target=_bury, args=(left,), name="celery_locks-dead", daemon=True).start()
+    except RuntimeError as error:
+        logger.warning("%r: a dead process's locks are given back without a thread, which holds up the others", error)
+        _bury(left)
 
 
 def _bury(left: list[Left]) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from celery import bootsteps
+from billiard.process import current_process
+from celery import bootsteps, signals
 from celery.concurrency import solo
 from celery.worker import state
 
@@ -24,6 +25,7 @@ class Ending(bootsteps.StartStopStep):
         """Make what is shared with the pool: nothing is forked yet."""
         self._is_in_pool = isinstance(w.pool, solo.TaskPool)
         self._closing = closing.adopt(Closing(_asked) if self._is_in_pool else Closing())
+        signals.worker_process_init.connect(_settle)
         soft = getattr(w, "wait_for_soft_shutdown", None)
         if soft is not None:
             w.wait_for_soft_shutdown = self._before(soft)
@@ -52,6 +54,12 @@ class Ending(bootsteps.StartStopStep):
         self._closing.begin(how)
         if not self._is_in_pool:
             self._closing.let_all_go()
+
+
+def _settle(**_: Any) -> None:
+    """A process of the pool begins, in a place that another may have left while a job of it waited."""
+    if closing.mine is not None:
+        closing.mine.settle(int(getattr(current_process(), "index", None) or 0))
 
 
 def _asked() -> int:

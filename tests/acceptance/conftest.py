@@ -172,6 +172,8 @@ def hire(system: System) -> Iterator[Callable[..., Worker]]:
             name = f"{name}-{next(_numbers)}"
             worker = Worker(name, {**system.conf, **(conf or {})}, system.journal, **options)
             stack.callback(worker.close)
+            # Shown where the test fails.
+            stack.callback(lambda: print(f"{name} said at last:\n{worker.log_tail(30)}"))  # noqa: T201
             return worker
 
         yield new

@@ -78,16 +78,18 @@ def test_a_redelivered_job_takes_its_key_back(desk: Office, hire_kept: Callable[
     keys = [f"{desk.key}-{number}" for number in range(5)]
     for key in keys:
         desk.app.send_task("five_minutes_acks_late", (key, "again", str(tmp_path / "end")), queue="redelivered")
+    killed_at = {}
     for key in keys:
-        os.kill(desk.journal.wait_for_start(key, "again").pid, signal.SIGKILL)
-    killed_at = time.monotonic()
+        pid = desk.journal.wait_for_start(key, "again").pid
+        killed_at[key] = time.monotonic()
+        os.kill(pid, signal.SIGKILL)
     for key in keys:
         # Celery itself waits for ten seconds before it takes a process for lost.
         desk.journal.wait_for_start(key, "again", times=2, timeout=60)
     (tmp_path / "end").touch()
     for key in keys:
         desk.journal.wait_for_runs(key, 1)
-        judge(desk.journal.runs(key), ["again"] * 2, ended=lambda run: run.end or killed_at)
+        judge(desk.journal.runs(key), ["again"] * 2, ended=lambda run: run.end or killed_at[run.key])
 
 
 def test_a_revoked_job_frees_its_key(desk: Office, hire_kept: Callable[..., Worker], tmp_path: Path) -> None:

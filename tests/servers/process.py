@@ -144,7 +144,8 @@ class PrivateServer(ABC):
 
     def log_tail(self, lines: int = 20) -> str:
         """The last lines of its log."""
-        return "\n".join(self._log.read_text(errors="replace").splitlines()[-lines:])
+        said = self._log.read_text(errors="replace") if self._log.exists() else ""
+        return "\n".join(said.splitlines()[-lines:])
 
     def stop(self) -> None:
         """Ask it to end and wait until it has; its port and data stay for the next start."""

@@ -165,3 +165,17 @@ def test_a_place_of_the_dead_is_left_alone(room: Room):
     pool_board.regions[0].settle(8)
     family.look()
     assert waited == [7, 8]
+
+
+def test_a_machine_without_a_thread_to_spare_still_gives_back(pool: Pool, region: Region, monkeypatch):
+    """What held up the others for a moment is not lost for its whole ttl."""
+    lease = pool.hold(0, pid=7)
+    pool.children.look()
+
+    def none(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", none)
+    pool.children.bury(7)
+    assert region.state(0) == FREE
+    assert pool.room.store.inspect(lease.key) is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+from celery import signals
 from celery.concurrency import solo, thread
 from celery.worker import state
 from celery.worker.request import Request
@@ -76,3 +77,12 @@ def test_the_place_of_a_process(monkeypatch):
     assert execution._place() == 0
     monkeypatch.setattr(execution, "current_process", lambda: SimpleNamespace(index=3))
     assert execution._place() == 3
+
+
+def test_nobody_waits_in_a_process_that_begins():
+    """The one before it was killed while a job waited in it: no shutdown is to wait for that."""
+    step(worker())
+    assert closing.mine
+    closing.mine.enter("me", 0)
+    signals.worker_process_init.send(sender=None)
+    assert not any(closing.mine._memory[: closing._PLACES])

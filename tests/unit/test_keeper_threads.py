@@ -208,15 +208,22 @@ def test_two_threads_of_a_forked_child_may_begin_at_once(room: Room, hold):
 def test_a_lease_that_is_watched_anew_is_not_forgotten(room: Room):
     """Its owner had another before, which is held no more and looked at in that very moment."""
 
-    def gone(_: float) -> None:
-        room.keeper.forget(first)
-        room.keeper.watch(second, 10.0)
+    class Gone(Ward):
+        """Held no more, from the second look on."""
+
+        looks = 0
+
+        def due(self, due: float) -> float | None:
+            Gone.looks += 1
+            if Gone.looks == 1:
+                return due
+            room.keeper.forget(first)
+            room.keeper.watch(second, 10.0)
+            return None
 
     first = room.store.acquire(room.claim(owner="me"))
     second = room.store.acquire(room.claim(owner="me"))
-    ward = Ward()
-    room.keeper.watch(first, 10.0, ward=ward)
-    ward.due = gone  # type: ignore[method-assign]
+    room.keeper.watch(first, 10.0, ward=Gone())
     room.clock.advance(10.0)
     room.keeper.tick()
     assert room.watched() == [second]
