@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from billiard.process import current_process
 from celery import signals as celery_signals
 from celery import states
 from celery.app.task import Context
 from celery.exceptions import Ignore, Reject, Retry, TaskRevokedError
 
-from celery_locks import closing, events, requeue, signals
+from celery_locks import closing, events, pooled, requeue, signals
 from celery_locks.current import carrying
 from celery_locks.errors import LockTimeout, StoreUnavailable
 from celery_locks.interrupt import Interruption, kill
@@ -32,16 +31,6 @@ T = TypeVar("T")
 LEASE = "lock_lease"
 #: Why a job is revoked whose time to run is over, in Celery's own word.
 EXPIRED = "expired"
-
-
-def in_pool_process() -> bool:
-    """Whether this process is a child of a worker's prefork pool, and may be ended without ending the worker."""
-    return bool(getattr(current_process(), "_daemonic", False))
-
-
-def _place() -> int:
-    """Where in its worker's pool this process is."""
-    return int(getattr(current_process(), "index", None) or 0)
 
 
 def _clean(request: Any) -> None:
@@ -79,7 +68,7 @@ class Execution:
         """The job's result; or the exception that tells Celery where it goes instead."""
         if not (self._queued and self._options.wait and closing.mine):
             return self._run(body)
-        place = _place()
+        place = pooled.place()
         closing.mine.enter(self._claim.owner, place)
         try:
             return self._run(body)
@@ -119,7 +108,7 @@ class Execution:
         if self._request is None:
             return self._by_hand(lease, body)
         if self._options.wait and closing.mine:
-            closing.mine.leave(self._claim.owner, _place())
+            closing.mine.leave(self._claim.owner, pooled.place())
         request = self._request
         sent = request.properties
         _clean(request)
@@ -144,7 +133,7 @@ class Execution:
 
     def _on_lost(self) -> Callable[[Lease], None] | None:
         match self._options.on_lost:
-            case "kill" if in_pool_process():
+            case "kill" if pooled.is_pooled():
                 return kill
             case "flag":
                 return None
@@ -187,7 +176,7 @@ class Execution:
     def _called_back(self, contention: Contention, ticket: str | None) -> Exception:
         """Its worker is about to end, and it waits on elsewhere."""
         if closing.mine and self._id:
-            closing.mine.goes(self._id, _place())
+            closing.mine.goes(self._id, pooled.place())
             if closing.mine.how == closing.AT_ONCE and self._task.acks_late:
                 # The broker delivers what is not acknowledged once more: a message of our own would make it two.
                 return Reject(f"{contention}, and its worker ends", requeue=True)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from billiard.process import current_process
 from celery import bootsteps, signals
 from celery.concurrency import solo
 from celery.worker import state
 
-from celery_locks import closing
+from celery_locks import closing, pooled
 from celery_locks.closing import AT_ONCE, NOT, SOON, Closing
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ class Ending(bootsteps.StartStopStep):
 def _settle(**_: Any) -> None:
     """A process of the pool begins, in a place that another may have left while a job of it waited."""
     if closing.mine is not None:
-        closing.mine.settle(int(getattr(current_process(), "index", None) or 0))
+        closing.mine.settle(pooled.place())
 
 
 def _asked() -> int:

@@ -25,6 +25,16 @@ QUICK = "?socket_timeout=0.5&socket_connect_timeout=0.5"
 
 
 @contextlib.contextmanager
+def full(server: RedisServer) -> Iterator[None]:
+    """No memory is left for anything new."""
+    server.ask("CONFIG", "SET", "maxmemory", 1)
+    try:
+        yield
+    finally:
+        server.ask("CONFIG", "SET", "maxmemory", 0)
+
+
+@contextlib.contextmanager
 def within_reason() -> Iterator[None]:
     """It does not hang, however busy the machine: no timeout of these tests is nearly so long."""
     before = time.monotonic()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +13,7 @@ from celery_locks.ticket import Stance
 from tests.servers.redis import RedisServer
 from tests.stores.contract.asking import claim, run_out, take, verdict
 from tests.stores.contract.waiting import LONG, ask, called, come, join, joined, look
-from tests.stores.redis_stores import FENCE, LINE, LOCK, dump, kept, opened
+from tests.stores.redis_stores import FENCE, LINE, LOCK, dump, full, kept, opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,21 +76,12 @@ def small_server(bounded_server: RedisServer) -> RedisServer:
     return bounded_server
 
 
-@contextlib.contextmanager
-def _full(server: RedisServer) -> Iterator[None]:
-    server.ask("CONFIG", "SET", "maxmemory", 1)
-    try:
-        yield
-    finally:
-        server.ask("CONFIG", "SET", "maxmemory", 0)
-
-
 def test_a_full_redis_keeps_no_line_and_loses_nobody(small_server: RedisServer) -> None:
     """Who cannot join waits without a place, nobody is called, what is held is given back; then all goes on."""
     with opened(f"{small_server.url}?claim_window={LONG}") as store:
         lease = take(store, "wallet", "holder")
         a, b = joined(store, "wallet", "a", "b")
-        with _full(small_server):
+        with full(small_server):
             assert join(store, "wallet", "late").ticket is None
             assert join(store, "wallet", "a", a, Stance.GOES).ticket is None
             assert not called(store, "wallet", b)
@@ -110,7 +100,7 @@ def test_a_full_redis_leaves_no_line_standing_still(small_server: RedisServer) -
         lease = take(store, "wallet", "holder", ttl=0.2)
         a, b = joined(store, "wallet", "a", "b")
         run_out(lease)
-        with _full(small_server):
+        with full(small_server):
             assert look(store, "wallet").again > 0
             assert look(store, "wallet", a).again > 0
             assert isinstance(ask(store, "wallet", "late"), Busy)
@@ -129,7 +119,7 @@ def test_a_full_redis_answers_for_those_whose_process_is_gone(small_server: Redi
             take(store, key, "holder")
         store.attend([Waiting("wallet", "a")], "0a1b2c3d")
         small_server.ask("DEL", LOCK)
-        with _full(small_server):
+        with full(small_server):
             looks = store.attend([Waiting("wallet", ""), Waiting("other", "")])
             assert [each and each.idle for each in looks] == [True, False]
             assert isinstance(ask(store, "wallet", "late"), Busy)

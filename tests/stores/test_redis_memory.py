@@ -14,7 +14,7 @@ from celery_locks.stores.redis import RedisStore
 from tests.servers.redis import RedisServer
 from tests.stores.contract.asking import claim, take
 from tests.stores.redis_sayings import is_one_clean_line
-from tests.stores.redis_stores import FENCE, kept
+from tests.stores.redis_stores import FENCE, full, kept
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,15 +24,6 @@ if TYPE_CHECKING:
 def full_server() -> Iterator[RedisServer]:
     with RedisServer(maxmemory_policy="noeviction") as server:
         yield server
-
-
-@contextlib.contextmanager
-def _full(server: RedisServer) -> Iterator[None]:
-    server.ask("CONFIG", "SET", "maxmemory", 1)
-    try:
-        yield
-    finally:
-        server.ask("CONFIG", "SET", "maxmemory", 0)
 
 
 @pytest.fixture
@@ -45,7 +36,7 @@ def crowded(full_server: RedisServer) -> Iterator[RedisStore]:
 
 def test_a_full_redis_gives_no_lock_and_keeps_none(crowded: RedisStore, full_server: RedisServer) -> None:
     """Out of memory, an acquire is refused with what to do about it, and no key is left behind."""
-    with _full(full_server), pytest.raises(StoreUnavailable, match=r"refused.*raise maxmemory") as caught:
+    with full(full_server), pytest.raises(StoreUnavailable, match=r"refused.*raise maxmemory") as caught:
         crowded.acquire(claim("wallet"))
     is_one_clean_line(caught.value)
     assert kept(full_server) == {}
@@ -54,7 +45,7 @@ def test_a_full_redis_gives_no_lock_and_keeps_none(crowded: RedisStore, full_ser
 def test_a_full_redis_renews_and_takes_back(crowded: RedisStore, full_server: RedisServer) -> None:
     """Out of memory, what is held can be renewed, released and released again; its fence still grows."""
     leases = [take(crowded, name) for name in ("wallet", "report", "forced")]
-    with _full(full_server):
+    with full(full_server):
         assert crowded.renew(leases) == [Verdict.RENEWED] * 3
         assert crowded.acquire(leases[0].claim).fence == leases[0].fence  # type: ignore[union-attr] # a repeated one
         assert crowded.release(leases[0].claim)
@@ -69,6 +60,6 @@ def test_a_full_redis_renews_and_takes_back(crowded: RedisStore, full_server: Re
 def test_a_full_redis_keeps_nothing_for_ever(crowded: RedisStore, full_server: RedisServer) -> None:
     """What a release leaves behind when out of memory ends as everything does."""
     lease = take(crowded, "wallet")
-    with _full(full_server):
+    with full(full_server):
         assert crowded.release(lease.claim)
     assert 0 < full_server.ask("PTTL", FENCE) <= 2 * 86_400_000

@@ -14,6 +14,7 @@ from celery_locks import (
     LockLost,
     current_lease,
     execution,
+    pooled,
 )
 from celery_locks.interrupt import kill
 from tests.unit import bank
@@ -222,12 +223,12 @@ def test_a_job_to_be_killed_is_stopped_where_there_is_no_pool_process(room):
 
 def test_a_job_to_be_killed_takes_its_pool_process_along(room, monkeypatch):
     """In a pool's process nobody else holds the key before it is gone."""
-    monkeypatch.setattr(execution, "in_pool_process", lambda: True)
+    monkeypatch.setattr(pooled, "is_pooled", lambda: True)
     assert in_child(lambda: job(room, lose_it(room, []), lock_on_lost="kill")(42)) == -9
 
 
 def test_only_kill_kills(room, monkeypatch):
     """The other policies do not end a pool's process."""
-    monkeypatch.setattr(execution, "in_pool_process", lambda: True)
+    monkeypatch.setattr(pooled, "is_pooled", lambda: True)
     plan = job(room)._get_current_object()._plan
     assert execution.Execution(job(room)._get_current_object(), plan, (42,), {})._on_lost() is not kill
