@@ -10,7 +10,7 @@ from celery.concurrency import solo, thread
 from celery.worker import state
 from celery.worker.request import Request
 
-from celery_locks import closing, execution, pooled
+from celery_locks import closing, pooled
 from celery_locks.closing import AT_ONCE, NOT, SOON, Closing
 from celery_locks.worker import Ending, LockedRequest
 
@@ -74,9 +74,9 @@ def test_what_has_gone_back_is_not_broken_off(here, monkeypatch):
 
 def test_the_place_of_a_process(monkeypatch):
     """That in its pool; outside of one there is one place."""
-    assert execution._place() == 0
+    assert pooled.place() == 0
     monkeypatch.setattr(pooled, "current_process", lambda: SimpleNamespace(index=3))
-    assert execution._place() == 3
+    assert pooled.place() == 3
 
 
 def test_nobody_waits_in_a_process_that_begins():
