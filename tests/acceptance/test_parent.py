@@ -32,14 +32,14 @@ MANY = 20
 
 def test_jobs_that_hold_the_interpreter_keep_their_keys(desk: Office, hire_kept: Callable[..., Worker]) -> None:
     """A C call that lets no other thread run, for four ttls, loses nothing: a contender elsewhere begins after it."""
-    holder, other = (hire_kept(name, queues=[name], concurrency=MANY) for name in ("holder", "other"))
+    holder, other = (hire_kept(name, queues=[name], concurrency=MANY) for name in ("holder", "rival"))
     start_all([holder, other])
     keys = [f"{desk.key}-{number}" for number in range(MANY)]
     for key in keys:
         desk.app.send_task("holds_the_interpreter", (key, "stubborn", 4.0), queue="holder")
     for key in keys:
         desk.journal.wait_for_start(key, "stubborn")
-        desk.app.send_task("work", (key, "contender"), queue="other")
+        desk.app.send_task("work", (key, "contender"), queue="rival")
     for key in keys:
         runs = desk.journal.wait_for_runs(key, 2)
         judge(runs, ["stubborn", "contender"])

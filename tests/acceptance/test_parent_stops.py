@@ -50,13 +50,13 @@ def test_a_stopped_process_keeps_its_key(
     desk: Office, hire_kept: Callable[..., Worker], store: RedisServer, tmp_path: Path
 ) -> None:
     """SIGSTOP for a process of the pool, for ttls: its key stays its own, and the job goes on when it may."""
-    worker, other = (hire_kept(name, {"lock_store": store.url}, queues=[name]) for name in ("stopped", "other"))
+    worker, other = (hire_kept(name, {"lock_store": store.url}, queues=[name]) for name in ("stopped", "rival"))
     worker.start()
     other.start()
     job = desk.send("open_short_lease", "stopped", queue="stopped", until=str(tmp_path / "end"))
     run = desk.journal.wait_for_start(desk.key, "stopped")
     os.kill(run.pid, signal.SIGSTOP)
-    contender = desk.send("work", "contender", queue="other")
+    contender = desk.send("work", "contender", queue="rival")
     desk.wait_until_waiting(contender)
     so_far = len(desk.wait_for_messages("contender", 1))
     # Ten times the re-queue delay of 0.2 s are two ttls of the job.
