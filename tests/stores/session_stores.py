@@ -138,8 +138,8 @@ def place_of(database: Database) -> Place:
 
 
 def keepers() -> list[threading.Thread]:
-    """The threads that ping."""
-    return [thread for thread in threading.enumerate() if thread.name == "celery_locks-session"]
+    """The threads that ping. One whose start was interrupted is listed, too, and does nothing."""
+    return [each for each in threading.enumerate() if each.name == "celery_locks-session" and each.is_alive()]
 
 
 def room_of(store: SessionStore):
