@@ -78,7 +78,10 @@ def test_a_free_key_is_given_by_who_took_over(
 
 
 def _spared(cluster: RedisCluster) -> RedisServer:
-    return next(master for master in cluster.masters if master.ask("ROLE")[2])
+    def spared() -> RedisServer | None:
+        return next((master for master in cluster.masters if master.ask("ROLE")[2]), None)
+
+    return wait_until(spared, "a master to have its spare", timeout=30)
 
 
 def _said(verb: Callable[[], object]) -> object:
