@@ -10,7 +10,7 @@ import pytest
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from celery import Celery
     from celery.canvas import Signature
@@ -108,6 +108,14 @@ class Office:
     def wait_until_free(self, timeout: float = PATIENCE) -> None:
         """Until nobody has the key."""
         wait_until(lambda: not self.locks.locked(self.key), f"{self.key!r} to be free", timeout)
+
+    def results_of_kept(self, jobs: Sequence[AsyncResult], keys: Sequence[str]) -> list[object]:
+        """What these jobs gave, each of which had its lease at its end."""
+        results = [job.get(timeout=PATIENCE) for job in jobs]
+        for key in keys:
+            [ended] = self.journal.events("lease", key)
+            assert ended["held"] is True
+        return results
 
     def written(self) -> list[str]:
         """Whatever the store has in it."""

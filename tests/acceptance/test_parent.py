@@ -88,18 +88,21 @@ def test_a_redelivered_job_takes_its_key_back(desk: Office, hire_kept: Callable[
         desk.journal.wait_for_start(key, "again", times=2, timeout=60)
     (tmp_path / "end").touch()
     for key in keys:
-        desk.journal.wait_for_runs(key, 1)
+        [again] = desk.journal.wait_for_runs(key, 1)
+        assert again.start > killed_at[key]
         judge(desk.journal.runs(key), ["again"] * 2, ended=lambda run: run.end or killed_at[run.key])
 
 
 def test_a_revoked_job_frees_its_key(desk: Office, hire_kept: Callable[..., Worker], tmp_path: Path) -> None:
     """revoke(terminate=True), however it ends the process, and its key is free at once."""
-    hire_kept("worker", queues=["revoked"]).start()
+    worker = hire_kept("worker", queues=["revoked"])
+    worker.start()
     for how in ("SIGTERM", "SIGKILL", "SIGQUIT"):
         job = desk.send("five_minutes", how, queue="revoked", until=str(tmp_path / "never"))
         desk.journal.wait_for_start(desk.key, how)
         job.revoke(terminate=True, signal=how)
         desk.wait_until_free()
+    assert worker.is_alive()
 
 
 def test_a_hard_time_limit_frees_the_key(desk: Office, hire_kept: Callable[..., Worker], tmp_path: Path) -> None:
@@ -148,3 +151,5 @@ def test_a_cold_shutdown_frees_the_key(
     os.kill(worker.pid, signal.SIGQUIT)
     worker.wait_until_ended(60)
     desk.wait_until_free(5)
+    assert not worker.is_alive()
+    assert desk.locks.holder(desk.key) is None

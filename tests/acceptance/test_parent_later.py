@@ -79,7 +79,7 @@ def test_a_process_that_did_not_come_up_in_time(desk: Office, hire_kept: Callabl
     for child in worker.children():
         os.kill(child, signal.SIGKILL)
     wait_until(lambda: "Timed out waiting for UP message" in worker.log(), "the process to be given up", PATIENCE)
-    were_kept(desk, [desk.key], "slow")
+    assert were_kept(desk, [desk.key], "slow") == worker.children()
     are_freed(desk, [desk.key], "slow", str(tmp_path / "never"))
 
 

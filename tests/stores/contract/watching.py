@@ -89,6 +89,8 @@ class WatchesContract:
         """There is nothing to wait for, also for who has never asked."""
         watched(other, key)
         watched(other, f"{key}:other")
+        # It took nothing, either.
+        assert take(other, key).held()
 
     def test_a_watch_ends_at_its_deadline(self, store: Store, other: Watched, key: str) -> None:
         """Though the key stays taken, however often, and however short."""
