@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from celery_locks.current import current_lease
-    from celery_locks.errors import LockConfigError, LockError, LockLost, LockNotOwned, LockTimeout, StoreUnavailable
+    from celery_locks.errors import (
+        LockConfigError,
+        LockError,
+        LockLost,
+        LockNotOwned,
+        LockTimeout,
+        StaleFence,
+        StoreUnavailable,
+    )
     from celery_locks.lease import Holding, Lease
     from celery_locks.lock import Lock
     from celery_locks.locks import Locks
@@ -32,6 +40,7 @@ __all__ = [
     "Locks",
     "Requeue",
     "Skip",
+    "StaleFence",
     "StoreUnavailable",
     "current_lease",
 ]
@@ -51,6 +60,7 @@ _MODULE = {
     "Locks": "locks",
     "Requeue": "policies",
     "Skip": "policies",
+    "StaleFence": "errors",
     "StoreUnavailable": "errors",
     "current_lease": "current",
 }

@@ -1,4 +1,4 @@
-"""What can go wrong with a lock: one base class, five facts."""
+"""What can go wrong with a lock: one base class, six facts."""
 
 from __future__ import annotations
 
@@ -45,6 +45,10 @@ class LockLost(LockError):
 
 class LockNotOwned(LockError):
     """A lock was to be released or renewed by somebody who does not hold it; nothing was changed."""
+
+
+class StaleFence(LockError):
+    """A write was refused, and nothing was written: somebody with a higher fence has written since."""
 
 
 class StoreUnavailable(LockError):

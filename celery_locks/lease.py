@@ -62,7 +62,7 @@ class Lease:
     the write, proves it at the moment of a write.
     """
 
-    __slots__ = ("_clock", "claim", "deadline", "fence", "news", "reason", "renewer", "since", "state", "ttl")
+    __slots__ = ("_clock", "caveat", "claim", "deadline", "fence", "news", "reason", "renewer", "since", "state", "ttl")
 
     def __init__(
         self, claim: Claim, fence: int, deadline: float | None, clock: Callable[[], float] = time.monotonic
@@ -73,6 +73,8 @@ class Lease:
         self.deadline = deadline
         self.state = State.HELD
         self.reason = ""
+        #: Why the next holder's fence may not be higher, where its store has reason to say so.
+        self.caveat = ""
         self.renewer: Callable[[Lease, float], None] | None = None
         #: Called before anything is said of it, where another process keeps it.
         self.news: Callable[[Lease], None] | None = None

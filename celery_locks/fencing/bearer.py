@@ -1,0 +1,58 @@
+"""Who writes: the lease whose fence a guard goes by, and what makes it the wrong one."""
+
+from __future__ import annotations
+
+import warnings
+
+from celery_locks.current import current_lease
+from celery_locks.errors import LockError, LockNotOwned, StaleFence
+from celery_locks.lease import Lease
+from celery_locks.lock import Lock, not_owned
+
+
+class FenceWarning(UserWarning):
+    """The fences that a guard goes by may go down, for a reason that their store gives."""
+
+
+def bearer(lease: Lease | Lock | None, key: str | None = None) -> Lease:
+    """The lease to write under: the one that is given, or that of the running job.
+
+    Raises `LockError` where there is none, `LockNotOwned` where it is of another key than what is written is guarded
+    by, and `LockLost` where it is known to be over. What is not known here only the guard itself can tell.
+    """
+    found = _found(lease)
+    if key is not None and found.key != key:
+        raise LockNotOwned(
+            f"what is guarded by the key {key!r} was to be written under the lease of {found.key!r}, whose fence says"
+            " nothing about it: take the lock on that key",
+            key,
+        )
+    found.ensure_held()
+    if found.caveat:
+        warnings.warn(found.caveat, FenceWarning, stacklevel=4)
+    return found
+
+
+def _found(lease: Lease | Lock | None) -> Lease:
+    if isinstance(lease, Lease):
+        return lease
+    if isinstance(lease, Lock):
+        if lease.lease is None:
+            raise not_owned(lease.key, None, "written under")
+        return lease.lease
+    if lease is not None:
+        raise TypeError(f"a guard goes by a lease, or a lock that is held, and not by a {type(lease).__name__}")
+    try:
+        return current_lease()
+    except LockError as error:
+        raise LockError(f"nothing to write under: {error}, and hand it to the guard") from None
+
+
+def stale(lease: Lease, what: str, stored: int | None = None) -> StaleFence:
+    """The error for a write that was refused, to be raised when it is certain that none of it was done."""
+    since = f"fence {stored}" if stored is not None else "a higher one"
+    return StaleFence(
+        f"{what} was not written: fence {lease.fence} of {lease.key!r} is stale, for {since} has been there. Another"
+        " holder has the key or had it since: do not repeat the write, read anew under a new lease",
+        lease.key,
+    )
