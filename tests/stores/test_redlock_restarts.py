@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -10,13 +12,17 @@ import pytest
 
 from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Lease, Verdict
+from celery_locks.stores import open_store
+from tests.servers.process import HOST
+from tests.servers.redis import RedisServer
 from tests.stores.contract.asking import claim, take, verdict
 from tests.stores.redlock_stores import everywhere, opened, owners, warmed
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from celery_locks.stores.redlock import RedlockStore
-    from tests.servers.redis import RedisServer
     from tests.servers.redlock import RedlockNodes
 
 DELAY = 3
@@ -106,3 +112,36 @@ def _got(store: RedlockStore) -> None:
             return False
 
     wait_until(got, "the nodes to be old enough", DELAY + 10, interval=0.1)
+
+
+def test_a_lease_tells_that_a_restart_may_bring_fences_down(nodes: list[RedisServer]) -> None:
+    """As soon as one server of them keeps nothing on disk: a guard has the reason from it."""
+    with opened(nodes) as store:
+        lease = take(warmed(store, nodes), "wallet", "anna")
+    assert re.search(r"5 of 5 servers, 127\.0\.0\.1:\d+ first, keep no append-only file", lease.caveat)
+
+
+def test_servers_that_keep_all_they_were_told_are_not_spoken_against(redis_keeping: list[RedisServer]) -> None:
+    """An append-only file on each: two majorities have a server in common that remembers."""
+    with opened(redis_keeping) as store:
+        assert take(warmed(store, redis_keeping), "wallet", "anna").caveat == ""
+
+
+def test_a_user_who_may_not_ask_gets_locks_and_the_caveat(redis_keeping: list[RedisServer]) -> None:
+    """INFO is not needed for locks. What a server does not tell is not known."""
+    for node in redis_keeping:
+        node.ask("ACL", "SETUSER", "anna", "reset", "on", ">pw", "~*", "+@all", "-info")
+    places = ",".join(f"{HOST}:{node.port}" for node in redis_keeping)
+    store = open_store(f"redlock://anna:pw@{places}")
+    try:
+        assert "3 of 3 servers" in take(warmed(store, redis_keeping), "wallet", "ben").caveat
+    finally:
+        store.close()
+
+
+@pytest.fixture
+def redis_keeping() -> Iterator[list[RedisServer]]:
+    """Three servers with an append-only file each."""
+    with contextlib.ExitStack() as all_of_them:
+        servers = [all_of_them.enter_context(RedisServer(appendonly="yes")) for _ in range(3)]
+        yield servers

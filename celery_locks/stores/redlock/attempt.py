@@ -52,7 +52,9 @@ class Attempt:
             return self._refused(ring, ask, votes)
         if clock() < deadline:
             self._spread(ring, ask)
-            return Lease(claim, fence, deadline, clock)
+            lease = Lease(claim, fence, deadline, clock)
+            lease.caveat = ring.caveat
+            return lease
         self._give_up(ring)
         return StoreUnavailable(
             f"{ring.name} took longer to answer than the lease lasts ({claim.ttl:g} s): use a longer ttl"

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ResponseError
 
-from celery_locks.stores.redlock.greeting import greeting, uptime
+from celery_locks.stores.redlock.greeting import Greeting
 from celery_locks.stores.redlock.link import AT_ONCE, Link
-from celery_locks.stores.redlock.names import kept_ms
 from celery_locks.stores.redlock.protocol import Answers
 
 if TYPE_CHECKING:
@@ -43,13 +42,16 @@ class Node:
         self._rest = self._rests_until = self._since = self._counts_from = 0.0
         self._error: Exception = ConnectionError("not connected yet")
         self._addresses: list[Any] = []
+        #: Whether a restart may cost it what it was told, as far as it has been asked.
+        self.forgets = False
         self._start_afresh()
 
     def _start_afresh(self) -> None:
         self._answers = Answers()
         self._out = b""
         self._sending = self._open = self._ready = False
-        self._watched = self._greetings = 0
+        self._watched = 0
+        self._greeting = Greeting(self.place, self._restart_delay)
         #: The scripts it was told since we are connected. A restart, which ends a connection, costs it all of them.
         self._known: set[bytes] = set()
 
@@ -175,13 +177,10 @@ class Node:
     def _opened(self, link: Link) -> bool:
         self._open = link.opened()
         if self._open:
-            self._greet()
+            self._out = self._greeting.request
         else:
             self._heed(link)
         return self._open
-
-    def _greet(self) -> None:
-        self._out, self._greetings = greeting(self.place, asks_age=self._restart_delay > 0)
 
     def _say(self, now: float) -> None:
         while self._queue:
@@ -238,12 +237,12 @@ class Node:
                 self._say(now)
 
     def _greeted(self, answer: Any, now: float) -> None:
-        if isinstance(answer, ResponseError):
-            self._lose(answer, now)
-            return
-        self._greetings -= 1
-        if self._greetings == 0:
-            if self._restart_delay:
-                self._counts_from = now + kept_ms(self._restart_delay) / 1000 - uptime(answer)
-            self._ready, self._rest = True, 0.0
-            self._say(now)
+        try:
+            self._greeting.hear(answer)
+        except ResponseError as error:
+            self._lose(error, now)
+        else:
+            if self._greeting.is_over:
+                self.forgets, self._counts_from = self._greeting.forgets, self._greeting.counts_from(now)
+                self._ready, self._rest = True, 0.0
+                self._say(now)

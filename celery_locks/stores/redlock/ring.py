@@ -41,6 +41,18 @@ class Ring:
         """Whether this is its first request."""
         return self._asked == 1
 
+    @property
+    def caveat(self) -> str:
+        """Why a later holder's fence may be lower: two majorities may have in common just the server that forgot."""
+        forgetful = [node.place for node in self.nodes if node.forgets]
+        if not forgetful:
+            return ""
+        return (
+            f"{self.name}: {len(forgetful)} of {len(self.nodes)} servers, {forgetful[0]} first,"
+            " keep no append-only file or do not say so: when one is restarted fences may go down, and a guard then"
+            " refuses the new holder or lets an old one write. Set appendonly yes and appendfsync always on all"
+        )
+
     def watch(self, node: Node, number: int, events: int) -> None:
         self._awake[number] = node
         self._poll.register(number, events)
