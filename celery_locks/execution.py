@@ -13,7 +13,7 @@ from celery.exceptions import Ignore, Reject, Retry, TaskRevokedError
 from celery_locks import closing, events, pooled, requeue, signals
 from celery_locks.current import carrying
 from celery_locks.errors import LockTimeout, StoreUnavailable
-from celery_locks.interrupt import Interruption, kill
+from celery_locks.interrupt import Interruption, await_end, kill
 from celery_locks.lease import Claim, Lease, new_owner
 from celery_locks.policies import NOTHING, Contention, Fail, Requeue, Skip, after_outage, countdown, decide, is_patient
 from celery_locks.ticket import Stance, Ticket, ticket_of
@@ -76,16 +76,19 @@ class Execution:
             closing.mine.leave(self._claim.owner, place)
 
     def _run(self, body: Callable[[], Any]) -> Any:
-        return self._plan.guard.run(
-            self._claim,
-            lambda lease: self._work(lease, body),
-            lambda refusal: self._refused(refusal, body),
-            wait=self._options.wait,
-            beat=self._plan.beat,
-            on_lost=self._on_lost(),
-            strict=self._options.on_lost != "flag",
-            in_line=self._options.fair,
-        )
+        try:
+            return self._plan.guard.run(
+                self._claim,
+                lambda lease: self._work(lease, body),
+                lambda refusal: self._refused(refusal, body),
+                wait=self._options.wait,
+                beat=self._plan.beat,
+                on_lost=self._on_lost(),
+                strict=self._options.on_lost != "flag",
+                in_line=self._options.fair,
+            )
+        finally:
+            await_end()
 
     def _ticket(self, key: str, owner: str) -> Ticket | None:
         """A job that can go back to its queue waits in its slot only when it is the next, and else away from here."""

@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from celery_locks.lease import State
+from celery_locks.loss import tell
 from celery_locks.rounds import leave_signals_to_main
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ AGAIN = 0.05
 LAST_WORDS = 0.1
 
 _running: list[Interruption] = []
+#: The lease whose loss ends this process.
+_ending: list[Lease] = []
 _previous: Any = None
 
 
@@ -104,6 +107,7 @@ class Interruption:
 
 def kill(lease: Lease) -> None:
     """End this process: nobody else can hold the key before it is gone."""
+    _ending.append(lease)
     # A log may be a full pipe. The start of a `Thread` takes a lock that whoever is interrupted here may have.
     said = threading.Lock()
     try:
@@ -117,7 +121,16 @@ def kill(lease: Lease) -> None:
 def _say_killed(lease: Lease, said: threading.Lock) -> None:
     leave_signals_to_main()
     logger.critical("the lease of %r is lost: ending process %d (lock_on_lost='kill')", lease.key, os.getpid())
+    if lease.news is None:
+        # Nobody else knows of it who could.
+        tell(lease)
     said.release()
+
+
+def await_end() -> None:
+    """Wait to be ended, where that is under way: it is not to hit the next job."""
+    if _ending:
+        time.sleep(2 * LAST_WORDS)
 
 
 def _main_ident() -> int:

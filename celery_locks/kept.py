@@ -131,6 +131,19 @@ class Kept(Ward):
         self._region.tell_own(self.slot, self._head, news)
 
 
+class Doomed(Ward):
+    """A lease that no parent keeps and whose loss ends its process: it counts as lost early enough for that."""
+
+    __slots__ = ("_lease",)
+
+    def __init__(self, lease: Lease) -> None:
+        self._lease = lease
+
+    def end(self, deadline: float) -> float:
+        """Before another can have the key, whatever ends the process takes."""
+        return deadline - margin(KILL, self._lease.ttl)
+
+
 _orphans: list[float] = []
 
 

@@ -35,6 +35,11 @@ def strike(lease: Lease, on_lost: Callable[[Lease], None] | None) -> None:
 def report(lease: Lease) -> None:
     """Say that it is lost, to the log and to all who listen: they may take their time."""
     logger.warning("lost the lease of %r, held by %s: %s", lease.key, lease.owner, lease.reason)
+    tell(lease)
+
+
+def tell(lease: Lease) -> None:
+    """Say that it is lost to all who listen."""
     if signals.lost:
         claim = lease.claim
         event = events.Lost(claim.key, claim.owner, lease.fence, lease.reason, task=claim.task, task_id=claim.task_id)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from celery_locks.board import CLAIMED, FREE, LEAVING, barrier
 from celery_locks.errors import StoreUnavailable
-from celery_locks.kept import Kept, pace, watch_afresh
+from celery_locks.interrupt import kill
+from celery_locks.kept import Doomed, Kept, pace, watch_afresh
 from celery_locks.lease import Lease
 
 if TYPE_CHECKING:
@@ -177,10 +178,12 @@ class Care:
     def watch(self, lease: Lease, interval: float, on_lost: OnLost) -> None:
         """Beat for a lease from now on."""
         kept = mine.keeps(lease, interval, on_lost) if mine is not None else None
-        if kept is None:
-            self._keeper.watch(lease, interval, on_lost)
-        else:
+        if kept is not None:
             self._keeper.watch(lease, interval, on_lost, kept)
+        elif on_lost is kill:
+            self._keeper.watch(lease, interval, on_lost, Doomed(lease))
+        else:
+            self._keeper.watch(lease, interval, on_lost)
 
     def forget(self, held: Lease | Claim) -> None:
         """Beat for it no more: it is about to be given back."""

@@ -9,13 +9,15 @@ import logging
 import os
 import signal
 import threading
+import time
 
 import pytest
 
-from celery_locks import LockLost, interrupt
+from celery_locks import LockLost, interrupt, signals
 from celery_locks.interrupt import SIGNAL, Interruption
 from celery_locks.lease import Claim, Lease
 from tests.unit.fakes import in_child
+from tests.waiting import wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -205,7 +207,43 @@ def test_kill_ends_a_process_whose_log_hangs():
 def test_kill_says_so(monkeypatch, caplog):
     """The last line of the process names the key."""
     monkeypatch.setattr(os, "kill", lambda *_: None)
+    monkeypatch.setattr(interrupt, "_ending", [])
     interrupt.kill(lost())
     [record] = caplog.records
     assert record.levelname == "CRITICAL"
     assert "'wallet:42' is lost: ending process" in record.getMessage()
+
+
+def test_a_process_that_ends_itself_tells_who_listens_of_the_loss(monkeypatch):
+    """Where no parent knows of the lease nobody else could; where one does it tells them."""
+    monkeypatch.setattr(os, "kill", lambda *_: None)
+    monkeypatch.setattr(interrupt, "_ending", [])
+    told = []
+    monkeypatch.setattr(signals, "lost", signals.Signal("lost"))
+    signals.lost.connect(told.append)
+    interrupt.kill(lost())
+    kept = lost("known to its parent")
+    kept.news = lambda _: None
+    interrupt.kill(kept)
+    assert [(event.key, event.fence, event.reason) for event in told] == [("wallet:42", 7, "taken away")]
+
+
+def test_the_next_job_does_not_begin_in_a_process_that_is_about_to_end():
+    """Its own job may be over in the moment in which the loss was found."""
+
+    def next_one():
+        full = logging.Handler()
+        full.emit = lambda _: threading.Event().wait()
+        interrupt.logger.addHandler(full)
+        from_a_thread(lambda: interrupt.kill(lost()))
+        wait_until(lambda: interrupt._ending, "the end to be under way")
+        interrupt.await_end()
+        os._exit(7)
+
+    assert in_child(next_one) == -signal.SIGKILL
+
+
+def test_nobody_waits_for_an_end_that_is_not_under_way(monkeypatch):
+    """It is asked after every job."""
+    monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it waited"))
+    interrupt.await_end()

@@ -136,3 +136,20 @@ def test_a_claim_that_cannot_be_shown_leaves_its_slot(room: Room, region: Region
                 enter(room)
     enter(room)
     assert list(region.used()) == [0]
+
+
+@pytest.mark.parametrize(("on_lost", "before"), [(kill, 2.0), (lambda _: None, 0.0)])
+def test_without_a_parent_too_a_process_ends_before_another_can_have_the_key(room: Room, on_lost, before: float):
+    """What ends a process takes its time. A job that is interrupted has until the end of its lease."""
+    room.keeper.is_inherited = False
+    lease = enter(room, on_lost=on_lost)
+    [watched] = room.keeper._watched.values()
+    told: list[float] = []
+    watched.on_lost = lambda _: told.append(lease.deadline - room.clock.now)
+    room.store.fail("renew", times=1000)
+    for _ in range(1000):
+        if told:
+            break
+        room.clock.advance(0.05)
+        room.keeper.tick()
+    assert told == [pytest.approx(before, abs=0.06)]
