@@ -56,7 +56,7 @@ def test_what_waits_in_an_ended_worker_goes_to_another(desk: Office, hire: Calla
         jobs = [desk.send(task, task, queue="ending") for task in ("work", "acks_late")]
         for job in ("work", "acks_late"):
             desk.wait_for_messages(job, 2)
-        wait_until(lambda: ending.log().count(" retry: Retry in") == 2, f"{ending} to be done with both", PATIENCE)
+        wait_until(lambda: ending.log().count(" retry: Retry in") >= 2, f"{ending} to be done with both", PATIENCE)
         ending.stop()
         heir.start()
         desk.wait_for_messages("work", 3)
