@@ -65,7 +65,7 @@ def test_a_connection_that_is_spoken_on_is_not_ended_by_another_thread(
     with opened(redis_url) as store:
         wire = store._wire
         assert isinstance(wire, Pooled)
-        idle = [wire._connected(), wire._taken(), wire._taken()]
+        idle = [wire._connected(), wire._connected(), wire._connected()]
         wire._idle.extend(idle)
         ended, taken = [], []
 
