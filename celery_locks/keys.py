@@ -7,6 +7,7 @@ import difflib
 import inspect
 import string
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from celery_locks.digest import digest
@@ -121,9 +122,11 @@ class KeyMaker:
         if not fields:
             constant = _formatter.vformat(source, (), {})
             return lambda _: constant
+        # Without parts it means the same, and takes a tenth of the time.
+        fill = partial(_formatter.vformat, source, ()) if _has_parts(source) else source.format_map
         if "args" in fields:
-            return lambda bound: self._format(source, {**bound, **fixed, "args": digest(bound)})
-        return lambda bound: self._format(source, {**bound, **fixed})
+            return lambda bound: self._format(source, fill, {**bound, **fixed, "args": digest(bound)})
+        return lambda bound: self._format(source, fill, {**bound, **fixed})
 
     def _fields(self, source: str) -> set[str]:
         try:
@@ -153,9 +156,9 @@ class KeyMaker:
                 f" {'task name' if field == 'task' else 'digest of all arguments'}: use a callable instead"
             )
 
-    def _format(self, source: str, values: dict[str, Any]) -> str:
+    def _format(self, source: str, fill: Callable[[dict[str, Any]], str], values: dict[str, Any]) -> str:
         try:
-            return _formatter.vformat(source, (), values)
+            return fill(values)
         except Exception as error:
             raise LockConfigError(
                 f"{self._where}: lock_key {source!r} cannot be filled in from this job's arguments: {error!r}"
@@ -196,6 +199,12 @@ def _field_names(template: str) -> list[str]:
             raise ValueError(f"unknown conversion !{conversion}")
         names += [first, *_field_names(spec or "")]
     return names
+
+
+def _has_parts(template: str) -> bool:
+    """Whether a field is an item or an attribute of an argument."""
+    fields = [(field, spec) for _, field, spec, _ in _formatter.parse(template) if field is not None]
+    return any(_split(field)[1] or _has_parts(spec or "") for field, spec in fields)
 
 
 def _refusal(source: object) -> str:

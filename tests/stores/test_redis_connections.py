@@ -65,13 +65,13 @@ def test_a_connection_that_is_spoken_on_is_not_ended_by_another_thread(
     with opened(redis_url) as store:
         wire = store._wire
         assert isinstance(wire, Pooled)
-        idle = [wire._taken(), wire._taken(), wire._taken()]
+        idle = [wire._connected(), wire._connected(), wire._connected()]
         wire._idle.extend(idle)
         ended, taken = [], []
 
         def disconnect(connection: object) -> None:
             ended.append(connection)
-            taken.append(wire._taken())
+            taken.append(wire._connected())
 
         monkeypatch.setattr(wire._pool.connection_class, "disconnect", disconnect)
         wire.hang_up()
@@ -88,7 +88,7 @@ def test_a_connection_that_was_cut_off_is_none_that_max_connections_counts(store
             way.cut()
         wire = bounded._wire
         assert isinstance(wire, Pooled)
-        spoken_on = wire._taken()
+        spoken_on = wire._connected()
         with pytest.raises(StoreUnavailable, match="raise max_connections"):
             bounded.inspect("wallet")
         wire._idle.append(spoken_on)
@@ -181,7 +181,7 @@ def test_what_a_parent_speaks_on_is_none_that_counts_in_its_child(redis_url: str
     with opened(f"{redis_url}{'&' if '?' in redis_url else '?'}max_connections=1") as store:
         wire = store._wire
         assert isinstance(wire, Pooled)
-        spoken_on = wire._taken()
+        spoken_on = wire._connected()
         with Crew() as crew:
             crew.start(take, store, "wallet")
             crew.done()

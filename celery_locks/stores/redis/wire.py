@@ -14,6 +14,8 @@ from redis.exceptions import (
     ResponseError,
 )
 
+from celery_locks.stores.redis.packing import packed
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -127,7 +129,7 @@ class Pooled:
         """One request, one answer, one try."""
         connection = self._connected()
         try:
-            connection.send_command(*words)
+            connection.send_packed_command(packed(connection, words))
             answer = connection.read_response(disconnect_on_error=False)
         except ResponseError:
             self._idle.append(connection)
@@ -174,22 +176,16 @@ class Pooled:
         return self.hear(self.say(requests), len(requests)) if requests else []
 
     def _connected(self) -> Any:
-        connection = self._taken()
-        try:
-            connection.connect()
-        except BaseException:
-            self._end(connection)
-            raise
-        return connection
-
-    def _taken(self) -> Any:
         if self._pid != os.getpid():
             # Those of the parent are the parent's, and one that it spoke on when it forked would count here for ever.
             self._idle, self._living, self._pid = [], weakref.WeakSet(), os.getpid()
         try:
             return self._idle.pop()
         except IndexError:
-            return self._made()
+            connection = self._made()
+        with self._ended(connection):
+            connection.connect()
+        return connection
 
     def _made(self) -> Any:
         # Not by the pool, which would count those that were cut off as connections for ever.
