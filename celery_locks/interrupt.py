@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found]  # `signal` makes enumerations of what it says, for each job
 import _thread
 import logging
 import os
@@ -143,7 +142,7 @@ def _main_ident() -> int:
 
 def _listen() -> None:
     global _previous  # noqa: PLW0603 - a process has one handler for a signal
-    if _signal.getsignal(SIGNAL) is not _on_signal:
+    if signal.getsignal(SIGNAL) is not _on_signal:
         _previous = signal.signal(SIGNAL, _on_signal)
 
 
