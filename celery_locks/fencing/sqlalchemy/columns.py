@@ -6,7 +6,7 @@ import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sqlalchemy import BigInteger, Column, Table, and_, or_, text
+from sqlalchemy import BigInteger, Column, Table, and_, false, or_, text
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Mapped, MappedAsDataclass, mapped_column
 
@@ -64,9 +64,10 @@ class Place:
 
     def rows(self, identities: Collection[Sequence[Any]]) -> ColumnElement[bool]:
         """That it is one of these rows."""
-        if len(identities) > 1 and len(self.identity) == 1:
+        if len(self.identity) == 1 and len(identities) != 1:
             return self.identity[0].in_([value for (value,) in identities])
-        return or_(*(and_(*(a == b for a, b in zip(self.identity, each, strict=True))) for each in identities))
+        pinned = (and_(*(a == b for a, b in zip(self.identity, each, strict=True))) for each in identities)
+        return or_(false(), *pinned)
 
     def row(self, identity: Sequence[Any]) -> str:
         """How an error calls a row."""

@@ -16,7 +16,7 @@ from celery_locks.fencing.sqlalchemy.keyed import filled, names
 from celery_locks.fencing.sqlalchemy.transactions import commits_by_itself, reads_snapshots, undone_on_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from sqlalchemy import Delete
     from sqlalchemy.orm import Session
@@ -46,9 +46,9 @@ class _Words:
 
     def __init__(self, statement: Update | Delete) -> None:
         self.statement = statement
-        described = statement.entity_description
-        self.entity: Any = described.get("entity")
-        self.place: Place = of_table(described["table"])
+        about = _about(statement)
+        self.entity: Any = about.get("entity")
+        self.place: Place = of_table(about["table"])
         self.where = statement.whereclause
         self.pinned = dict(self._equals())
 
@@ -114,6 +114,14 @@ class _Words:
 
     def _is_elsewhere(self, element: Any) -> bool:
         return isinstance(element, Select) or (isinstance(element, ColumnClause) and not self._is_own(element))
+
+
+def _about(statement: Update | Delete) -> Mapping[str, Any]:
+    try:
+        return statement.entity_description
+    except KeyError:
+        # One on a table that has a mapped class in its where() is taken for one on a class, which it has not.
+        return {"table": statement.table}
 
 
 def _parts(clause: Any) -> Iterator[Any]:
