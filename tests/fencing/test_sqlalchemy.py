@@ -314,3 +314,30 @@ def test_a_scoped_session_is_a_session(engine):
     session.commit()
     session.remove()
     assert stored(engine)[1] == (50, 6)
+
+
+def test_two_sessions_are_told_apart(engine):
+    """The second finds the first one's fence, whatever it has read before."""
+    with Session(engine) as newer, Session(engine, expire_on_commit=False) as stale:
+        wallet = stale.get(Wallet, 1)
+        stale.commit()
+        claim(newer, Wallet, 1, lease_of(6)).balance = 60
+        newer.commit()
+        wallet.balance = 50
+        with pytest.raises(StaleFence):
+            fenced(stale, wallet, lease_of(5))
+    assert stored(engine)[1] == (60, 6)
+
+
+def test_autocommit_takes_one_object_and_no_more(engine):
+    """One statement needs no transaction; of several some would stay written, and a claim would be over at once."""
+    with Session(engine.execution_options(isolation_level="AUTOCOMMIT")) as session:
+        wallets = [session.get(Wallet, number) for number in (1, 2)]
+        with pytest.raises(InvalidRequestError, match="AUTOCOMMIT"):
+            claim(session, Wallet, 1, lease_of(5))
+        wallets[0].balance = 50
+        fenced(session, wallets[0], lease_of(5))
+        wallets[0].balance = wallets[1].balance = 40
+        with pytest.raises(InvalidRequestError, match="AUTOCOMMIT"):
+            fenced(session, wallets[0], lease_of(5))
+    assert stored(engine) == {1: (50, 5), 2: (100, 0), 3: (100, 0)}
