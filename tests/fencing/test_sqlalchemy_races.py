@@ -19,7 +19,8 @@ from tests.waiting import wait_until
 ROWS = WALLETS.c
 #: How many wait for a row that another transaction has written.
 _WAITING = {
-    "postgresql": "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+    "postgresql": "SELECT count(*) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND wait_event_type = 'Lock'",
     # What innodb_trx shows is as old as somebody keeps on asking for it.
     "mysql": "SELECT variable_value + 0 FROM information_schema.global_status"
     " WHERE variable_name = 'Innodb_row_lock_current_waits'",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, update
+from sqlalchemy.exc import InvalidRequestError
 
 from celery_locks.fencing.bearer import stale
 from celery_locks.fencing.sqlalchemy.transactions import reads_snapshots
@@ -51,6 +52,10 @@ def read(
     if reads_snapshots(connection):
         # A snapshot that is older than our lock would show the row as it was then.
         question = question.with_for_update()
-    # From where it was written: a session may send what only reads to a replica.
-    where = {"mapper": mapper, "clause": update(place.table)}
-    return list(session.execute(question, bind_arguments=where).unique().scalars())
+    bind = session.get_bind(mapper=mapper, clause=question)
+    if bind.engine is not connection.engine:
+        raise InvalidRequestError(
+            f"{place.table.fullname} was not read: the session's get_bind() sends what only reads to another engine"
+            " than what writes, and it may be behind. Claim in a session that is bound to the engine that writes"
+        )
+    return list(session.execute(question).unique().scalars())

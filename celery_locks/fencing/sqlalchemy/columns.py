@@ -96,10 +96,11 @@ def of_mapper(mapper: Mapper[Any]) -> Place:
 
 
 def _looked_up(mapper: Mapper[Any]) -> Place:
-    for column in mapper.columns:
-        if MARK in column.info and isinstance(column.table, Table):
-            identity = [_in_table(mapper, key, column.table) for key in mapper.primary_key]
-            return Place(column.table, column, mapper.get_property_by_column(column).key, identity)
+    for table in mapper.tables:
+        for column in table.columns:
+            if isinstance(table, Table) and isinstance(column, Column) and MARK in column.info:
+                identity = [_in_table(mapper, key, table) for key in mapper.primary_key]
+                return Place(table, column, mapper.get_property_by_column(column).key, identity)
     raise ArgumentError(f"{mapper.class_.__name__} has no fence: give it the mixin Fenced")
 
 

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 def write(session: Session, instances: Iterable[Any], lease: Lease | Lock | None) -> None:
     """Write all of these objects under the lease, or none."""
-    found = [_Row(session, each) for each in dict.fromkeys(instances)]
+    # By identity, for a class may have no hash.
+    found = [_Row(session, each) for each in {id(each): each for each in instances}.values()]
     for key in {key_of(row.instance) for row in found} or {None}:
         held = bearer(lease, key)
     _refuse_without_transaction(session, found)
