@@ -341,3 +341,16 @@ def test_autocommit_takes_one_object_and_no_more(engine):
         with pytest.raises(InvalidRequestError, match="AUTOCOMMIT"):
             fenced(session, wallets[0], lease_of(5))
     assert stored(engine) == {1: (50, 5), 2: (100, 0), 3: (100, 0)}
+
+
+def test_an_engine_with_options_and_the_one_behind_it_may_both_be_used(engine):
+    """What the one is told the other hears too, and is to count once."""
+    for fence, each in enumerate((engine, engine.execution_options(logging_token="again"), engine), start=5):
+        with Session(each) as session:
+            session.get(Wallet, 1).balance = fence
+            fenced(session, session.get(Wallet, 1), lease_of(fence))
+            wallet = session.get(Wallet, 1)
+            wallet.balance = 10 * fence
+            fenced(session, wallet, lease_of(fence))
+            session.commit()
+    assert stored(engine)[1] == (70, 7)

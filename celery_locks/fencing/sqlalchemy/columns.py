@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -60,7 +61,12 @@ class Place:
 
     def open_to(self, fence: int) -> ColumnElement[bool]:
         """That no higher fence has written. A table that was migrated may have none at all."""
-        return or_(self.fence.is_(None), self.fence <= fence)
+        return or_(self._absent, self.fence <= fence)
+
+    @functools.cached_property
+    def _absent(self) -> ColumnElement[bool]:
+        # Made once: to put a condition together is most of what a guarded write costs beyond the plain one.
+        return self.fence.is_(None)
 
     def rows(self, identities: Collection[Sequence[Any]]) -> ColumnElement[bool]:
         """That it is one of these rows."""

@@ -57,18 +57,24 @@ class _Flush:
     def __init__(self, rows: Rows, lease: Lease) -> None:
         self._rows = rows
         self._lease = lease
+        self._sent: Any = None
+        self._result: Any = None
         self._missing = sum(len(identities) for _, identities in rows.values())
 
     def before(self, statement: Any, parameters: Mapping[str, Any]) -> Any:
-        found = self._guarded(statement, parameters)
-        return statement if found is None else statement.where(found[0].open_to(self._lease.fence))
+        # An engine with options of its own passes on what the engine behind it is told: all is heard twice there.
+        found = None if statement is self._sent else self._guarded(statement, parameters)
+        if found is not None:
+            self._sent = statement = statement.where(found[0].open_to(self._lease.fence))
+        return statement
 
     def after(self, connection: Connection, statement: Any, parameters: Sequence[Any], result: Any) -> None:
-        if (found := self._guarded(statement, parameters[0])) is None:
+        if statement is not self._sent or result is self._result:
             return
+        self._result = result
         if result.rowcount != len(parameters):
             # Whatever it is besides, a row that is gone or another version, the unit of work finds itself.
-            place, identities = found
+            place, identities = self._rows[statement.table]
             look(connection, place, identities, self._lease)
         self._missing -= len(parameters)
 
