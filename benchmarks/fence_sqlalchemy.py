@@ -65,7 +65,7 @@ def _times(url: str, *, quick: bool) -> Rounds:
         "orm": _orm(engine, 3, None),
         "guarded orm": _orm(engine, 4, lease),
     }
-    times = Rounds.timed(subjects, rounds=5 if quick else 150, calls=5 if quick else 25)
+    times = Rounds.timed(subjects, rounds=5 if quick else 60, calls=5 if quick else 20)
     engine.dispose()
     return times
 
