@@ -68,7 +68,7 @@ def run(_url: str, *, quick: bool) -> Part:
     figures: list[Figure] = []
     remarks = []
     for name, bare in _BARE.items():
-        with _database(name) as url:
+        with database(name) as url:
             if url is None:
                 remarks.append(f"{name} is not installed and was left out")
             else:
@@ -146,7 +146,7 @@ def _sql(locks: Locks) -> SqlStore:
 
 
 @contextlib.contextmanager
-def _database(name: str) -> Iterator[str | None]:
+def database(name: str) -> Iterator[str | None]:
     """A new, empty database, and its URL as a store."""
     programs = {"Postgres": (POSTGRES, INITDB), "MariaDB": (MARIADB, MARIADB_INSTALL)}.get(name, ())
     if not all(program.find() for program in programs):

@@ -1,0 +1,119 @@
+"""Where a fence is kept: a column of the row it protects, and how that column is found again."""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sqlalchemy import BigInteger, Column, Table, and_, false, or_, text
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.orm import Mapped, MappedAsDataclass, mapped_column
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from sqlalchemy import ColumnElement
+    from sqlalchemy.orm import Mapper
+
+#: What marks the column in its `info`, however it is named.
+MARK = "celery_locks.fence"
+
+
+def fence_column(name: str = "fence", *, key: str | None = None) -> Column[int]:
+    """The column for a Core table. `key` is a template of the lock key that protects a row: `"wallet:{user_id}"`."""
+    info = {MARK: key}
+    return Column(name, BigInteger, nullable=False, default=0, server_default=text("0"), info=info)
+
+
+class Fenced:
+    """Gives a mapped class the column `fence`, by which `fenced` and `claim` guard its rows.
+
+    `__fence_key__` may say which lock key protects a row, as a template over the row's own attributes:
+    `"wallet:{user_id}"`. A lease of another key is then refused.
+    """
+
+    __fence_key__: ClassVar[str | None] = None
+
+    fence: Mapped[int] = mapped_column(BigInteger, default=0, server_default=text("0"), info={MARK: None})
+
+
+class FencedDataclass(MappedAsDataclass):
+    """The same for classes that are mapped as dataclasses. The fence is no argument of theirs."""
+
+    __fence_key__: ClassVar[str | None] = None
+
+    fence: Mapped[int] = mapped_column(
+        BigInteger, init=False, default=0, server_default=text("0"), info={MARK: None}, kw_only=True
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """The table that has the fences of some rows, the column, and what tells the rows apart."""
+
+    table: Table
+    fence: Column[int]
+    #: Of the mapped class; the column's own key where there is none.
+    attribute: str
+    identity: Sequence[Column[Any]]
+
+    def open_to(self, fence: int) -> ColumnElement[bool]:
+        """That no higher fence has written. A table that was migrated may have none at all."""
+        return or_(self._absent, self.fence <= fence)
+
+    @functools.cached_property
+    def _absent(self) -> ColumnElement[bool]:
+        # Made once: to put a condition together is most of what a guarded write costs beyond the plain one.
+        return self.fence.is_(None)
+
+    def rows(self, identities: Collection[Sequence[Any]]) -> ColumnElement[bool]:
+        """That it is one of these rows."""
+        if len(self.identity) == 1 and len(identities) != 1:
+            return self.identity[0].in_([value for (value,) in identities])
+        pinned = (and_(*(a == b for a, b in zip(self.identity, each, strict=True))) for each in identities)
+        return or_(false(), *pinned)
+
+    def row(self, identity: Sequence[Any]) -> str:
+        """How an error calls a row."""
+        named = ", ".join(f"{column.key}={value!r}" for column, value in zip(self.identity, identity, strict=True))
+        return f"the row {named} of {self.table.fullname}"
+
+
+def of_table(table: object) -> Place:
+    """Where a table has its fences. Raises `ArgumentError` for one that has none."""
+    if isinstance(table, Table):
+        for column in table.columns:
+            if MARK in column.info:
+                return Place(table, column, column.key, list(table.primary_key.columns))
+    raise ArgumentError(
+        f"{table} has no fence: give the table fence_column(), or the mapped class the mixin Fenced. Where a class"
+        " inherits its fence from a joined table, write its objects, or a statement on that table"
+    )
+
+
+def of_mapper(mapper: Mapper[Any]) -> Place:
+    """Where the rows of a mapped class have their fences."""
+    found = _known.get(mapper)
+    if found is None:
+        found = _known[mapper] = _looked_up(mapper)
+    return found
+
+
+def _looked_up(mapper: Mapper[Any]) -> Place:
+    for table in mapper.tables:
+        for column in table.columns:
+            if isinstance(table, Table) and isinstance(column, Column) and MARK in column.info:
+                identity = [_in_table(mapper, key, table) for key in mapper.primary_key]
+                return Place(table, column, mapper.get_property_by_column(column).key, identity)
+    raise ArgumentError(f"{mapper.class_.__name__} has no fence: give it the mixin Fenced")
+
+
+def _in_table(mapper: Mapper[Any], key: ColumnElement[Any], table: Table) -> Column[Any]:
+    # A class that is spread over joined tables has its key in each of them, perhaps under another name.
+    columns: Sequence[Any] = mapper.get_property_by_column(key).columns
+    return next(each for each in columns if each.table is table)
+
+
+_known: weakref.WeakKeyDictionary[Mapper[Any], Place] = weakref.WeakKeyDictionary()
