@@ -57,6 +57,12 @@ class Fenced(models.Model):  # type: ignore[misc]
     class Meta:  # noqa: D106 - Django's
         abstract = True
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A signal's receiver may pickle it while it is saved.
+        state: dict[str, Any] = super().__getstate__()
+        state.pop("_bearing", None)
+        return state
+
     @classmethod
     def check(cls, **options: Any) -> list[checks.CheckMessage]:
         """Django's checks of a model, and one of `__fence_key__`."""
@@ -66,12 +72,6 @@ class Fenced(models.Model):  # type: ignore[misc]
         except LockConfigError as error:
             found.append(checks.Error(str(error), obj=cls, id="celery_locks.E001"))
         return found
-
-    def __getstate__(self) -> dict[str, Any]:
-        # A signal's receiver may pickle it while it is saved.
-        state: dict[str, Any] = super().__getstate__()
-        state.pop("_bearing", None)
-        return state
 
     def _do_update(  # noqa: PLR0913, PLR0917 - Django's
         self,

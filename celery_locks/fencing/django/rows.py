@@ -115,6 +115,6 @@ class FencedQuerySet(models.QuerySet[M]):  # type: ignore[misc]  # Django comes 
 
 
 def _is_unique(condition: Any) -> bool:
-    if not isinstance(condition, Exact) or not condition.rhs_is_direct():
+    if not isinstance(condition, Exact) or hasattr(condition.rhs, "as_sql"):
         return False
     return getattr(getattr(condition.lhs, "target", None), "unique", False)
