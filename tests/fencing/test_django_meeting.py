@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.db import OperationalError, connection, transaction
+from psycopg import IsolationLevel
 
 from celery_locks import StaleFence
 from celery_locks.fencing.django import fenced
@@ -19,7 +20,8 @@ ROWS_ARE_LOCKED = pytest.mark.parametrize("bank_url", ["postgres", "mariadb"], i
 #: How many requests wait for a row.
 WAITING = {
     "postgresql": "SELECT count(*) FROM pg_locks WHERE NOT granted",
-    "mysql": "SELECT count(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'",
+    "mysql": "SELECT variable_value + 0 FROM information_schema.global_status"
+    " WHERE variable_name = 'INNODB_ROW_LOCK_CURRENT_WAITS'",
 }
 
 
@@ -66,7 +68,7 @@ WAYS = {
 
 
 @pytest.fixture(params=WAYS)
-def way(request, bank_database):
+def way(request, bank_database):  # noqa: ARG001 - it is empty then
     """A way to write, and a row to write to."""
     model, column, write = WAYS[request.param]
     row = {Account: {"label": "a"}, Savings: {"label": "b"}, House: {"rooms": 1}}[model]
@@ -90,13 +92,12 @@ def in_its_own_thread(work, *arguments):
 @contextlib.contextmanager
 def meeting(url, write, first, second):
     """The first writes, the second waits for its row; what ends the block ends the transaction of the first."""
-    with contextlib.ExitStack() as stack:
-        with transaction.atomic():
-            write(first, first)
-            future = stack.enter_context(in_its_own_thread(write, second, second))
-            wait_until(lambda: waiting(url) or future.done(), "the second to wait for the first's row")
-            assert not future.done()
-            yield future
+    with contextlib.ExitStack() as stack, transaction.atomic():
+        write(first, first)
+        future = stack.enter_context(in_its_own_thread(write, second, second))
+        wait_until(lambda: waiting(url) or future.done(), "the second to wait for the first's row")
+        assert not future.done()
+        yield future
 
 
 def waiting(url):
@@ -157,14 +158,15 @@ def test_one_after_the_other(way):
 @pytest.fixture
 def repeatable(bank_url, bank_database):
     """The same database at REPEATABLE READ."""
-    level = "repeatable read" if bank_database == "mysql" else 2
+    level = "repeatable read" if bank_database == "mysql" else IsolationLevel.REPEATABLE_READ
     with bank.served(bank_url, isolation_level=level):
         yield
 
 
 @ROWS_ARE_LOCKED
-def test_an_old_snapshot_hides_no_refusal(way, repeatable):
-    """A transaction that sees the row as it was is told of the newer holder: by us, or by a database that looks itself."""
+@pytest.mark.usefixtures("repeatable")
+def test_an_old_snapshot_hides_no_refusal(way):
+    """A transaction that sees the row as it was hears of the newer holder: from us, or from a database that looks."""
     stored, write = way
     with contextlib.ExitStack() as stack:
         stack.enter_context(pytest.raises((StaleFence, OperationalError)))
@@ -178,7 +180,8 @@ def test_an_old_snapshot_hides_no_refusal(way, repeatable):
 
 
 @pytest.mark.parametrize("bank_url", ["mariadb"], indirect=True)
-def test_a_claim_reads_what_is_there_and_not_its_snapshot(repeatable):
+@pytest.mark.usefixtures("repeatable")
+def test_a_claim_reads_what_is_there_and_not_its_snapshot():
     """Also where it finds its own fence there, and so changes nothing."""
     Account.objects.create(fence=5)
     with transaction.atomic():

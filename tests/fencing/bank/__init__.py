@@ -59,7 +59,7 @@ def options(url: str, **more: Any) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def served(url: str, alias: str = "default", **more: Any) -> Iterator[None]:
-    """This database under that alias, for the threads that begin to use it now."""
+    """Put this database under that alias, for the threads that begin to use it now."""
     before = connections.settings.get(alias)
     ours = {"default": {}, alias: options(url, **more)}
     connections.settings[alias] = connections.configure_settings(ours)[alias]
@@ -67,7 +67,6 @@ def served(url: str, alias: str = "default", **more: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        connections[alias].close()
         _forget(alias)
         connections.settings[alias] = before
         if before is None:
@@ -75,7 +74,8 @@ def served(url: str, alias: str = "default", **more: Any) -> Iterator[None]:
 
 
 def _forget(alias: str) -> None:
-    with contextlib.suppress(AttributeError):
+    if alias in (each.alias for each in connections.all(initialized_only=True)):
+        connections[alias].close()
         del connections[alias]
 
 

