@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import django
 import pymysql
 from django.conf import settings
-from django.db import connection, connections
+from django.db import connections
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,7 @@ def _pymysql_for_django() -> Iterator[None]:
 def _set_up() -> None:
     with _pymysql_for_django():
         settings.configure(
-            DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3"}},
+            DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
             DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
             INSTALLED_APPS=[__name__],
             LOGGING_CONFIG=None,
@@ -86,12 +86,12 @@ def make_tables(*models: Any, alias: str = "default") -> None:
 
 
 @contextlib.contextmanager
-def own_connection() -> Iterator[None]:
+def own_connection(alias: str = "default") -> Iterator[None]:
     """For a thread, which has one of its own and leaves none behind."""
     try:
         yield
     finally:
-        connection.close()
+        connections[alias].close()
 
 
 _set_up()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
-from django.db import connection, transaction
+from django.db import connections, transaction
 
 from tests.fencing import bank  # which sets Django up: before that no model can be imported
 
@@ -18,42 +19,47 @@ if TYPE_CHECKING:
     from celery_locks.lease import Lease
 
 
+_numbers = itertools.count(1)
+
+
 class DjangoTarget:
     """Each thread has a connection, as Django gives it one, and leaves none behind."""
 
     def __init__(self, url: str) -> None:
-        self._served = bank.served(url)
+        self._alias = f"target {next(_numbers)}"
+        self._served = bank.served(url, self._alias)
         self._served.__enter__()
+        self._notes = Note.objects.using(self._alias)
         self._pause: Callable[[], None] | None = None
 
     def prepare(self, names: Sequence[str]) -> None:
-        with bank.own_connection():
-            if Note._meta.db_table not in connection.introspection.table_names():
-                bank.make_tables(Note)
-            Note.objects.all().delete()
-            Note.objects.bulk_create(Note(name=name) for name in names)
+        with bank.own_connection(self._alias):
+            if Note._meta.db_table not in connections[self._alias].introspection.table_names():
+                bank.make_tables(Note, alias=self._alias)
+            self._notes.all().delete()
+            self._notes.bulk_create(Note(name=name) for name in names)
 
     def plain(self, name: str, value: str) -> None:
         note = Note(name=name, value=value)
-        with bank.own_connection(), connection.execute_wrapper(self._before):
-            note.save(force_update=True)
+        with bank.own_connection(self._alias), connections[self._alias].execute_wrapper(self._before):
+            note.save(force_update=True, using=self._alias)
 
     def guarded(self, name: str, value: str, lease: Lease) -> None:
         note = Note(name=name, value=value)
-        with bank.own_connection(), connection.execute_wrapper(self._before):
-            fenced(note, lease)
+        with bank.own_connection(self._alias), connections[self._alias].execute_wrapper(self._before):
+            fenced(note, lease, using=self._alias)
 
     def claim(self, name: str, lease: Lease) -> str:
-        with bank.own_connection(), transaction.atomic():
-            return str(Note.objects.claim(lease, name=name).value)
+        with bank.own_connection(self._alias), transaction.atomic(using=self._alias):
+            return str(self._notes.claim(lease, name=name).value)
 
     def read(self, name: str) -> str:
-        with bank.own_connection():
-            return str(Note.objects.get(name=name).value)
+        with bank.own_connection(self._alias):
+            return str(self._notes.get(name=name).value)
 
     def fence(self, name: str) -> int:
-        with bank.own_connection():
-            return Note.objects.get(name=name).fence or 0
+        with bank.own_connection(self._alias):
+            return self._notes.get(name=name).fence or 0
 
     def before_write(self, pause: Callable[[], None]) -> None:
         self._pause = pause
