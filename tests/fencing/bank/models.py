@@ -7,7 +7,7 @@ from django.db import models
 from celery_locks.fencing.django import Fenced
 
 
-class Owner(models.Model):  # noqa: DJ008 - nobody reads it
+class Owner(models.Model):  # type: ignore[misc]  # noqa: DJ008 - nobody reads it
     name = models.CharField(max_length=50)
 
 
@@ -31,7 +31,7 @@ class Savings(Account):
     interest = models.IntegerField(default=0)
 
 
-class Asset(models.Model):  # noqa: DJ008
+class Asset(models.Model):  # type: ignore[misc]  # noqa: DJ008
     price = models.IntegerField(default=0)
 
 
