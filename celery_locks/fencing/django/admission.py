@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.db import connections, models, transaction
+from django.db import connections, transaction
+from django.db.models.lookups import Lookup
+from django.db.models.sql.where import AND
 
 from celery_locks.fencing.bearer import stale
 
@@ -14,9 +16,23 @@ if TYPE_CHECKING:
     from celery_locks.lease import Lease
 
 
-def admitting(lease: Lease) -> models.Q:
-    """The rows that nobody with a higher fence has written to."""
-    return models.Q(fence=None) | models.Q(fence__lte=lease.fence)
+class _Admits(Lookup):  # type: ignore[misc]
+    """One condition, where `Q(fence=None) | Q(fence__lte=...)` would be three to put together and to put into words."""
+
+    lookup_name = "admits"
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
+        column, _ = self.process_lhs(compiler, connection)
+        fence, values = self.process_rhs(compiler, connection)
+        return f"({column} IS NULL OR {column} <= {fence})", tuple(values)
+
+
+def admit(rows: Any, lease: Lease) -> Any:
+    """Leave only those rows that nobody with a higher fence has written to. Their fence is in their own table."""
+    query = rows.query
+    column = rows.model._meta.get_field("fence").get_col(query.get_initial_alias())
+    query.where.add(_Admits(column, lease.fence), AND)
+    return rows
 
 
 def latest(rows: Any) -> Any:

@@ -9,7 +9,7 @@ from django.db import models
 
 from celery_locks.errors import LockConfigError
 from celery_locks.fencing.bearer import bearer
-from celery_locks.fencing.django.admission import admitting, latest, refusal
+from celery_locks.fencing.django.admission import admit, latest, refusal
 from celery_locks.fencing.django.keys import columns, key_of, values_of
 from celery_locks.fencing.django.rows import FencedQuerySet
 
@@ -91,7 +91,7 @@ class Fenced(models.Model):  # type: ignore[misc]
             return super()._do_update(base_qs, using, pk_val, values, update_fields, forced_update, *returning)
         values.append((column, None, lease.fence))
         # Forced: with `select_on_save` an old snapshot would be asked, and may say that all is well.
-        rows = base_qs.filter(admitting(lease))
+        rows = admit(base_qs.all(), lease)
         done = super()._do_update(rows, using, pk_val, values, update_fields, True, *returning)  # noqa: FBT003
         if done:
             self.fence = lease.fence

@@ -8,7 +8,7 @@ from django.db import models, transaction
 from django.db.models.lookups import Exact
 
 from celery_locks.fencing.bearer import bearer
-from celery_locks.fencing.django.admission import admitting, ensure_atomic, latest, refusal
+from celery_locks.fencing.django.admission import admit, ensure_atomic, latest, refusal
 from celery_locks.fencing.django.keys import columns, ensure_own, values_of
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ class FencedQuerySet(models.QuerySet[M]):  # type: ignore[misc]  # Django comes 
         Raises what `get()` raises, `StaleFence`, and `TransactionManagementError` outside of `atomic()`.
         """
         bearing = bearer(lease)
-        rows = self._to_write().filter(**lookup)
+        rows = self.filter(**lookup)
+        rows._for_write = True
         ensure_atomic(rows.db)
         with transaction.atomic(using=rows.db, savepoint=False):
             if rows._put(bearing, {}):
@@ -47,15 +48,10 @@ class FencedQuerySet(models.QuerySet[M]):  # type: ignore[misc]  # Django comes 
         Gives the number of rows, as `update()` does. Raises `StaleFence`, which undoes the innermost `atomic()`. With
         no values it puts the fence there and locks the rows: a claim of many.
         """
-        rows = self._to_write()
-        return rows._put(rows._bearing(lease), values)
+        self._for_write = True  # as `update()` does
+        return self._put(self._bearing(lease), values)
 
     fenced_update.alters_data = True  # type: ignore[attr-defined]
-
-    def _to_write(self) -> FencedQuerySet[M]:
-        rows = self._chain()
-        rows._for_write = True
-        return rows.using(rows.db)  # type: ignore[no-any-return]
 
     def _bearing(self, lease: Lease | Lock | None) -> Lease:
         bearing = bearer(lease)
@@ -92,7 +88,7 @@ class FencedQuerySet(models.QuerySet[M]):  # type: ignore[misc]  # Django comes 
             return int(self.filter(**named).update(**values)) if values else count
 
     def _changed(self, lease: Lease, values: dict[str, Any]) -> int:
-        return self.filter(admitting(lease)).update(fence=lease.fence, **values)  # type: ignore[no-any-return]
+        return admit(self._chain(), lease).update(fence=lease.fence, **values)  # type: ignore[no-any-return]
 
     def _ensure_fresh(self, lease: Lease) -> int:
         """Raise if a row was left out for its fence; else 0, for there was none."""
@@ -102,11 +98,9 @@ class FencedQuerySet(models.QuerySet[M]):  # type: ignore[misc]  # Django comes 
         return 0
 
     def _is_in_one_table(self, values: Iterable[str]) -> bool:
-        query = self.query.chain()
-        query.get_initial_alias()
-        own = self.model._meta.concrete_model._meta.local_concrete_fields
-        names = {name for field in own for name in (field.name, field.attname)}
-        return query.count_active_tables() == 1 and names.issuperset(("fence", *values))
+        meta = self.model._meta
+        owners = {meta.get_field(name).model for name in ("fence", *values)}
+        return self.query.count_active_tables() < 2 and owners == {meta.concrete_model}  # noqa: PLR2004
 
     def _is_one_row(self) -> bool:
         """Whether it is asked for by what is unique: if it was written, there is no other to look at."""
