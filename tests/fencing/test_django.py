@@ -6,6 +6,7 @@ import contextlib
 import pickle
 
 import pytest
+from django.core.handlers.base import BaseHandler
 from django.db import DatabaseError, connection, transaction
 from django.db.models import F
 from django.db.models.signals import post_save, pre_save
@@ -180,6 +181,21 @@ def test_a_block_without_a_savepoint_is_undone_with_the_one_around_it():
         fenced(other, lease_of(5))
         with pytest.raises(StaleFence), transaction.atomic(savepoint=False):
             fenced(mine, lease_of(5))
+    assert stored(other) == (0, None)
+
+
+def test_a_request_is_undone_as_a_whole(monkeypatch):
+    """With ATOMIC_REQUESTS, also where its view swallows the refusal."""
+    mine, other = account(fence=6), account()
+
+    def view(_request):
+        fenced(other, lease_of(5))
+        with contextlib.suppress(StaleFence):
+            fenced(mine, lease_of(5))
+        return "done"
+
+    monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", value=True)
+    assert BaseHandler().make_view_atomic(view)(None) == "done"
     assert stored(other) == (0, None)
 
 
