@@ -190,3 +190,18 @@ def test_a_claim_reads_what_is_there_and_not_its_snapshot():
             other.result(10)
         assert Account.objects.get().balance == 0
         assert Account.objects.claim(lease_of(5)).balance == 10
+
+
+@pytest.mark.parametrize("bank_url", ["mariadb"], indirect=True)
+@pytest.mark.usefixtures("repeatable")
+def test_a_row_that_is_gone_is_gone_in_an_old_snapshot_too():
+    """It is missing, and not stale."""
+    mine = Account.objects.create(fence=5)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(pytest.raises(Account.DoesNotExist))
+        with transaction.atomic():
+            assert Account.objects.exists()
+            with in_its_own_thread(Account.objects.all().delete) as other:
+                other.result(10)
+            assert Account.objects.exists()
+            fenced(mine, lease_of(5))

@@ -23,6 +23,10 @@ def stored(model=Account):
     return [*model.objects.order_by("pk").values_list("balance", "fence")]
 
 
+def labelled(label):
+    return Account.objects.filter(label=label)
+
+
 def accounts(*fences, **values):
     return [Account.objects.create(fence=fence, **values) for fence in fences]
 
@@ -74,6 +78,7 @@ def test_one_row_of_which_the_key_is_known_takes_one_statement():
         pytest.param(lambda: Account.objects.filter(pk=F("pk")), id="expression"),
         pytest.param(lambda: Account.objects.exclude(pk=0), id="exclude"),
         pytest.param(lambda: Account.objects.filter(Q(pk=0) | ~Q(label="x")), id="or"),
+        pytest.param(lambda: labelled("x") | labelled("") | Account.objects.filter(pk=0), id="joined"),
     ],
 )
 def test_what_only_looks_like_one_row_is_many(rows):
@@ -84,14 +89,15 @@ def test_what_only_looks_like_one_row_is_many(rows):
     assert stored() == [(0, 4), (0, 6)]
 
 
-def test_a_refusal_undoes_the_transaction():
-    """Also of rows that were written before, with the error caught."""
+@pytest.mark.parametrize("by", ["pk", "label"])
+def test_a_refusal_undoes_the_transaction(by):
+    """Also of rows that were written before, with the error caught; and of one row as of many."""
     accounts(4, label="first")
-    accounts(6)
+    (newer,) = accounts(6)
     with transaction.atomic():
-        Account.objects.filter(label="first").fenced_update(lease_of(5), balance=10)
+        labelled("first").fenced_update(lease_of(5), balance=10)
         with pytest.raises(StaleFence):
-            Account.objects.filter(label="").fenced_update(lease_of(5), balance=10)
+            Account.objects.filter(**{by: getattr(newer, by)}).fenced_update(lease_of(5), balance=10)
         with pytest.raises(TransactionManagementError):
             Account.objects.count()
     assert stored() == [(0, 4), (0, 6)]

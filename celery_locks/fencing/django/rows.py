@@ -105,7 +105,7 @@ class FencedQuerySet(models.QuerySet[M]):  # type: ignore[misc]  # Django comes 
     def _is_one_row(self) -> bool:
         """Whether it is asked for by what is unique: if it was written, there is no other to look at."""
         where = self.query.where
-        return where.connector == "AND" and not where.negated and any(map(_is_unique, where.children))
+        return where.connector == "AND" and any(map(_is_unique, where.children))
 
 
 def _is_unique(condition: Any) -> bool:

@@ -40,6 +40,9 @@ class House(Fenced, Asset):  # noqa: DJ008
 
     rooms = models.IntegerField(default=0)
 
+    class Meta:
+        select_on_save = True
+
 
 class Vault(Fenced):
     """Guarded by a key that its columns say."""
@@ -54,9 +57,6 @@ class Note(Fenced):
 
     name = models.CharField(max_length=100, primary_key=True)
     value = models.CharField(max_length=200, default="")
-
-    class Meta:
-        select_on_save = True
 
 
 ALL = (Owner, Account, Savings, Asset, House, Vault, Note)
