@@ -56,7 +56,7 @@ def _times(*, quick: bool) -> Rounds:
     locks = Locks("memory://")
     with locks.lock("fenced", ttl=3600) as lease:
         subjects = {**_plain(), **_guarded(lease)}
-        times = Rounds.timed(subjects, rounds=5 if quick else 80, calls=5 if quick else 25)
+        times = Rounds.timed(subjects, rounds=5 if quick else 60, calls=5 if quick else 10)
     locks.close()
     return times
 

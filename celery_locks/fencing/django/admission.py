@@ -21,10 +21,9 @@ class _Admits(Lookup):  # type: ignore[misc]
 
     lookup_name = "admits"
 
-    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
-        column, _ = self.process_lhs(compiler, connection)
-        fence, values = self.process_rhs(compiler, connection)
-        return f"({column} IS NULL OR {column} <= {fence})", tuple(values)
+    def as_sql(self, compiler: Any, _connection: Any) -> tuple[str, tuple[Any, ...]]:
+        column, _ = compiler.compile(self.lhs)
+        return f"({column} IS NULL OR {column} <= %s)", (self.rhs,)
 
 
 def admit(rows: Any, lease: Lease) -> Any:

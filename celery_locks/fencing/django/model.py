@@ -91,12 +91,12 @@ class Fenced(models.Model):  # type: ignore[misc]
             return super()._do_update(base_qs, using, pk_val, values, update_fields, forced_update, *returning)
         values.append((column, None, lease.fence))
         # Forced: with `select_on_save` an old snapshot would be asked, and may say that all is well.
-        rows = admit(base_qs.all(), lease)
+        rows = admit(base_qs, lease)  # which was made for this one UPDATE
         done = super()._do_update(rows, using, pk_val, values, update_fields, True, *returning)  # noqa: FBT003
         if done:
             self.fence = lease.fence
         else:
-            self._ensure_missing(lease, base_qs.filter(pk=pk_val), pk_val)
+            self._ensure_missing(lease, base_qs.model._base_manager.using(using).filter(pk=pk_val), pk_val)
         return done
 
     def _do_insert(self, *inserting: Any) -> Any:
