@@ -15,6 +15,7 @@ from benchmarks import (
     contention,
     crowds,
     etcd,
+    fence_django,
     fence_sqlalchemy,
     importing,
     keeping,
@@ -52,6 +53,7 @@ BENCHMARKS = {
     "redlock": redlock.run,
     "sql": sql.run,
     "fence-sqlalchemy": fence_sqlalchemy.run,
+    "fence-django": fence_django.run,
     "profile": layers.run,
 }
 #: A breakdown for whoever tunes: it has no targets, and is run when it is named.

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import insert
 
+from tests.fencing.bank.fixtures import bank_database, bank_url
 from tests.fencing.wallets import WALLETS, Base, connected
+
+__all__ = ["bank_database", "bank_url"]
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

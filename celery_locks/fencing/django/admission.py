@@ -1,0 +1,56 @@
+"""Which rows a fence is admitted to, and what happens where it is not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.db import connections, transaction
+from django.db.models.lookups import Lookup
+from django.db.models.sql.where import AND
+
+from celery_locks.fencing.bearer import stale
+
+if TYPE_CHECKING:
+    from celery_locks.errors import StaleFence
+    from celery_locks.fencing.django.model import Fenced
+    from celery_locks.lease import Lease
+
+
+class _Admits(Lookup):  # type: ignore[misc]
+    """One condition, where `Q(fence=None) | Q(fence__lte=...)` would be three to put together and to put into words."""
+
+    lookup_name = "admits"
+
+    def as_sql(self, compiler: Any, _connection: Any) -> tuple[str, tuple[Any, ...]]:
+        column, _ = compiler.compile(self.lhs)
+        return f"({column} IS NULL OR {column} <= %s)", (self.rhs,)
+
+
+def admit(rows: Any, lease: Lease) -> Any:
+    """Leave only those rows that nobody with a higher fence has written to. Their fence is in their own table."""
+    query = rows.query
+    column = rows.model._meta.get_field("fence").get_col(query.get_initial_alias())
+    query.where.add(_Admits(column, lease.fence), AND)
+    return rows
+
+
+def latest(rows: Any) -> Any:
+    """Rows as they are now. MySQL at REPEATABLE READ writes to these, and reads older ones if it does not lock."""
+    connection = connections[rows.db]
+    return rows.select_for_update() if connection.vendor == "mysql" and not connection.get_autocommit() else rows
+
+
+def ensure_atomic(using: str) -> None:
+    """A row's lock lasts as long as the transaction: raise where there is none."""
+    if connections[using].get_autocommit():
+        raise transaction.TransactionManagementError(
+            "claim() locks a row until the transaction ends, and there is none: put it and what it is for into"
+            " `with transaction.atomic():`"
+        )
+
+
+def refusal(lease: Lease, model: type[Fenced], pk: Any, fence: int | None, using: str) -> StaleFence:
+    """The error. Whoever catches it and goes on must not commit what came before it in the same block."""
+    if connections[using].in_atomic_block:
+        transaction.set_rollback(True, using=using)
+    return stale(lease, f"{model._meta.label} {pk!r}", fence if fence and fence > lease.fence else None)
