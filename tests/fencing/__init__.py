@@ -1,0 +1,1 @@
+"""Guards, on real stores of record."""
