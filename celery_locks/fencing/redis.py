@@ -127,7 +127,11 @@ class Fenced:
 def fence_of(name: str | bytes) -> str | bytes:
     """The name beside it under which the fence lies, in the same slot of a cluster."""
     if isinstance(name, bytes):
-        return fence_of(name.decode("latin-1")).encode("latin-1")
+        return _beside(name.decode("latin-1")).encode("latin-1")
+    return _beside(name)
+
+
+def _beside(name: str) -> str:
     if _TAG.match(name):
         return f"{name}.fence"
     if not name or "}" in name:
