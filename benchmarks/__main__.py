@@ -15,6 +15,7 @@ from benchmarks import (
     contention,
     crowds,
     etcd,
+    fence_redis,
     importing,
     keeping,
     layers,
@@ -50,6 +51,7 @@ BENCHMARKS = {
     "zookeeper": zookeeper.run,
     "redlock": redlock.run,
     "sql": sql.run,
+    "fence-redis": fence_redis.run,
     "profile": layers.run,
 }
 #: A breakdown for whoever tunes: it has no targets, and is run when it is named.

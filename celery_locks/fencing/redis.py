@@ -80,7 +80,7 @@ class Fenced:
         self, name: str | bytes, amount: int = 1, *, key: str | None = None, lease: Lease | Lock | None = None
     ) -> int:
         """Add to a number, and give the sum. A client that sends it again, for its answer was lost, adds once."""
-        return int(self._do("INCRBY", name, amount, key=key, lease=lease, once=os.urandom(8).hex()))
+        return int(self._do("INCRBY", name, os.urandom(8).hex(), amount, key=key, lease=lease))
 
     def delete(self, name: str | bytes, *, key: str | None = None, lease: Lease | Lock | None = None) -> bool:
         """Delete a value, and say whether there was one. Its fence stays, and refuses as before."""
@@ -97,19 +97,11 @@ class Fenced:
         flat = self._do("HGETALL", name, key=key, lease=lease)
         return dict(zip(flat[::2], flat[1::2], strict=True))
 
-    def _do(
-        self,
-        command: str,
-        name: str | bytes,
-        *words: Any,
-        key: str | None,
-        lease: Lease | Lock | None,
-        once: str = "",
-    ) -> Any:
+    def _do(self, command: str, name: str | bytes, *words: Any, key: str | None, lease: Lease | Lock | None) -> Any:
         found = bearer(lease, key)
-        mine = (found.fence, found.key.encode(), self._keep, once)
         try:
-            return self._run(name, fence_of(name), *mine, command, *words)
+            mine = f"{found.fence}::{found.key}".encode()
+            return self._run(name, fence_of(name), mine, self._keep, command, *words)
         except Exception as error:
             _raise_if_refused(str(error), _shown(command, name), found)
             raise

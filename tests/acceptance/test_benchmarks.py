@@ -25,6 +25,7 @@ STORES = {
     "zookeeper": (ZOOKEEPER, JAVA),
     "redlock": (REDIS,),
     "sql": (POSTGRES, MARIADB),
+    "fence-redis": (),
     "sessions": (POSTGRES, MARIADB),
 }
 

@@ -280,3 +280,13 @@ def test_what_is_no_fence_is_no_permission(client: redis.Redis, guard: Fenced) -
     with pytest.raises(LockConfigError, match=r"'\{wallet:1\}:fence' is no fence of ours"):
         guard.set("wallet:1", 1, lease=lease_of(7))
     assert client.get("wallet:1") is None
+
+
+def test_an_incr_of_the_next_holder_is_not_a_repeated_one(guard: Fenced) -> None:
+    """Nor is the next one of the same holder; one that is stale is refused, also when it had been done before."""
+    assert guard.incr("count", lease=lease_of(7)) == 1
+    assert guard.incr("count", lease=lease_of(8)) == 2
+    with pytest.raises(StaleFence):
+        guard.incr("count", lease=lease_of(7))
+    guard.set("count", 40, lease=lease_of(8))
+    assert guard.incr("count", 2, lease=lease_of(8)) == 42

@@ -1,15 +1,16 @@
 -- One command on a name, unless a higher fence has been there: then nothing is done, and the answer is an error.
 --
 -- KEYS  1 the name   2 its fence
--- ARGV  1 fence   2 the lock's key   3 milliseconds for which the fence is kept, or ''   4 who asks, where that counts,
---       or ''   5 the command   6... what comes behind its name
+-- ARGV  1 fence::key   2 milliseconds for which the fence is kept, or ''   3 the command   4... what comes behind its
+--       name; for INCRBY who asks, and then the amount
 --
--- Beside the name lies fence:who=answer:key, the last two of what must not be done twice.
-local fence, key, keep, who = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+-- Beside the name lies fence:who=sum:key. The middle is there after INCRBY, which must not be done twice.
+local mine, keep, command = ARGV[1], ARGV[2], ARGV[3]
 local found = redis.call('GET', KEYS[2])
-local stored, done, guarded
-if found then
-  stored, done, guarded = string.match(found, '^(%d+):([^:]*):(.*)$')
+local who, last
+if found and found ~= mine then
+  local fence, key = string.match(mine, '^(%d+)::(.*)$')
+  local stored, whose, its_sum, guarded = string.match(found, '^(%d+):(%w*)=?(-?%d*):(.*)$')
   if not stored then
     return redis.error_reply('NOFENCE ' .. KEYS[2])
   end
@@ -20,38 +21,38 @@ if found then
   if #stored > #fence or (#stored == #fence and stored > fence) then
     return redis.error_reply('STALEFENCE ' .. stored)
   end
-end
-
-local function note(answer)
-  local text = fence .. ':' .. answer .. ':' .. key
-  if keep ~= '' then
-    redis.call('SET', KEYS[2], text, 'PX', keep)
-  elseif text ~= found then
-    redis.call('SET', KEYS[2], text)
+  if stored == fence then
+    who, last = whose, its_sum
   end
 end
 
-if who == '' then
-  -- The fence first: where the command is refused, for a wrong type, it was a claim and no write.
-  note('')
-  -- Lua cannot hand over all the fields of a large mapping at once.
-  local most = 6000
-  if #ARGV - 5 <= most then
-    return redis.call(ARGV[5], KEYS[1], unpack(ARGV, 6))
+local sum
+if command == 'INCRBY' then
+  if who == ARGV[4] then
+    return last
   end
-  local answer = 0
-  for first = 6, #ARGV, most do
-    answer = answer + redis.call(ARGV[5], KEYS[1], unpack(ARGV, first, math.min(first + most - 1, #ARGV)))
-  end
-  return answer
+  sum = redis.call(command, KEYS[1], ARGV[5])
+  -- Whatever does not go through a double unharmed is read as the text that it is.
+  sum = math.abs(sum) < 2^53 and string.format('%.0f', sum) or redis.call('GET', KEYS[1])
+  mine = string.gsub(mine, '::', ':' .. ARGV[4] .. '=' .. sum .. ':', 1)
+end
+-- For the others the fence comes first: where a command is refused, for a wrong type, this was a claim and no write.
+if keep ~= '' then
+  redis.call('SET', KEYS[2], mine, 'PX', keep)
+elseif found ~= mine then
+  redis.call('SET', KEYS[2], mine)
 end
 
-local whose, answer = string.match(done or '', '^(%w+)=(.*)$')
-if whose == who and stored == fence then
-  return answer
+if sum then
+  return sum
 end
-answer = redis.call(ARGV[5], KEYS[1], unpack(ARGV, 6))
--- Whatever does not go through a double unharmed is read as the text that it is.
-answer = math.abs(answer) < 2^53 and string.format('%.0f', answer) or redis.call('GET', KEYS[1])
-note(who .. '=' .. answer)
+-- Lua cannot hand over all the fields of a large mapping at once.
+local most = 6000
+if #ARGV - 3 <= most then
+  return redis.call(command, KEYS[1], unpack(ARGV, 4))
+end
+local answer = 0
+for first = 4, #ARGV, most do
+  answer = answer + redis.call(command, KEYS[1], unpack(ARGV, first, math.min(first + most - 1, #ARGV)))
+end
 return answer
