@@ -1,6 +1,7 @@
 """What guards write to, a module a guard: whoever is here takes part in the shared proof.
 
-A module has one class that fits `Target`, made from a URL, and says in `SERVERS` which fixtures give such URLs.
+A module has one class that fits `Target`, made from a URL, and says in `SERVERS` which fixtures give such URLs. It may
+have `claim(name, lease)` besides, which puts the fence there and gives the value.
 """
 
 from __future__ import annotations
@@ -42,8 +43,12 @@ class Kind(NamedTuple):
 _DATABASES = ("sqlite_url", "postgres_url", "mariadb_url")
 
 
-def kinds() -> Iterator[Kind]:
+def kinds() -> list[Kind]:
     """Every guard at each of its servers."""
+    return list(_found())
+
+
+def _found() -> Iterator[Kind]:
     for each in pkgutil.iter_modules(__path__):
         module = importlib.import_module(f"{__name__}.{each.name}")
         (target,) = [value for value in vars(module).values() if _is_target(value, module.__name__)]

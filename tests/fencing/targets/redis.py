@@ -53,6 +53,9 @@ class RedisTarget:
     def guarded(self, name: str, value: str, lease: Lease) -> None:
         self._guard.set(name, value, lease=lease)
 
+    def claim(self, name: str, lease: Lease) -> str:
+        return str(self._guard.get(name, lease=lease))
+
     def read(self, name: str) -> str:
         return str(self._client.get(name))
 

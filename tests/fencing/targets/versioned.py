@@ -63,6 +63,9 @@ class VersionedTarget:
     def guarded(self, name: str, value: str, lease: Lease) -> None:
         guarded_write(_Page(self, name), lambda _: value, lease=lease)
 
+    def claim(self, name: str, lease: Lease) -> str:
+        return guarded_write(_Page(self, name), str, lease=lease)
+
     def read(self, name: str) -> str:
         return _Page(self, name).read()[0]
 
