@@ -19,8 +19,8 @@ import pytest
 from celery_locks.errors import StaleFence
 from celery_locks.lease import Verdict
 from celery_locks.stores import open_store
-from tests.fencing.lock_stores import LOCK_STORES, Place
-from tests.fencing.targets import Kind, Target, kinds
+from tests.fencing.lock_stores import LOCK_STORES
+from tests.fencing.targets import each_guard
 from tests.stores.contract.asking import patient, take
 from tests.stores.processes import Crew, forking
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from celery_locks.lease import Lease
     from celery_locks.stores import Store
+    from tests.fencing.lock_stores import Place
+    from tests.fencing.targets import Kind, Target
 
 ROUNDS = 50
 KEYS = [f"wallet:{number}" for number in range(ROUNDS)]
@@ -39,19 +41,26 @@ PATIENCE = 60
 LAST = 0.3
 
 
-@pytest.fixture(params=LOCK_STORES.values(), ids=LOCK_STORES)
-def locks(request: pytest.FixtureRequest) -> Place:
-    found: Place = request.param(request)
-    return found
+#: Each store with each guard; those guards that have several servers are at each of them in turn.
+PAIRS = [
+    pytest.param(place, kind, id=f"{name}, {kind.name}")
+    for turn, (name, place) in enumerate(LOCK_STORES.items())
+    for kind in each_guard(turn)
+]
 
 
-@pytest.fixture(params=kinds(), ids=lambda kind: kind.name)
-def make(request: pytest.FixtureRequest) -> Callable[[], Target]:
+@pytest.fixture
+def locks(request: pytest.FixtureRequest, place: Callable[[pytest.FixtureRequest], Place]) -> Place:
+    return place(request)
+
+
+@pytest.fixture
+def make(request: pytest.FixtureRequest, kind: Kind) -> Callable[[], Target]:
     """Makes a target at the server, for the process that uses it."""
-    kind: Kind = request.param
     return functools.partial(kind.make, request.getfixturevalue(kind.server))
 
 
+@pytest.mark.parametrize(("place", "kind"), PAIRS)
 def test_a_guard_refuses_every_ghost(locks: Place, make: Callable[[], Target]) -> None:
     """Each of fifty stale writes is refused by the store of record; each of the same without a guard lands."""
     with contextlib.closing(make()) as target, Crew() as crew:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import itertools
 import pkgutil
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -34,9 +35,13 @@ class Target(Protocol):
 class Kind(NamedTuple):
     """A guard at one server: what makes its target, and the fixture that gives the URL."""
 
-    name: str
+    guard: str
     make: Callable[[str], Target]
     server: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.guard} at {self.server.removesuffix('_url')}"
 
 
 #: Where a module says nothing, it is about SQL.
@@ -48,12 +53,18 @@ def kinds() -> list[Kind]:
     return list(_found())
 
 
+def each_guard(turn: int) -> list[Kind]:
+    """Every guard at one of its servers, at another in the next turn."""
+    guards = [list(group) for _, group in itertools.groupby(_found(), lambda kind: kind.guard)]
+    return [servers[turn % len(servers)] for servers in guards]
+
+
 def _found() -> Iterator[Kind]:
     for each in pkgutil.iter_modules(__path__):
         module = importlib.import_module(f"{__name__}.{each.name}")
         (target,) = [value for value in vars(module).values() if _is_target(value, module.__name__)]
         for server in getattr(module, "SERVERS", _DATABASES):
-            yield Kind(f"{each.name} at {server.removesuffix('_url')}", target, server)
+            yield Kind(each.name, target, server)
 
 
 def _is_target(value: object, module: str) -> bool:
