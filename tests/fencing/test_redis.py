@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +11,7 @@ import redis.asyncio
 import valkey
 
 from celery_locks import LockConfigError, LockError, LockLost, LockNotOwned, Locks, StaleFence
-from celery_locks.fencing.redis import Fenced, fence_of
+from celery_locks.fencing.redis import Fenced
 from tests.fencing.leases import lease_of
 
 if TYPE_CHECKING:
@@ -185,32 +184,6 @@ def test_an_empty_mapping_is_a_mistake(client: redis.Redis, guard: Fenced) -> No
     assert client.dbsize() == 0
 
 
-def test_a_repeated_incr_adds_once(client: redis.Redis) -> None:
-    """A client that had no answer sends the same words again: it gets the first sum."""
-    guard = Fenced(_Twice(client))
-    assert [guard.incr("count", 2, lease=lease_of(7)) for _ in range(3)] == [2, 4, 6]
-    assert client.get("count") == "6"
-
-
-class _Twice:
-    """A client that sends everything twice, as redis-py does when the first answer is lost."""
-
-    def __init__(self, client: redis.Redis) -> None:
-        self._client = client
-
-    def execute_command(self, *words: Any) -> Any:
-        with contextlib.suppress(redis.exceptions.NoScriptError):
-            self._client.execute_command(*words)
-        return self._client.execute_command(*words)
-
-
-def test_a_sum_is_exact(guard: Fenced) -> None:
-    """Also where a double would be off by one."""
-    assert guard.incr("count", 2**53, lease=lease_of(7)) == 2**53
-    assert [guard.incr("count", lease=lease_of(7)) for _ in range(2)] == [2**53 + 1, 2**53 + 2]
-    assert guard.incr("low", -LARGEST, lease=lease_of(7)) == -LARGEST
-
-
 def test_errors_of_redis_are_its_own(client: redis.Redis, guard: Fenced) -> None:
     """A wrong type, a full server and one that takes no writes are told as redis-py tells them, and nothing is done."""
     client.lpush("list", 1)
@@ -253,40 +226,9 @@ def test_an_asynchronous_client_is_refused() -> None:
         Fenced(redis.asyncio.Redis())
 
 
-def test_a_fence_lies_beside_its_name_in_a_cluster() -> None:
-    """For all names that can have one there; no two have the same."""
-    letters, slots = random.Random(7), {}
-    names = {"".join(letters.choices("{}a:", k=letters.randint(1, 7))) for _ in range(9000)}
-    for name in names:
-        with contextlib.suppress(LockConfigError):
-            slots[name] = fence_of(name)
-    assert len(slots) > 1000
-    assert len({*slots.values()}) == len(slots)
-    for name, beside in slots.items():
-        assert redis.crc.key_slot(name.encode()) == redis.crc.key_slot(beside.encode())
-        assert fence_of(name.encode()) == beside.encode()
-
-
-@pytest.mark.parametrize("name", ["", "a}b", "{}a", "a{}b{c}"])
-def test_a_name_that_finds_no_place_is_a_mistake(name: str) -> None:
-    """The message says how to write it."""
-    with pytest.raises(LockConfigError, match=r"hash tag of its own, as \{42\} in 'wallet:\{42\}:balance'"):
-        fence_of(name)
-
-
 def test_what_is_no_fence_is_no_permission(client: redis.Redis, guard: Fenced) -> None:
     """Whatever else lies where the fence should be, nothing is written."""
     client.set("{wallet:1}:fence", "something else")
     with pytest.raises(LockConfigError, match=r"'\{wallet:1\}:fence' is no fence of ours"):
         guard.set("wallet:1", 1, lease=lease_of(7))
     assert client.get("wallet:1") is None
-
-
-def test_an_incr_of_the_next_holder_is_not_a_repeated_one(guard: Fenced) -> None:
-    """Nor is the next one of the same holder; one that is stale is refused, also when it had been done before."""
-    assert guard.incr("count", lease=lease_of(7)) == 1
-    assert guard.incr("count", lease=lease_of(8)) == 2
-    with pytest.raises(StaleFence):
-        guard.incr("count", lease=lease_of(7))
-    guard.set("count", 40, lease=lease_of(8))
-    assert guard.incr("count", 2, lease=lease_of(8)) == 42
