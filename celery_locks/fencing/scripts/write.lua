@@ -7,10 +7,10 @@
 -- Beside the name lies fence:who=sum:key. The middle is there after INCRBY, which must not be done twice.
 local mine, keep, command = ARGV[1], ARGV[2], ARGV[3]
 local found = redis.call('GET', KEYS[2])
-local who, last
+local stored, who, last, guarded
 if found and found ~= mine then
   local fence, key = string.match(mine, '^(%d+)::(.*)$')
-  local stored, whose, its_sum, guarded = string.match(found, '^(%d+):(%w*)=?(-?%d*):(.*)$')
+  stored, who, last, guarded = string.match(found, '^(%d+):(%w*)=?(-?%d*):(.*)$')
   if not stored then
     return redis.error_reply('NOFENCE ' .. KEYS[2])
   end
@@ -20,9 +20,6 @@ if found and found ~= mine then
   -- As texts: a number of Lua is a double, and rounds from 2^53 on.
   if #stored > #fence or (#stored == #fence and stored > fence) then
     return redis.error_reply('STALEFENCE ' .. stored)
-  end
-  if stored == fence then
-    who, last = whose, its_sum
   end
 end
 
