@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import inspect
 import math
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
 
 _SCRIPT = (files("celery_locks.fencing") / "scripts" / "write.lua").read_text("utf-8")
-_SHA = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
+#: In bytes, as all that is ours: a client need not encode it for each write.
+_SHA = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest().encode()
 #: A name that Redis Cluster places by a part of it, as it tells: up to the first } behind the first {.
 _TAG = re.compile(r"[^{]*\{[^}]+\}", re.DOTALL)
 
@@ -47,7 +49,7 @@ class Fenced:
     def __init__(self, client: Client, *, keep: float | None = None) -> None:
         _refuse_strange(client)
         self._client = client
-        self._keep = "" if keep is None else _milliseconds("keep", keep)
+        self._keep = b"" if keep is None else str(_milliseconds("keep", keep)).encode()
 
     def set(
         self,
@@ -59,8 +61,8 @@ class Fenced:
         lease: Lease | Lock | None = None,
     ) -> None:
         """Write a value, which ends after `ex` seconds if given. Its fence does not end with it."""
-        words = () if ex is None else ("PX", _milliseconds("ex", ex))
-        self._do("SET", name, value, *words, key=key, lease=lease)
+        words = () if ex is None else (b"PX", _milliseconds("ex", ex))
+        self._do(b"SET", name, value, *words, key=key, lease=lease)
 
     def hset(
         self,
@@ -74,30 +76,30 @@ class Fenced:
         if not mapping:
             raise ValueError(f"hset of {name!r}: the mapping is empty")
         words = [word for pair in mapping.items() for word in pair]
-        return int(self._do("HSET", name, *words, key=key, lease=lease))
+        return int(self._do(b"HSET", name, *words, key=key, lease=lease))
 
     def incr(
         self, name: str | bytes, amount: int = 1, *, key: str | None = None, lease: Lease | Lock | None = None
     ) -> int:
         """Add to a number, and give the sum. A client that sends it again, for its answer was lost, adds once."""
-        return int(self._do("INCRBY", name, os.urandom(8).hex(), amount, key=key, lease=lease))
+        return int(self._do(b"INCRBY", name, os.urandom(8).hex().encode(), amount, key=key, lease=lease))
 
     def delete(self, name: str | bytes, *, key: str | None = None, lease: Lease | Lock | None = None) -> bool:
         """Delete a value, and say whether there was one. Its fence stays, and refuses as before."""
-        return bool(self._do("DEL", name, key=key, lease=lease))
+        return bool(self._do(b"DEL", name, key=key, lease=lease))
 
     def get(self, name: str | bytes, *, key: str | None = None, lease: Lease | Lock | None = None) -> Any:
         """Claim the name, then read its value: from here on no holder before this one writes to it."""
-        return self._do("GET", name, key=key, lease=lease)
+        return self._do(b"GET", name, key=key, lease=lease)
 
     def hgetall(
         self, name: str | bytes, *, key: str | None = None, lease: Lease | Lock | None = None
     ) -> dict[Any, Any]:
         """Claim the name, then read its hash."""
-        flat = self._do("HGETALL", name, key=key, lease=lease)
+        flat = self._do(b"HGETALL", name, key=key, lease=lease)
         return dict(zip(flat[::2], flat[1::2], strict=True))
 
-    def _do(self, command: str, name: str | bytes, *words: Any, key: str | None, lease: Lease | Lock | None) -> Any:
+    def _do(self, command: bytes, name: str | bytes, *words: Any, key: str | None, lease: Lease | Lock | None) -> Any:
         found = bearer(lease, key)
         try:
             mine = f"{found.fence}::{found.key}".encode()
@@ -116,6 +118,7 @@ class Fenced:
         return self._client.execute_command("EVAL", _SCRIPT, 2, *words)
 
 
+@functools.lru_cache(maxsize=1024)
 def fence_of(name: str | bytes) -> str | bytes:
     """The name beside it under which the fence lies, in the same slot of a cluster."""
     if isinstance(name, bytes):
@@ -164,6 +167,6 @@ def _milliseconds(name: str, seconds: float) -> int:
     return math.ceil(duration.seconds(name, seconds, "a fenced write", above_zero=True) * 1000)
 
 
-def _shown(command: str, name: str | bytes) -> str:
+def _shown(command: bytes, name: str | bytes) -> str:
     text = name if isinstance(name, str) else name.decode("utf-8", "replace")
-    return f"{'a claim on ' if command in ('GET', 'HGETALL') else ''}{text!r} in Redis"
+    return f"{'a claim on ' if command in (b'GET', b'HGETALL') else ''}{text!r} in Redis"
