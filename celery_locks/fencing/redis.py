@@ -82,7 +82,7 @@ class Fenced:
         self, name: str | bytes, amount: int = 1, *, key: str | None = None, lease: Lease | Lock | None = None
     ) -> int:
         """Add to a number, and give the sum. A client that sends it again, for its answer was lost, adds once."""
-        return int(self._do(b"INCRBY", name, os.urandom(8).hex().encode(), amount, key=key, lease=lease))
+        return int(self._do(b"INCRBY", name, amount, key=key, lease=lease, who=os.urandom(8).hex()))
 
     def delete(self, name: str | bytes, *, key: str | None = None, lease: Lease | Lock | None = None) -> bool:
         """Delete a value, and say whether there was one. Its fence stays, and refuses as before."""
@@ -99,10 +99,18 @@ class Fenced:
         flat = self._do(b"HGETALL", name, key=key, lease=lease)
         return dict(zip(flat[::2], flat[1::2], strict=True))
 
-    def _do(self, command: bytes, name: str | bytes, *words: Any, key: str | None, lease: Lease | Lock | None) -> Any:
+    def _do(
+        self,
+        command: bytes,
+        name: str | bytes,
+        *words: Any,
+        key: str | None,
+        lease: Lease | Lock | None,
+        who: str = "",
+    ) -> Any:
         found = bearer(lease, key)
         try:
-            mine = f"{found.fence}::{found.key}".encode()
+            mine = f"{found.fence}:{who}:{found.key}".encode()
             return self._run(name, fence_of(name), mine, self._keep, command, *words)
         except Exception as error:
             _raise_if_refused(str(error), _shown(command, name), found)

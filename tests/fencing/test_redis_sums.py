@@ -36,6 +36,16 @@ def test_a_repeated_incr_adds_once(client: redis.Redis) -> None:
     assert client.get("count") == "6"
 
 
+def test_a_refused_incr_is_not_done_when_it_is_repeated(client: redis.Redis) -> None:
+    """Where the first answer, an error, was lost: the second is the same error."""
+    client.set("full", LARGEST)
+    with pytest.raises(redis.ResponseError, match="overflow"):
+        Fenced(_Twice(client)).incr("full", lease=lease_of(7))
+    client.lpush("list", 1)
+    with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+        Fenced(_Twice(client)).incr("list", lease=lease_of(7))
+
+
 class _Twice:
     """A client that sends everything twice, as redis-py does when the first answer is lost."""
 
@@ -43,7 +53,7 @@ class _Twice:
         self._client = client
 
     def execute_command(self, *words: Any) -> Any:
-        with contextlib.suppress(redis.exceptions.NoScriptError):
+        with contextlib.suppress(redis.exceptions.ResponseError):
             self._client.execute_command(*words)
         return self._client.execute_command(*words)
 

@@ -1,16 +1,15 @@
 -- One command on a name, unless a higher fence has been there: then nothing is done, and the answer is an error.
 --
 -- KEYS  1 the name   2 its fence
--- ARGV  1 fence::key   2 milliseconds for which the fence is kept, or ''   3 the command   4... what comes behind its
---       name; for INCRBY who asks, and then the amount
+-- ARGV  1 fence:who:key   2 milliseconds for which the fence is kept, or ''   3 the command   4... what comes behind its
+--       name
 --
--- Beside the name lies fence:who=sum:key. The middle is there after INCRBY, which must not be done twice.
+-- Beside the name lies fence:who:key. Who is asked for INCRBY alone, a new one each time: it must not be done twice.
 local mine, keep, command = ARGV[1], ARGV[2], ARGV[3]
 local found = redis.call('GET', KEYS[2])
-local stored, who, last, guarded
 if found and found ~= mine then
-  local fence, key = string.match(mine, '^(%d+)::(.*)$')
-  stored, who, last, guarded = string.match(found, '^(%d+):(%w*)=?(-?%d*):(.*)$')
+  local fence, key = string.match(mine, '^(%d+):%w*:(.*)$')
+  local stored, guarded = string.match(found, '^(%d+):%w*:(.*)$')
   if not stored then
     return redis.error_reply('NOFENCE ' .. KEYS[2])
   end
@@ -25,15 +24,14 @@ end
 
 local sum
 if command == 'INCRBY' then
-  if who == ARGV[4] then
-    return last
+  -- Before the fence is noted: one that was refused, for a wrong type, is not to be taken for done when it is repeated.
+  sum = found ~= mine and redis.call(command, KEYS[1], ARGV[4])
+  if not sum or math.abs(sum) >= 2^53 then
+    -- What does not go through a double unharmed is read as the text that it is.
+    sum = redis.call('GET', KEYS[1]) or 0
   end
-  sum = redis.call(command, KEYS[1], ARGV[5])
-  -- Whatever does not go through a double unharmed is read as the text that it is.
-  sum = math.abs(sum) < 2^53 and string.format('%.0f', sum) or redis.call('GET', KEYS[1])
-  mine = string.gsub(mine, '::', ':' .. ARGV[4] .. '=' .. sum .. ':', 1)
 end
--- For the others the fence comes first: where a command is refused, for a wrong type, this was a claim and no write.
+-- For the others the fence comes first: where a command is refused this was a claim, and no write.
 if keep ~= '' then
   redis.call('SET', KEYS[2], mine, 'PX', keep)
 elseif found ~= mine then
