@@ -51,6 +51,7 @@ class Writers(RuleBasedStateMachine):
         self.servers = servers
         self.leases: list[Lease] = []
         self.value, self.fence, self.count = "", 0, 0
+        self.is_seen = False
         self.open = contextlib.ExitStack()
         target.prepare([NAME])
 
@@ -123,6 +124,7 @@ class Writers(RuleBasedStateMachine):
         else:
             assert self.target.claim(NAME, lease) == self.value
             self.fence = lease.fence
+        self.is_seen = False
 
     def do(self, lease: Lease) -> None:
         self.count += 1
@@ -133,13 +135,17 @@ class Writers(RuleBasedStateMachine):
         else:
             self.target.guarded(NAME, value, lease)
             self.value, self.fence = value, lease.fence
+        self.is_seen = False
 
     def is_stale(self, lease: Lease) -> bool:
         return lease.fence < self.fence
 
     @invariant()
     def what_is_there_is_what_was_accepted(self) -> None:
-        """No other value, and no lower fence than any before."""
+        """No other value, and no lower fence than any before. Looked at whenever somebody was there."""
+        if self.is_seen:
+            return
+        self.is_seen = True
         assert self.target.read(NAME) == self.value
         assert self.target.fence(NAME) == self.fence
 
@@ -163,6 +169,6 @@ def test_no_order_lets_a_stale_write_land(
     with contextlib.closing(kind.make(request.getfixturevalue(kind.server))) as target:
         # To find the shortest order that fails add Phase.shrink.
         checked = settings(
-            max_examples=10, stateful_step_count=40, deadline=None, phases=[Phase.generate], database=None
+            max_examples=8, stateful_step_count=30, deadline=None, phases=[Phase.generate], database=None
         )
         run_state_machine_as_test(lambda: Writers(target, lock_servers), settings=checked)
