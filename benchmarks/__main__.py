@@ -16,6 +16,7 @@ from benchmarks import (
     crowds,
     etcd,
     fence_django,
+    fence_redis,
     fence_sqlalchemy,
     importing,
     keeping,
@@ -54,6 +55,7 @@ BENCHMARKS = {
     "sql": sql.run,
     "fence-sqlalchemy": fence_sqlalchemy.run,
     "fence-django": fence_django.run,
+    "fence-redis": fence_redis.run,
     "profile": layers.run,
 }
 #: A breakdown for whoever tunes: it has no targets, and is run when it is named.

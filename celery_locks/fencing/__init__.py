@@ -10,5 +10,6 @@ from __future__ import annotations
 
 from celery_locks.errors import StaleFence
 from celery_locks.fencing.bearer import FenceWarning
+from celery_locks.fencing.versioned import Versioned, guarded_write
 
-__all__ = ["FenceWarning", "StaleFence"]
+__all__ = ["FenceWarning", "StaleFence", "Versioned", "guarded_write"]

@@ -26,6 +26,8 @@ STORES = {
     "redlock": (REDIS,),
     "sql": (POSTGRES, MARIADB),
     "fence-django": (),
+    "fence-redis": (),
+    "fence-sqlalchemy": (),
     "sessions": (POSTGRES, MARIADB),
 }
 

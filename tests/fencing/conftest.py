@@ -1,4 +1,4 @@
-"""The databases that guards write to: made once, and emptied for each test."""
+"""Where guards write, and where the locks are by whose fences they go."""
 
 from __future__ import annotations
 
@@ -9,14 +9,37 @@ import pytest
 from sqlalchemy import insert
 
 from tests.fencing.bank.fixtures import bank_database, bank_url
+from tests.fencing.pages import serving
 from tests.fencing.wallets import WALLETS, Base, connected
-
-__all__ = ["bank_database", "bank_url"]
+from tests.stores.session_stores import _advisory_database, _getlock_database, advisory_database, getlock_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from sqlalchemy import Engine
+
+__all__ = [
+    "_advisory_database",
+    "_getlock_database",
+    "advisory_database",
+    "bank_database",
+    "bank_url",
+    "getlock_database",
+]
+
+
+@pytest.fixture
+def pages_url() -> Iterator[str]:
+    """A web server."""
+    with serving() as url:
+        yield url
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """A file for a database of the test's own."""
+    return f"sqlite:///{tmp_path}/record.db"
 
 
 @pytest.fixture(scope="session", params=["postgres", "mariadb", "sqlite"])

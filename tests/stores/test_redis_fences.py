@@ -11,6 +11,9 @@ import pytest
 from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Claim, Lease
 from celery_locks.stores import open_store
+from tests.servers.missing import require
+from tests.servers.programs import REDIS
+from tests.servers.redis import RedisServer
 from tests.stores.contract.asking import claim, take
 from tests.stores.redis_stores import FENCE, LOCK, give_up, opened
 from tests.waiting import wait_until
@@ -19,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from celery_locks.stores.redis import RedisStore
-    from tests.servers.redis import RedisServer
 
 
 FAR = 2**52
@@ -89,6 +91,18 @@ def test_a_fence_grows_across_a_restart_without_data(store: RedisStore, redis_se
     redis_server.start()
     assert redis_server.ask("DBSIZE") == 0
     assert take(store, "wallet", "ben").fence > first.fence
+
+
+def test_a_fence_grows_across_a_restart_though_the_clock_went_back() -> None:
+    """A server that has written all down remembers the last fence over a kill, also one from a clock far ahead."""
+    require(REDIS)
+    with RedisServer(appendonly="yes", appendfsync="always") as careful, opened(careful.url) as store:
+        careful.ask("SET", FENCE, f"{FAR}:")
+        assert take(store, "wallet").fence == FAR + 1
+        assert store.release(claim("wallet"))
+        careful.kill()
+        careful.start()
+        assert take(store, "wallet", "ben").fence == FAR + 2
 
 
 def test_fences_are_whole_numbers_to_the_last_digit(store: RedisStore, redis_server: RedisServer) -> None:
