@@ -10,14 +10,12 @@ import pytest
 DOCS = Path(__file__).parents[2] / "docs" / "fencing"
 #: What a block may use without saying where it comes from: the URL of a server that is there, by the fixture's name.
 SERVERS = ("REDIS_URL", "VALKEY_URL", "POSTGRES_URL", "MARIADB_URL", "SQLITE_URL")
-#: Takes more as given, and has a test of its own.
-ELSEWHERE = {"sqlalchemy.md"}
+#: A page that needs more around it than servers has a test of its own, which makes that.
+PAGES = sorted(page for page in DOCS.glob("*.md") if not (Path(__file__).parent / f"test_{page.stem}_docs.py").exists())
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
-@pytest.mark.parametrize(
-    "page", sorted(page for page in DOCS.glob("*.md") if page.name not in ELSEWHERE), ids=lambda page: page.stem
-)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_page_runs(page: Path, request: pytest.FixtureRequest) -> None:
     """Each block, in the names of those before it."""
     text = page.read_text(encoding="utf-8")

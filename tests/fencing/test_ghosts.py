@@ -60,6 +60,8 @@ def make(request: pytest.FixtureRequest, kind: Kind) -> Callable[[], Target]:
     return functools.partial(kind.make, request.getfixturevalue(kind.server))
 
 
+# The servers of Redlock are private ones that keep nothing on disk, and its leases say so.
+@pytest.mark.filterwarnings("ignore::celery_locks.fencing.FenceWarning")
 @pytest.mark.parametrize(("place", "kind"), PAIRS)
 def test_a_guard_refuses_every_ghost(locks: Place, make: Callable[[], Target]) -> None:
     """Each of fifty stale writes is refused by the store of record; each of the same without a guard lands."""
