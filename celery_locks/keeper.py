@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
-import os
 import threading
 import time
-import weakref
 from typing import TYPE_CHECKING
 
+from celery_locks import keepers
+from celery_locks.coming import Coming
 from celery_locks.crier import Crier
 from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import State
 from celery_locks.loss import strike
 from celery_locks.renewal import UNANSWERED, renewed
 from celery_locks.rounds import Rounds
-from celery_locks.ward import Ward, Watched
+from celery_locks.ward import Given, Ward, Watched, began
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,21 +29,6 @@ logger = logging.getLogger("celery_locks.keeper")
 TOGETHER = 0.2
 #: After a beat without an answer the next try comes this soon, as a part of the interval.
 AGAIN = 0.25
-
-
-_numbers = itertools.count(1)
-_keepers: weakref.WeakValueDictionary[int, Keeper] = weakref.WeakValueDictionary()
-
-
-def _start_all_afresh() -> None:
-    # In the child's only thread, before anybody there can use one.
-    for keeper in list(_keepers.values()):
-        keeper.start_afresh()
-        keeper.is_inherited = True
-
-
-os.register_at_fork(after_in_child=_start_all_afresh)
-
 
 #: Nobody else knows of the lease.
 _ALONE = Ward()
@@ -66,18 +50,14 @@ class Keeper:
         self._store = store
         self._clock = clock
         self._watched: dict[str, Watched] = {}
-        self.number = next(_numbers)
+        self._coming = Coming()
         self.start_afresh()
-        _keepers[self.number] = self
-
-    @staticmethod
-    def numbered(number: int) -> Keeper | None:
-        """The keeper of that number, if it still is."""
-        return _keepers.get(number)
+        self.number = keepers.entered(self)
 
     def renew(self, lease: Lease, ttl: float) -> bool:
         """Renew a lease now, for `ttl` seconds from now on; False when the store says that it is gone."""
         with self._mutex:
+            self._take_up()
             watched = self._watched.get(lease.owner)
         if watched is None:
             return self._renewed_for(lease, ttl)
@@ -95,14 +75,16 @@ class Keeper:
         self, lease: Lease, interval: float, on_lost: Callable[[Lease], None] | None = None, ward: Ward = _ALONE
     ) -> None:
         """Beat for a lease from now on; `on_lost` is called once, from a thread of the keeper, if it is lost."""
-        # As its ttl does, its interval counts from before the acquire left.
-        since = self._clock() if lease.deadline is None else lease.deadline - lease.ttl
-        watched = Watched(lease, lease.ttl / interval, on_lost, since + interval, ward)
-        if not watched.is_wanted():
-            return
         with self._mutex:
-            self._watched[lease.owner] = watched
-            self._expect(watched)
+            self._watch(Given(lease, interval, on_lost, ward))
+
+    def watch_later(self, given: Given) -> None:
+        """The same for a lease that another process keeps: from when it has lasted for a while."""
+        pause, since = self._coming.add(given), began(given.lease, 0.0)
+        if not since <= self._ends.wakes_at <= since + pause:
+            with self._mutex:
+                self._coming.look_by(since + pause, pause)
+                self._ends.expect(since + pause)
 
     def give_back(self, claim: Claim) -> bool:
         """Release what a process held that is no more."""
@@ -110,7 +92,7 @@ class Keeper:
 
     def forget(self, held: Lease | Claim) -> None:
         """Beat for it no more. A beat under way may still reach the store and is not reported."""
-        if held.owner in self._watched:
+        if not self._coming.drop(held.owner):
             with self._mutex:
                 self._watched.pop(held.owner, None)
 
@@ -126,6 +108,8 @@ class Keeper:
 
     def expire(self) -> None:
         """End the jobs whose leases' time is over, and have it reported."""
+        with self._mutex:
+            self._take_up()
         now = self._clock()
         over = [watched for watched in self._all() if watched.is_over(now)]
         self._lose(over, "its ttl ran out before it could be renewed")
@@ -134,6 +118,7 @@ class Keeper:
         """Know of nothing: a forked child has neither its parent's leases nor its threads, and a mutex in any state."""
         self._mutex, self._beating = threading.Lock(), threading.Lock()
         self._watched.clear()
+        self._coming.clear()
         self._crier = Crier(self._clock)
         self._beats = Rounds("keeper", self._mutex, self.tick, self._next_beat, self._clock)
         self._ends = Rounds("watch", self._mutex, self.expire, self._next_end, self._clock)
@@ -159,6 +144,16 @@ class Keeper:
             if self._watched.get(watched.lease.owner) is watched:
                 self._expect(watched)
 
+    def _take_up(self) -> None:
+        for given in self._coming.taken(self._clock()):
+            self._watch(given)
+
+    def _watch(self, given: Given) -> None:
+        watched = Watched.of(given, self._clock())
+        if watched.is_wanted():
+            self._watched[given.lease.owner] = watched
+            self._expect(watched)
+
     def _expect(self, watched: Watched) -> None:
         self._beats.expect(watched.due)
         deadline = watched.lease.deadline
@@ -169,8 +164,8 @@ class Keeper:
         return min((watched.due for watched in self._watched.values()), default=None)
 
     def _next_end(self) -> float | None:
-        ends = (watched.end for watched in self._watched.values())
-        return min((end for end in ends if end is not None), default=None)
+        ends = [watched.end for watched in self._watched.values()]
+        return min((end for end in (*ends, self._coming.looks_at(self._clock())) if end is not None), default=None)
 
     def _all(self) -> list[Watched]:
         with self._mutex:

@@ -52,11 +52,8 @@ class Kept(Ward):
         self.slot = slot
         self.interval = interval
         self.on_lost = FLAG if on_lost is None else KILL if on_lost is kill else RAISE
-        self.ttl = self._margin = 0.0
         self._on_lost = on_lost
         self._region = region
-        self._head = 0
-        self._since = self._heard = 0.0
 
     def begin(self, head: int, lease: Lease, since: float) -> None:
         """It is kept from then on, for its ttl of now."""

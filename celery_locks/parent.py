@@ -17,6 +17,7 @@ from celery_locks.errors import StoreUnavailable
 from celery_locks.interrupt import kill
 from celery_locks.kept import Doomed, Kept, pace, watch_afresh
 from celery_locks.lease import Lease
+from celery_locks.ward import Given
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -179,7 +180,7 @@ class Care:
         """Beat for a lease from now on."""
         kept = mine.keeps(lease, interval, on_lost) if mine is not None else None
         if kept is not None:
-            self._keeper.watch(lease, interval, on_lost, kept)
+            self._keeper.watch_later(Given(lease, interval, on_lost, kept))
         elif on_lost is kill:
             self._keeper.watch(lease, interval, on_lost, Doomed(lease))
         else:

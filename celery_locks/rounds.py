@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import threading
 import time
@@ -51,14 +52,16 @@ class Rounds:
         self._step = step
         self._due = due
         self._clock = clock
-        self._wakes_at = 0.0
+        #: When it is awake next. Whoever finds a time that suits need not take the mutex: it is infinite while the
+        #: thread makes up its mind, so that what was not there yet when it looked is not taken for seen.
+        self.wakes_at = 0.0
 
     def expect(self, due: float) -> None:
         """Be awake at that time, or before. The mutex is held."""
         if self.thread is None or not self.thread.is_alive():
             self.thread = threading.Thread(target=self._go, name=f"celery_locks-{self._name}", daemon=True)
             self.thread.start()
-        elif due < self._wakes_at:
+        elif due < self.wakes_at:
             self._sooner.notify()
 
     def _go(self) -> None:
@@ -67,10 +70,11 @@ class Rounds:
         while self.thread is threading.current_thread():
             self._done()
             with self._mutex:
+                self.wakes_at = math.inf
                 due = self._due()
                 longest = self._clock() + IDLE
-                self._wakes_at = longest if due is None else min(due, longest)
-                self._sooner.wait(max(0.0, self._wakes_at - self._clock()))
+                self.wakes_at = longest if due is None else min(due, longest)
+                self._sooner.wait(max(0.0, self.wakes_at - self._clock()))
                 if due is None and self._due() is None:
                     self.thread = None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +47,20 @@ class Ward:
         return True
 
 
+class Given(NamedTuple):
+    """What is to be watched, and how: the seconds between its beats, and what is called once if it is lost."""
+
+    lease: Lease
+    interval: float
+    on_lost: Callable[[Lease], None] | None
+    ward: Ward
+
+
+def began(lease: Lease, now: float) -> float:
+    """Since when its ttl runs; from now on where it has none."""
+    return now if lease.deadline is None else lease.deadline - lease.ttl
+
+
 @dataclass(slots=True)
 class Watched:
     """A lease that a keeper renews, and when that is due."""
@@ -56,6 +70,12 @@ class Watched:
     on_lost: Callable[[Lease], None] | None
     due: float
     ward: Ward
+
+    @classmethod
+    def of(cls, given: Given, now: float) -> Watched:
+        """As its ttl does, its interval counts from before the acquire left."""
+        lease, interval, on_lost, ward = given
+        return cls(lease, lease.ttl / interval, on_lost, began(lease, now) + interval, ward)
 
     @property
     def interval(self) -> float:

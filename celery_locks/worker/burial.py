@@ -8,10 +8,9 @@ import time
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
-from celery_locks import events, signals
+from celery_locks import events, keepers, signals
 from celery_locks.board import LEAVING
 from celery_locks.errors import StoreUnavailable
-from celery_locks.keeper import Keeper
 from celery_locks.lease import Claim
 from celery_locks.loss import lose
 from celery_locks.rounds import leave_signals_to_main
@@ -104,7 +103,7 @@ def _say_freed(entries: list[Entry]) -> None:
 
 def _is_given_back(left: Left) -> bool | None:
     """Release what a dead process had; None when the store does not say."""
-    entry, keeper = left.entry, Keeper.numbered(left.entry.keeper)
+    entry, keeper = left.entry, keepers.numbered(left.entry.keeper)
     if keeper is None:
         return False
     try:

@@ -7,9 +7,9 @@ import math
 import signal
 from typing import TYPE_CHECKING
 
+from celery_locks import keepers
 from celery_locks.board import barrier
 from celery_locks.interrupt import SIGNAL
-from celery_locks.keeper import Keeper
 from celery_locks.kept import margin
 from celery_locks.lease import Claim, Lease, State
 from celery_locks.record import KILL, RAISE, News
@@ -38,7 +38,7 @@ class Child(Ward):
         clock: Callable[[], float],
     ) -> None:
         self.head = region.head(slot)
-        self.keeper = Keeper.numbered(entry.keeper)
+        self.keeper = keepers.numbered(entry.keeper)
         claim = Claim(entry.key, entry.owner, term.ttl, entry.task, entry.task_id)
         self.lease = Lease(claim, term.fence, term.deadline, clock)
         self.lease.news = self

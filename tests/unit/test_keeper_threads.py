@@ -131,7 +131,7 @@ def beats_of(store: MemoryStore) -> tuple[Keeper, list[str], threading.Condition
 
 def asleep(keeper: Keeper) -> bool:
     with keeper._mutex:
-        return keeper._beats._wakes_at > time.monotonic() + 5.0
+        return keeper._beats.wakes_at > time.monotonic() + 5.0
 
 
 def test_a_lease_with_less_time_wakes_a_sleeping_keeper():

@@ -150,6 +150,7 @@ def test_a_loss_is_reported_before_its_job_is_over(room: Room, region: Region, c
 def test_who_stands_in_for_the_parent_is_in_time(room: Room, region: Region, on_lost, before: float):
     """The parent is silent and the store is down: the job ends before the lease does, as with the parent."""
     lease = enter(room, on_lost=on_lost)
+    room.keeper.expire()
     [watched] = room.keeper._watched.values()
     told: list[Lease] = []
     watched.on_lost = told.append  # in place of what would end this process
