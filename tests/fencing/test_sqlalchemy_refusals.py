@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from sqlalchemy.exc import InvalidRequestError, PendingRollbackError
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
 
-from celery_locks import LockError, LockLost, StaleFence
+from celery_locks import LockError, LockLost, LockNotOwned, StaleFence
 from celery_locks.fencing.sqlalchemy import claim, fenced
 from tests.fencing.leases import lease_of
 from tests.fencing.wallets import WALLETS, Wallet, raised, stored
@@ -138,3 +140,53 @@ def test_autocommit_takes_one_object_and_no_more(engine):
         with pytest.raises(InvalidRequestError, match="AUTOCOMMIT"):
             fenced(session, wallets[0], lease_of(5))
     assert stored(engine) == {1: (50, 5), 2: (100, 0), 3: (100, 0)}
+
+
+def _not_ours(_):
+    return lease_of(5, "another"), LockNotOwned
+
+
+def _over(_):
+    lease = lease_of(5)
+    lease.lose("it is a test")
+    return lease, LockLost
+
+
+def _stale(engine):
+    raised(engine, 1, 6)
+    return lease_of(5), StaleFence
+
+
+@pytest.mark.parametrize("refused", [_over, _not_ours, _stale])
+def test_what_was_refused_is_not_written_by_a_later_commit(engine, session, monkeypatch, refused):
+    """Whoever catches the error and goes on has no change left that a plain flush would write."""
+    monkeypatch.setattr(Wallet, "__fence_key__", "wallet")
+    wallet = session.get(Wallet, 1)
+    session.commit()
+    lease, error = refused(engine)
+    before = stored(engine)
+    wallet.balance = 50
+    with pytest.raises(error):
+        fenced(session, wallet, lease)
+    with contextlib.suppress(PendingRollbackError):
+        session.commit()
+    session.rollback()
+    assert stored(engine) == before
+
+
+@pytest.mark.parametrize("refused", [_over, _stale])
+@pytest.mark.parametrize("way", ["change", "delete", "claim"])
+def test_what_a_savepoint_has_flushed_before_it_began_is_undone_too(engine, session, way, refused):
+    """`begin_nested()` writes what was changed before it: unguarded, and outside of itself."""
+    lease, error = refused(engine)
+    before = stored(engine)
+    wallet = session.get(Wallet, 1)
+    if way == "delete":
+        session.delete(wallet)
+    else:
+        wallet.balance = 50
+    # A row that this very transaction has deleted is gone for the guard as well.
+    with pytest.raises((error, StaleDataError)), session.begin_nested():
+        claim(session, Wallet, 1, lease) if way == "claim" else fenced(session, wallet, lease)
+    session.commit()
+    assert stored(engine) == before

@@ -8,7 +8,7 @@ from sqlalchemy import update as update_
 from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.orm import Session, aliased
 
-from celery_locks import StaleFence
+from celery_locks import LockLost, StaleFence
 from celery_locks.fencing.sqlalchemy import fenced
 from tests.fencing.leases import lease_of
 from tests.fencing.wallets import WALLETS, Wallet, connected, raised, stored
@@ -50,6 +50,17 @@ def test_a_stale_statement_is_refused(engine, writer):
         fenced(writer, emptied(ROWS.id == 1), lease_of(5))
     writer.commit()
     assert stored(engine) == {1: (7, 6), 2: (100, 0), 3: (100, 0)}
+
+
+def test_a_statement_under_a_lease_that_is_over_undoes_the_same(engine, writer):
+    """What the job did before is as late as what is refused."""
+    lease = lease_of(5)
+    lease.lose("it is a test")
+    writer.execute(emptied(ROWS.id == 2))
+    with pytest.raises(LockLost):
+        fenced(writer, emptied(ROWS.id == 1), lease)
+    writer.commit()
+    assert stored(engine) == dict.fromkeys((1, 2, 3), (100, 0))
 
 
 @pytest.mark.parametrize(

@@ -32,27 +32,28 @@ if TYPE_CHECKING:
 def write(session: Session, instances: Iterable[Any], lease: Lease | Lock | None) -> None:
     """Write all of these objects under the lease, or none."""
     # By identity, for a class may have no hash.
-    found = [_Row(session, each) for each in {id(each): each for each in instances}.values()]
-    for key in {key_of(row.instance) for row in found} or {None}:
-        held = bearer(lease, key)
-    _refuse_without_transaction(session, found)
-    with undone_on_error(session):
+    each_once = {id(each): each for each in instances}.values()
+    with undone_on_error(session, each_once):
+        found = [_Row(session, each) for each in each_once]
+        for key in {key_of(row.instance) for row in found} or {None}:
+            held = bearer(lease, key)
+        _refuse_without_transaction(session, found)
         _write(session, found, held)
 
 
 def claim(session: Session, kind: type[Any], identity: Any, lease: Lease | Lock | None) -> Any:
     """Store the fence in one row first, then read it: what is read cannot be overtaken any more."""
     mapper: Mapper[Any] = inspect(kind)
-    place = of_mapper(mapper)
-    connection = _connection(session, mapper, place)
     whole = identity if isinstance(identity, tuple) else (identity,)
-    held = bearer(lease)
-    if commits_by_itself(connection):
-        raise _no_transaction(f"{place.row(whole)} was not claimed: the claim would end with its own statement")
     known = session.identity_map.get(mapper.identity_key_from_primary_key(whole))
-    if known is not None and session.is_modified(known):
-        raise InvalidRequestError(f"{place.row(whole)} was changed before it was claimed: claim it first, then read it")
-    with undone_on_error(session):
+    with undone_on_error(session, [] if known is None else [known]):
+        place = of_mapper(mapper)
+        connection = _connection(session, mapper, place)
+        held = bearer(lease)
+        if commits_by_itself(connection):
+            raise _no_transaction(f"{place.row(whole)} was not claimed: the claim would end with its own statement")
+        if known is not None and session.is_modified(known):
+            raise InvalidRequestError(f"{place.row(whole)} was changed before it was claimed: claim it first")
         return _claimed(session, connection, mapper, whole, held)
 
 
