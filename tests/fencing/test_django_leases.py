@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.db import transaction
 
 from celery_locks import LockConfigError, LockError, LockLost, LockNotOwned, Locks
 from celery_locks.fencing import FenceWarning
@@ -42,13 +43,23 @@ def test_a_lease_of_another_key_is_refused():
     assert Vault.objects.get().fence == 5
 
 
-def test_a_fence_that_may_go_down_is_warned_of_where_it_is_used():
+WAYS = {
+    "save": lambda lease: fenced(account(), lease),
+    "update": lambda lease: Account.objects.fenced_update(lease, balance=1),
+    "update some": lambda lease: Account.objects.filter(balance=0).fenced_update(lease, balance=1),
+    "claim": lambda lease: Account.objects.claim(lease, pk=account().pk),
+    "claim some": lambda lease: Account.objects.filter(balance=0).claim(lease, pk=account().pk),
+}
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_a_fence_that_may_go_down_is_warned_of_where_it_is_used(way):
     """The warning points to the line that writes."""
     lease = lease_of(5)
     lease.caveat = "nodes without persistence"
-    with pytest.warns(FenceWarning, match="nodes without persistence") as caught:
-        fenced(account(), lease)
-    assert caught[0].filename == __file__
+    with transaction.atomic(), pytest.warns(FenceWarning, match="nodes without persistence") as caught:
+        way(lease)
+    assert [(each.filename, each.lineno) for each in caught] == [(__file__, way.__code__.co_firstlineno)]
 
 
 @pytest.mark.parametrize("template", ["account:{nobody}", "account:{", "account:{savings}"])
