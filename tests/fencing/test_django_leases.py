@@ -9,7 +9,7 @@ from celery_locks import LockConfigError, LockError, LockLost, LockNotOwned, Loc
 from celery_locks.fencing import FenceWarning
 from celery_locks.fencing.django import fenced
 from tests.fencing.bank.accounts import account, row_of
-from tests.fencing.bank.models import Account, Vault
+from tests.fencing.bank.models import Account, Owner, Vault
 from tests.fencing.leases import lease_of
 
 pytestmark = pytest.mark.usefixtures("bank_database")
@@ -41,6 +41,13 @@ def test_a_lease_of_another_key_is_refused():
     with pytest.raises(LockNotOwned, match=r"'vault:7'.*'vault:8'"):
         fenced(mine, lease_of(6, key="vault:8"))
     assert Vault.objects.get().fence == 5
+
+
+@pytest.mark.parametrize("wrong", [Owner, list, lambda: Account, Account.objects.all])
+def test_what_has_no_fence_is_refused(wrong):
+    """With what to do."""
+    with pytest.raises(TypeError, match=r"give the model the base class Fenced.*fenced_update"):
+        fenced(wrong(), lease_of(5))
 
 
 WAYS = {
