@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from sqlalchemy import create_engine, event, update
+from sqlalchemy import create_engine, event, select, update
 from sqlalchemy.exc import ArgumentError, IntegrityError, InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
@@ -40,14 +40,24 @@ def test_another_error_of_the_flush_is_what_it_is(session):
         (lambda session: session.get(Owner, 1), (ArgumentError, "Owner has no fence: give it the mixin Fenced")),
         (lambda _: Seat(row=5, place=5), (InvalidRequestError, r"session.add\(\) it first")),
         (lambda _: update(Savings).values(rate=1), (ArgumentError, "inherits its fence")),
+        (lambda session: session.scalars(select(Seat)), (TypeError, "in a list, tuple or set.*ScalarResult")),
+        (lambda _: Seat, (TypeError, "takes a mapped object.*Seat")),
+        (lambda _: None, (TypeError, "takes a mapped object.*None")),
     ],
-    ids=["without a fence", "in no session", "the table without it"],
+    ids=["without a fence", "in no session", "the table without it", "a result", "a class", "nothing"],
 )
 def test_what_cannot_be_guarded_is_refused(session, what, error):
     """With what to do."""
     kind, message = error
     with pytest.raises(kind, match=message):
         fenced(session, what(session), lease_of(5))
+
+
+@pytest.mark.parametrize("wrong", [1, (1,), {"row": 1, "place": 1}, [1, 1]], ids=str)
+def test_a_claim_names_the_whole_key(session, wrong):
+    """The error says of which columns it is made."""
+    with pytest.raises(TypeError, match=r"primary key of Seat, \(row, place\) as a tuple"):
+        claim(session, Seat, wrong, lease_of(5))
 
 
 def test_an_update_that_goes_where_it_is_not_seen_is_undone(engine):

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, scoped_session
 from celery_locks.fencing.sqlalchemy import objects, statements
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection
     from typing import TypeAlias
 
     from sqlalchemy import CursorResult
@@ -29,7 +29,7 @@ def fenced(  # type: ignore[overload-overlap]  # a statement is an object too
     session: AnySession | Connection, what: Update | Delete, lease: Lease | Lock | None = None
 ) -> CursorResult[Any]: ...
 @overload
-def fenced(session: AnySession, what: object | Iterable[object], lease: Lease | Lock | None = None) -> None: ...
+def fenced(session: AnySession, what: object | Collection[object], lease: Lease | Lock | None = None) -> None: ...
 def fenced(session: Any, what: Any, lease: Lease | Lock | None = None) -> Any:
     """Write under the fence of a lease: of the running job's where none is given.
 
