@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 
 from celery_locks.current import current_lease
 from celery_locks.errors import LockError, LockNotOwned, StaleFence
 from celery_locks.lease import Lease
 from celery_locks.lock import Lock, not_owned
+
+#: Whoever is called from these is not the user: Django calls the methods of a manager from a module of its own.
+_BETWEEN = ("celery_locks.fencing", "django.db.models.manager")
 
 
 class FenceWarning(UserWarning):
@@ -29,8 +33,16 @@ def bearer(lease: Lease | Lock | None, key: str | None = None) -> Lease:
         )
     found.ensure_held()
     if found.caveat:
-        warnings.warn(found.caveat, FenceWarning, stacklevel=4)
+        warnings.warn(found.caveat, FenceWarning, stacklevel=_distance())
     return found
+
+
+def _distance() -> int:
+    """How many calls up the user's line is."""
+    frame, distance = inspect.currentframe(), 0
+    while frame is not None and frame.f_globals.get("__name__", "").startswith(_BETWEEN):
+        frame, distance = frame.f_back, distance + 1
+    return distance
 
 
 def _found(lease: Lease | Lock | None) -> Lease:

@@ -156,13 +156,21 @@ def _raise_if_refused(said: str, what: str, lease: Lease) -> None:
             lease.key,
         ) from None
     if kind == "NOFENCE":
-        raise LockConfigError(f"{what} was not written: what lies under {found!r} is no fence of ours") from None
+        raise LockConfigError(
+            f"{what} was not written: what lies under {found!r} is no fence of ours. Delete it if"
+            " nobody needs it, or give the value another name"
+        ) from None
 
 
 def _refuse_strange(client: Client) -> None:
     if inspect.iscoroutinefunction(getattr(client, "execute_command", None)):
         raise LockConfigError(
             "a guard needs a client that is not asynchronous: redis.Redis(...) or redis.RedisCluster(...)"
+        )
+    if not hasattr(client, "execute_command"):
+        raise LockConfigError(
+            f"a guard writes through your client, and not through a {type(client).__name__}: give it"
+            " redis.Redis.from_url(...), redis.RedisCluster(...), or Valkey's"
         )
     if hasattr(client, "execute"):
         raise LockConfigError(

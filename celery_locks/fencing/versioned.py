@@ -35,10 +35,6 @@ def guarded_write(
     What is read is what is written over: when somebody has written meanwhile it is read again, and `change` is
     called again. After ten times of that `LockError` is raised: somebody writes without the lock.
     """
-    return _write(place, change, key, lease)
-
-
-def _write(place: Versioned[V], change: Callable[[V], V], key: str | None, lease: Lease | Lock | None) -> V:
     found = bearer(lease, key)
     for _ in range(_TRIES):
         value, fence, version = place.read()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import event, insert
+from sqlalchemy.orm import Session
 
 from tests.fencing.bank.fixtures import bank_database, bank_url
 from tests.fencing.pages import serving
@@ -69,3 +70,23 @@ def engine(_wallets_engine: Engine) -> Engine:
             connection.execute(table.delete())
         connection.execute(insert(WALLETS), [{"id": number, "balance": 100, "fence": 0} for number in (1, 2, 3)])
     return _wallets_engine
+
+
+@pytest.fixture
+def session(engine: Engine) -> Iterator[Session]:
+    """One of the database that the test is about."""
+    with Session(engine) as session:
+        yield session
+
+
+@pytest.fixture
+def statements(engine: Engine) -> Iterator[list[str]]:
+    """The statements that are sent, by their first word."""
+    said: list[str] = []
+
+    def note(*about: Any) -> None:
+        said.append(about[2].split()[0])
+
+    event.listen(engine, "before_cursor_execute", note)
+    yield said
+    event.remove(engine, "before_cursor_execute", note)

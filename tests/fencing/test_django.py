@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import pickle
 
 import pytest
-from django.core.handlers.base import BaseHandler
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, connection
 from django.db.models import F
 from django.db.models.signals import post_save, pre_save
-from django.db.transaction import TransactionManagementError
 
-from celery_locks import LockConfigError, LockError, LockLost, LockNotOwned, Locks, StaleFence
-from celery_locks.fencing import FenceWarning
+from celery_locks import StaleFence
 from celery_locks.fencing.django import fenced
-from tests.fencing.bank.models import Account, Asset, House, Joint, Note, Savings, Vault
+from tests.fencing.bank.accounts import account, row_of
+from tests.fencing.bank.models import Account, Asset, House, Joint, Note, Savings
 from tests.fencing.leases import lease_of
 
 pytestmark = pytest.mark.usefixtures("bank_database")
+
+
 LARGEST = 2**63 - 1
-
-
-def account(fence: int | None = None, **values: object) -> Account:
-    return Account.objects.create(fence=fence, **values)
-
-
-def stored(instance: Account) -> tuple[int, int | None]:
-    return Account.objects.values_list("balance", "fence").get(pk=instance.pk)
 
 
 @pytest.mark.parametrize("there", [None, 0, 4, 5])
@@ -36,7 +27,7 @@ def test_a_fence_that_is_not_lower_is_written_with_the_rest(there):
     mine = account(there)
     mine.balance = 10
     fenced(mine, lease_of(5))
-    assert stored(mine) == (10, 5)
+    assert row_of(mine) == (10, 5)
     assert mine.fence == 5
 
 
@@ -48,7 +39,7 @@ def test_a_lower_fence_is_refused(there):
     with pytest.raises(StaleFence, match=rf"bank.Account {mine.pk} .*fence 5 of 'wallet'.*fence {there}") as caught:
         fenced(mine, lease_of(5))
     assert caught.value.key == "wallet"
-    assert stored(mine) == (0, there)
+    assert row_of(mine) == (0, there)
 
 
 def test_a_fence_may_be_as_large_as_the_column():
@@ -63,7 +54,7 @@ def test_a_new_instance_is_inserted_with_its_fence():
     """The next of a lower one is refused."""
     mine = Account(balance=10)
     fenced(mine, lease_of(5))
-    assert stored(mine) == (10, 5)
+    assert row_of(mine) == (10, 5)
 
 
 def test_a_new_instance_that_names_its_key_is_inserted_once():
@@ -90,7 +81,7 @@ def test_what_save_takes_is_taken(options):
     mine = account(label="old")
     mine.balance, mine.label = 10, "new"
     fenced(mine, lease_of(5), **options)
-    assert stored(mine) == (10, 5)
+    assert row_of(mine) == (10, 5)
     assert Account.objects.get().label == ("old" if "update_fields" in options else "new")
     with pytest.raises(StaleFence):
         fenced(mine, lease_of(4), **options)
@@ -103,7 +94,7 @@ def test_fields_that_were_not_read_are_not_written():
     partly.balance = 10
     with connection.execute_wrapper(no_reading):
         fenced(partly, lease_of(5))
-    assert stored(partly) == (10, 5)
+    assert row_of(partly) == (10, 5)
 
 
 def no_reading(execute, sql, params, many, context):
@@ -116,7 +107,7 @@ def test_an_expression_is_evaluated_in_the_write():
     mine = account(balance=10)
     mine.balance = F("balance") + 5
     fenced(mine, lease_of(5))
-    assert stored(mine) == (15, 5)
+    assert row_of(mine) == (15, 5)
 
 
 def test_it_is_a_save():
@@ -147,56 +138,7 @@ def test_a_plain_save_leaves_the_fence_alone():
     mine.balance = 10
     mine.save()
     mine.save(update_fields=["fence"])
-    assert stored(mine) == (10, 6)
-
-
-def test_a_refusal_undoes_the_transaction():
-    """Whoever catches it and goes on can do nothing more, and commits nothing of what came before."""
-    mine, other = account(fence=6), account()
-    with transaction.atomic():
-        other.balance = 10
-        other.save()
-        with pytest.raises(StaleFence):
-            fenced(mine, lease_of(5))
-        with pytest.raises(TransactionManagementError):
-            Account.objects.count()
-    assert stored(other) == (0, None)
-
-
-def test_a_savepoint_bounds_a_refusal():
-    """What was done around it is committed."""
-    mine, other, inside = account(fence=6), account(), account()
-    with transaction.atomic():
-        fenced(other, lease_of(5))
-        with contextlib.suppress(StaleFence), transaction.atomic():
-            fenced(inside, lease_of(5))
-            fenced(mine, lease_of(5))
-    assert [stored(each) for each in (mine, other, inside)] == [(0, 6), (0, 5), (0, None)]
-
-
-def test_a_block_without_a_savepoint_is_undone_with_the_one_around_it():
-    """As Django does with any error."""
-    mine, other = account(fence=6), account()
-    with transaction.atomic():
-        fenced(other, lease_of(5))
-        with pytest.raises(StaleFence), transaction.atomic(savepoint=False):
-            fenced(mine, lease_of(5))
-    assert stored(other) == (0, None)
-
-
-def test_a_request_is_undone_as_a_whole(monkeypatch):
-    """With ATOMIC_REQUESTS, also where its view swallows the refusal."""
-    mine, other = account(fence=6), account()
-
-    def view(_request):
-        fenced(other, lease_of(5))
-        with contextlib.suppress(StaleFence):
-            fenced(mine, lease_of(5))
-        return "done"
-
-    monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", value=True)
-    assert BaseHandler().make_view_atomic(view)(None) == "done"
-    assert stored(other) == (0, None)
+    assert row_of(mine) == (10, 6)
 
 
 @pytest.mark.parametrize("named", [None, ["balance"], ["interest"]])
@@ -237,43 +179,6 @@ def test_select_on_save_asks_no_snapshot():
     assert House.objects.get().fence == 6
 
 
-def test_the_lease_of_the_running_job_is_the_default():
-    """A job changes by one line."""
-    mine = account()
-    fence = Locks("memory://").run("wallet", lambda: fenced(mine) or mine.fence)
-    assert stored(mine) == (0, fence)
-    with pytest.raises(LockError, match="hand it to the guard"):
-        fenced(mine)
-
-
-def test_a_lease_that_is_over_writes_nothing():
-    """What is known here needs no question."""
-    mine, lease = account(), lease_of(5)
-    lease.lose("its ttl ran out")
-    mine.balance = 10
-    with pytest.raises(LockLost):
-        fenced(mine, lease)
-    assert stored(mine) == (0, None)
-
-
-def test_a_lease_of_another_key_is_refused():
-    """A model says which key guards a row."""
-    mine = Vault.objects.create(owner=7)
-    fenced(mine, lease_of(5, key="vault:7"))
-    with pytest.raises(LockNotOwned, match=r"'vault:7'.*'vault:8'"):
-        fenced(mine, lease_of(6, key="vault:8"))
-    assert Vault.objects.get().fence == 5
-
-
-def test_a_fence_that_may_go_down_is_warned_of_where_it_is_used():
-    """The warning points to the line that writes."""
-    lease = lease_of(5)
-    lease.caveat = "nodes without persistence"
-    with pytest.warns(FenceWarning, match="nodes without persistence") as caught:
-        fenced(account(), lease)
-    assert caught[0].filename == __file__
-
-
 def test_an_error_of_the_database_leaves_no_mark():
     """The next plain save of the instance is a plain one."""
     mine = account(fence=6, label="x")
@@ -282,19 +187,4 @@ def test_an_error_of_the_database_leaves_no_mark():
         fenced(mine, lease_of(7))
     mine.label, mine.balance = "y", 10
     mine.save()
-    assert stored(mine) == (10, 6)
-
-
-@pytest.mark.parametrize("template", ["account:{nobody}", "account:{", "account:{savings}"])
-def test_a_key_that_is_not_made_of_columns_is_an_error_of_the_model(monkeypatch, template):
-    """Django's checks say so, before there is a job; a job is told the same."""
-    monkeypatch.setattr(Account, "__fence_key__", template)
-    (found,) = Account.check()
-    assert found.id == "celery_locks.E001"
-    with pytest.raises(LockConfigError, match=r"Account.__fence_key__ .* is not made of columns of the model"):
-        fenced(Account(), lease_of(5))
-
-
-def test_a_key_that_is_made_of_columns_is_none():
-    """Nor is none at all."""
-    assert Vault.check() == Account.check() == []
+    assert row_of(mine) == (10, 6)

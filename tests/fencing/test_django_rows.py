@@ -1,34 +1,19 @@
-"""What is written to many rows of a Django model at once, or is claimed."""
+"""What is written to many rows of a Django model at once."""
 
 from __future__ import annotations
-
-import contextlib
 
 import pytest
 from django.db import connection, transaction
 from django.db.models import Exists, F, OuterRef, Q, Value
 from django.db.transaction import TransactionManagementError
-from django.test.utils import CaptureQueriesContext, override_settings
+from django.test.utils import CaptureQueriesContext
 
 from celery_locks import LockError, LockNotOwned, Locks, StaleFence
-from celery_locks.fencing.django import fenced
-from tests.fencing import bank
+from tests.fencing.bank.accounts import accounts, labelled, stored
 from tests.fencing.bank.models import Account, Asset, House, Owner, Savings, Vault
 from tests.fencing.leases import lease_of
 
 pytestmark = pytest.mark.usefixtures("bank_database")
-
-
-def stored(model=Account):
-    return [*model.objects.order_by("pk").values_list("balance", "fence")]
-
-
-def labelled(label):
-    return Account.objects.filter(label=label)
-
-
-def accounts(*fences, **values):
-    return [Account.objects.create(fence=fence, **values) for fence in fences]
 
 
 def test_rows_are_written_together():
@@ -157,78 +142,6 @@ def test_a_parent_is_guarded_by_the_fence_of_the_child():
     assert [*Asset.objects.order_by("pk").values_list("price", flat=True)] == [2, 1]
 
 
-def test_a_claim_puts_the_fence_there_and_reads():
-    """What was read before by a stale holder is worth nothing any more."""
-    (mine,) = accounts(4, balance=10)
-    with transaction.atomic():
-        claimed = Account.objects.claim(lease_of(6), pk=mine.pk)
-    assert (claimed.balance, claimed.fence) == (10, 6)
-    with pytest.raises(StaleFence), transaction.atomic():
-        Account.objects.claim(lease_of(5), pk=mine.pk)
-
-
-@pytest.mark.parametrize("lookup", [{"balance": 10}, {"owner__name": "Ann"}], ids=str)
-def test_a_claim_finds_its_row_as_get_does(lookup):
-    """By any lookup; more than one row are as many too many, and have no fence then."""
-    ann = Owner.objects.create(name="Ann")
-    accounts(4, balance=10, owner=ann)
-    with transaction.atomic():
-        assert Account.objects.select_related("owner").claim(lease_of(5), **lookup).owner == ann
-    accounts(4, balance=10, owner=ann)
-    with pytest.raises(Account.MultipleObjectsReturned), transaction.atomic():
-        Account.objects.claim(lease_of(6), **lookup)
-    assert stored() == [(10, 5), (10, 4)]
-
-
-def test_a_claim_of_what_is_not_there_undoes_nothing():
-    """A job may make the row then, in the same transaction."""
-    with transaction.atomic():
-        with pytest.raises(Account.DoesNotExist, match="Account matching query does not exist"):
-            Account.objects.claim(lease_of(5), pk=1)
-        accounts(5)
-    assert stored() == [(0, 5)]
-
-
-def test_a_claim_of_a_child_and_of_a_parent_is_one_of_its_row():
-    """Wherever the fence is."""
-    Savings.objects.create(balance=3)
-    House.objects.create(price=4)
-    with transaction.atomic():
-        assert Savings.objects.claim(lease_of(5), interest=0).balance == 3
-        assert House.objects.claim(lease_of(5), rooms=0).price == 4
-    for model in (Savings, House):
-        assert model.objects.get().fence == 5
-
-
-def test_what_follows_a_claim_is_guarded_by_it():
-    """Deleting, `bulk_update` and other tables: a refused claim lets none of it happen."""
-    (mine,) = accounts(6)
-    with contextlib.suppress(StaleFence), transaction.atomic():
-        Owner.objects.create(name="ghost")
-        Account.objects.claim(lease_of(5), pk=mine.pk).delete()
-    assert stored() == [(0, 6)]
-    with transaction.atomic():
-        Account.objects.claim(lease_of(6), pk=mine.pk).delete()
-    assert not Account.objects.exists()
-    assert not Owner.objects.exists()
-
-
-def test_a_claim_outside_of_a_transaction_is_refused():
-    """Nobody would hold the row; the error says what to do. Nothing was written."""
-    (mine,) = accounts(4)
-    with pytest.raises(TransactionManagementError, match=r"with transaction.atomic\(\)"):
-        Account.objects.claim(lease_of(5), pk=mine.pk)
-    assert stored() == [(0, 4)]
-
-
-def test_many_are_claimed_by_an_update_of_nothing():
-    """Then they are read."""
-    accounts(4, 4)
-    with transaction.atomic():
-        assert Account.objects.fenced_update(lease_of(5)) == 2
-        assert {each.fence for each in Account.objects.all()} == {5}
-
-
 def test_the_lease_of_the_running_job_is_the_default():
     """For both."""
     (mine,) = accounts(4)
@@ -280,55 +193,3 @@ def test_a_slice_is_not_updated():
     """Django says so, of `update()` too."""
     with pytest.raises(TypeError, match="slice"):
         Account.objects.all()[:1].fenced_update(lease_of(5), balance=1)
-
-
-@pytest.fixture
-def other(tmp_path):
-    """A second database."""
-    with bank.served(f"sqlite://{tmp_path}/other.db", "other"):
-        bank.make_tables(Owner, Account, alias="other")
-        yield
-
-
-class ToTheOther:
-    def db_for_write(self, *_, **__):
-        return "other"
-
-    def allow_relation(self, *_, **__):
-        return True
-
-
-@pytest.mark.usefixtures("other")
-def test_a_router_says_where_is_written():
-    """And there the fence is, and is compared; a claim reads there too."""
-    (mine,) = accounts(6, balance=1)
-    Account.objects.using("other").create(pk=mine.pk, fence=4)
-    with override_settings(DATABASE_ROUTERS=[ToTheOther()]):
-        fenced(mine, lease_of(5))
-        assert Account.objects.fenced_update(lease_of(5), label="new") == 1
-        with transaction.atomic(using="other"):
-            assert Account.objects.claim(lease_of(5), label="new").balance == 1
-        with pytest.raises(StaleFence):
-            Account.objects.fenced_update(lease_of(4), label="newer")
-    assert stored() == [(1, 6)]
-
-
-@pytest.mark.usefixtures("other")
-def test_each_database_has_fences_of_its_own():
-    """A row is written where it was read, or where `using()` says. A refusal undoes the transaction there."""
-    (mine,) = accounts(6)
-    theirs = Account.objects.using("other")
-    theirs.create(pk=mine.pk, fence=4)
-    assert theirs.fenced_update(lease_of(5), balance=10) == 1
-    with transaction.atomic(using="other"):
-        there = theirs.claim(lease_of(5), pk=mine.pk)
-    with transaction.atomic(), pytest.raises(TransactionManagementError, match="claim"):
-        theirs.claim(lease_of(5), pk=mine.pk)
-    fenced(there, lease_of(5))
-    with transaction.atomic(), transaction.atomic(using="other"):
-        theirs.update(label="ghost")
-        mine.save()
-        with pytest.raises(StaleFence):
-            fenced(there, lease_of(4))
-    assert theirs.get().label == ""
-    assert stored() == [(0, 6)]

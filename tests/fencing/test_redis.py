@@ -226,9 +226,16 @@ def test_an_asynchronous_client_is_refused() -> None:
         Fenced(redis.asyncio.Redis())
 
 
+@pytest.mark.parametrize("wrong", ["redis://localhost", None])
+def test_what_is_no_client_is_refused(wrong: Any) -> None:
+    """When the guard is made, and not at its first write."""
+    with pytest.raises(LockConfigError, match=r"through your client.*redis\.Redis\.from_url"):
+        Fenced(wrong)
+
+
 def test_what_is_no_fence_is_no_permission(client: redis.Redis, guard: Fenced) -> None:
     """Whatever else lies where the fence should be, nothing is written."""
     client.set("{wallet:1}:fence", "something else")
-    with pytest.raises(LockConfigError, match=r"'\{wallet:1\}:fence' is no fence of ours"):
+    with pytest.raises(LockConfigError, match=r"'\{wallet:1\}:fence' is no fence of ours. Delete it"):
         guard.set("wallet:1", 1, lease=lease_of(7))
     assert client.get("wallet:1") is None

@@ -1,132 +1,22 @@
-"""The guard for SQLAlchemy: however a class is mapped, its rows are written right or an error says why not."""
+"""The guard for SQLAlchemy: however a class is mapped, its rows are written right or not at all."""
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
-from sqlalchemy import (
-    BigInteger,
-    ForeignKey,
-    create_engine,
-    event,
-    func,
-    inspect,
-    select,
-    update,
-)
-from sqlalchemy.exc import ArgumentError, IntegrityError, InvalidRequestError
-from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
-from sqlalchemy.orm import (
-    DeclarativeBase,
-    Mapped,
-    MappedAsDataclass,
-    Session,
-    column_property,
-    mapped_column,
-    relationship,
-)
+from sqlalchemy import BigInteger, create_engine, inspect, select, update
+from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, Session, mapped_column
 from sqlalchemy.orm.exc import StaleDataError
 
-from celery_locks import LockConfigError, LockNotOwned, StaleFence
-from celery_locks.fencing.sqlalchemy import Fenced, FencedDataclass, claim, fenced
+from celery_locks import StaleFence
+from celery_locks.fencing.sqlalchemy import FencedDataclass, claim, fenced
 from tests.fencing.leases import lease_of
-from tests.fencing.wallets import Base as WalletBase
-from tests.fencing.wallets import Wallet, spelt
-
-
-class Base(DeclarativeBase):
-    pass
-
-
-class Owner(Base):
-    __tablename__ = "owners"
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-
-
-class Account(Fenced, Base):
-    """Joined to the tables of its subclasses; with a version, a column that the database fills in, and one put off."""
-
-    __tablename__ = "accounts"
-    __fence_key__ = "owner:{owner_id}"
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    kind: Mapped[str] = mapped_column(default="")
-    owner_id: Mapped[int | None] = mapped_column(ForeignKey("owners.id"))
-    balance: Mapped[int] = mapped_column(default=0)
-    changed: Mapped[int] = mapped_column(default=0, onupdate=select(func.abs(-77)).scalar_subquery())
-    text: Mapped[str] = mapped_column(default="long", deferred=True)
-    version: Mapped[int] = mapped_column()
-    owner: Mapped[Owner | None] = relationship(lazy="joined")
-    entries: Mapped[list[Entry]] = relationship(back_populates="account", cascade="all, delete-orphan")
-    double = column_property(balance * 2)
-
-    __mapper_args__ = {"version_id_col": version, "polymorphic_on": kind, "polymorphic_identity": "plain"}  # noqa: RUF012
-
-
-class Savings(Account):
-    __tablename__ = "savings"
-    __mapper_args__ = {"polymorphic_identity": "savings", "eager_defaults": True}  # noqa: RUF012
-
-    number: Mapped[int] = mapped_column(ForeignKey("accounts.id"), primary_key=True)
-    rate: Mapped[int] = mapped_column(default=1)
-
-
-class Entry(Base):
-    __tablename__ = "entries"
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
-    account: Mapped[Account] = relationship(back_populates="entries")
-
-
-class Page(Fenced, Base):
-    __tablename__ = "pages"
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    entry_id: Mapped[int | None] = mapped_column(ForeignKey("entries.id"))
-    entry: Mapped[Entry | None] = relationship()
-
-
-class Seat(Fenced, Base):
-    """With a key of two columns, and another name for the fence."""
-
-    __tablename__ = "seats"
-
-    row: Mapped[int] = mapped_column(primary_key=True)
-    place: Mapped[int] = mapped_column(primary_key=True)
-    taken: Mapped[str | None] = mapped_column(unique=True)
-    kind: Mapped[str] = mapped_column(default="seat")
-
-    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "seat"}  # noqa: RUF012
-
-
-class Box(Seat):
-    """In the same table as other seats."""
-
-    __mapper_args__ = {"polymorphic_identity": "box"}  # noqa: RUF012
+from tests.fencing.ledger import Account, Box, Entry, Page, Savings, Seat, opened
 
 
 @pytest.fixture
 def engine():
-    """An SQLite in memory."""
-    engine = create_engine("sqlite://")
-    Base.metadata.create_all(engine)
-    with Session(engine) as session:
-        session.add_all([Owner(id=1), Owner(id=2)])
-        session.flush()
-        session.add_all([Account(id=1, owner_id=1), Savings(id=2, number=2, owner_id=1, rate=3)])
-        session.add_all([Seat(row=1, place=1), Box(row=1, place=2), Seat(row=2, place=1)])
-        session.commit()
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
-def session(engine):
-    with Session(engine) as session:
-        yield session
+    with opened() as engine:
+        yield engine
 
 
 def overtaken(session, kind, fence=9):
@@ -278,112 +168,6 @@ def test_a_statement_about_one_of_several_classes_in_a_table_minds_its_own(sessi
         fenced(session, update(Seat).values(taken=None), lease_of(5))
 
 
-def test_another_error_of_the_flush_is_what_it_is(session):
-    """A row that breaks a rule of its table."""
-    first, second = session.get(Seat, (1, 1)), session.get(Seat, (1, 2))
-    first.taken = second.taken = "anna"
-    with pytest.raises(IntegrityError):
-        fenced(session, [first, second], lease_of(5))
-    session.rollback()
-    assert (first.fence, first.taken) == (0, None)
-
-
-def test_an_object_of_another_key_is_refused(session):
-    """A class may say which lock protects a row."""
-    account = session.get(Account, 1)
-    account.balance = 5
-    with pytest.raises(LockNotOwned, match=r"'owner:1'.*'owner:2'"):
-        fenced(session, account, lease_of(5, "owner:2"))
-    session.rollback()
-    with pytest.raises(LockNotOwned, match=r"'owner:1'.*'owner:2'"):
-        claim(session, Account, 1, lease_of(5, "owner:2"))
-    assert account.fence == 0
-
-
-def test_an_object_does_not_pass_from_one_key_to_another(session):
-    """It would be written under the lease of one of them only."""
-    account = session.get(Account, 1)
-    account.owner_id = 2
-    with pytest.raises(InvalidRequestError, match="part of its lock key"):
-        fenced(session, account, lease_of(5, "owner:2"))
-
-
-def test_a_template_that_cannot_be_filled_in_says_so(session, monkeypatch):
-    """It is a mistake in the class."""
-    monkeypatch.setattr(Seat, "__fence_key__", "seat:{number}", raising=False)
-    with pytest.raises(LockConfigError, match=r"'seat:\{number\}' of Seat cannot be filled in"):
-        fenced(session, session.get(Seat, (1, 1)), lease_of(5))
-
-
-@pytest.mark.parametrize(
-    ("what", "error"),
-    [
-        (lambda session: session.get(Owner, 1), (ArgumentError, "Owner has no fence: give it the mixin Fenced")),
-        (lambda _: Seat(row=5, place=5), (InvalidRequestError, r"session.add\(\) it first")),
-        (lambda _: update(Savings).values(rate=1), (ArgumentError, "inherits its fence")),
-    ],
-    ids=["without a fence", "in no session", "the table without it"],
-)
-def test_what_cannot_be_guarded_is_refused(session, what, error):
-    """With what to do."""
-    kind, message = error
-    with pytest.raises(kind, match=message):
-        fenced(session, what(session), lease_of(5))
-
-
-def test_an_update_that_goes_where_it_is_not_seen_is_undone(engine):
-    """A session that sends it to another engine than it says is no way around the guard."""
-
-    class Astray(Session):
-        def get_bind(self, *about, **more):
-            return elsewhere if self._flushing else super().get_bind(*about, **more)
-
-    elsewhere = create_engine("sqlite://", creator=engine.raw_connection)
-    with Astray(engine) as session:
-        seat = session.get(Seat, (1, 1))
-        seat.taken = "anna"
-        with pytest.raises(InvalidRequestError, match="an UPDATE that could be guarded"):
-            fenced(session, seat, lease_of(5))
-        session.commit()
-    with Session(engine) as session:
-        assert session.get(Seat, (1, 1)).taken is None
-
-
-def test_a_session_that_reads_elsewhere_writes_and_does_not_claim(engine):
-    """As with replicas, which may be behind."""
-
-    class Routing(Session):
-        def get_bind(self, mapper=None, *, clause=None, **_):
-            del mapper
-            return engine if self._flushing or (clause is not None and clause.is_dml) else replica
-
-    replica = create_engine("sqlite://", creator=engine.raw_connection)
-    with Routing() as session:
-        with pytest.raises(InvalidRequestError, match="bound to the engine that writes"):
-            claim(session, Seat, (1, 1), lease_of(5))
-        seat = session.get(Seat, (1, 1))
-        seat.taken = "anna"
-        fenced(session, seat, lease_of(5))
-        session.commit()
-    with Session(engine) as session:
-        assert (session.get(Seat, (1, 1)).taken, session.get(Seat, (1, 1)).fence) == ("anna", 5)
-
-
-def test_events_of_a_class_are_called(session):
-    """The flush is SQLAlchemy's own."""
-    called = []
-
-    def note(*about):
-        called.append(about[2])
-
-    event.listen(Seat, "before_update", note)
-    seat = session.get(Seat, (1, 1))
-    seat.taken = "anna"
-    fenced(session, seat, lease_of(5))
-    event.remove(Seat, "before_update", note)
-    assert called == [seat]
-
-
 def test_a_dataclass_has_a_fence_that_is_no_argument():
     """Its other fields keep their places."""
 
@@ -406,26 +190,3 @@ def test_a_dataclass_has_a_fence_that_is_no_argument():
         session.commit()
         assert card.fence == 2**63 - 1
     engine.dispose()
-
-
-def test_an_async_session_runs_it(postgres_url):
-    """With run_sync, which SQLAlchemy has for what is written without await."""
-
-    async def write():
-        engine = create_async_engine(spelt(postgres_url))
-        async with engine.begin() as connection:
-            await connection.run_sync(WalletBase.metadata.create_all)
-        async with AsyncSession(engine) as session:
-            session.add(Wallet(id=1))
-            await session.commit()
-            wallet = await session.run_sync(claim, Wallet, 1, lease_of(5))
-            wallet.balance = 3
-            await session.run_sync(fenced, wallet, lease_of(5))
-            await session.commit()
-            with pytest.raises(StaleFence):
-                await session.run_sync(claim, Wallet, 1, lease_of(4))
-            with pytest.raises(TypeError, match=r"await session\.run_sync"):
-                fenced(session, wallet, lease_of(5))
-        await engine.dispose()
-
-    asyncio.run(write())

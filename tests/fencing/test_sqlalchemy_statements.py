@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import Column, Integer, MetaData, Table, bindparam, create_engine, delete, event, func, insert, select
+from sqlalchemy import bindparam, delete, func, select
 from sqlalchemy import update as update_
-from sqlalchemy.exc import ArgumentError, InvalidRequestError
+from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.orm import Session, aliased
 
-from celery_locks import LockNotOwned, StaleFence
-from celery_locks.fencing.sqlalchemy import fence_column, fenced
+from celery_locks import LockLost, StaleFence
+from celery_locks.fencing.sqlalchemy import fenced
 from tests.fencing.leases import lease_of
-from tests.fencing.wallets import WALLETS, Wallet, connected, spelt, stored
+from tests.fencing.wallets import WALLETS, Wallet, connected, raised, stored
 
 ROWS = WALLETS.c
 
@@ -20,25 +20,6 @@ ROWS = WALLETS.c
 def writer(request, engine):
     with Session(engine) if request.param == "session" else engine.connect() as writer:
         yield writer
-
-
-@pytest.fixture
-def statements(engine):
-    """The statements that are sent, by their first word."""
-    said = []
-
-    def note(*about):
-        said.append(about[2].split()[0])
-
-    event.listen(engine, "before_cursor_execute", note)
-    yield said
-    event.remove(engine, "before_cursor_execute", note)
-
-
-def raised(engine, number, fence):
-    """Another holder has written the row."""
-    with engine.begin() as connection:
-        connection.execute(update_(WALLETS).where(ROWS.id == number).values(fence=fence, balance=7))
 
 
 def emptied(*where):
@@ -69,6 +50,17 @@ def test_a_stale_statement_is_refused(engine, writer):
         fenced(writer, emptied(ROWS.id == 1), lease_of(5))
     writer.commit()
     assert stored(engine) == {1: (7, 6), 2: (100, 0), 3: (100, 0)}
+
+
+def test_a_statement_under_a_lease_that_is_over_undoes_the_same(engine, writer):
+    """What the job did before is as late as what is refused."""
+    lease = lease_of(5)
+    lease.lose("it is a test")
+    writer.execute(emptied(ROWS.id == 2))
+    with pytest.raises(LockLost):
+        fenced(writer, emptied(ROWS.id == 1), lease)
+    writer.commit()
+    assert stored(engine) == dict.fromkeys((1, 2, 3), (100, 0))
 
 
 @pytest.mark.parametrize(
@@ -199,68 +191,3 @@ def test_a_statement_may_have_its_values_in_any_order(engine, writer):
     fenced(writer, statement, lease_of(5))
     writer.commit()
     assert stored(engine)[1] == (101, 5)
-
-
-@pytest.fixture
-def plain():
-    """An SQLite in memory."""
-    engine = create_engine("sqlite://")
-    with engine.connect() as connection:
-        yield connection
-    engine.dispose()
-
-
-def table_of(connection, *columns):
-    table = Table("accounts", MetaData(), Column("id", Integer, primary_key=True), Column("user_id", Integer), *columns)
-    table.create(connection)
-    connection.execute(insert(table), [{"id": 1, "user_id": 7}, {"id": 2, "user_id": 8}])
-    connection.commit()
-    return table
-
-
-def test_a_table_without_a_fence_is_refused(plain):
-    """With what to do."""
-    table = table_of(plain)
-    with pytest.raises(ArgumentError, match="accounts has no fence: give the table fence_column"):
-        fenced(plain, update_(table).values(user_id=1), lease_of(5))
-
-
-def test_the_column_may_have_another_name(plain):
-    """It is known by a mark, not by its name."""
-    table = table_of(plain, fence_column("written_by"))
-    fenced(plain, update_(table).where(table.c.id == 1).values(user_id=1), lease_of(5))
-    assert plain.scalar(select(table.c.written_by).where(table.c.id == 1)) == 5
-
-
-def test_a_fence_that_is_null_is_none(plain):
-    """As in a table that the column was added to without a default."""
-    column = fence_column()
-    column.nullable = True
-    table = table_of(plain, column)
-    plain.execute(update_(table).values(fence=None))
-    assert fenced(plain, update_(table).values(user_id=1), lease_of(5)).rowcount == 2
-    with pytest.raises(StaleFence):
-        fenced(plain, update_(table).values(user_id=1), lease_of(4))
-
-
-@pytest.mark.parametrize("statement", [insert(WALLETS), select(WALLETS)], ids=["insert", "select"])
-def test_other_statements_are_refused(plain, statement):
-    """A new row has no fence to compare with."""
-    with pytest.raises(TypeError, match="statements that update or delete"):
-        fenced(plain, statement, lease_of(5))
-
-
-def test_a_table_may_say_which_key_protects_a_row(plain):
-    """A lease of another key is refused, and so is a statement that does not say which row."""
-    table = table_of(plain, fence_column(key="user:{user_id}"))
-    fenced(plain, update_(table).where(table.c.user_id == 7).values(id=3), lease_of(5, "user:7"))
-    with pytest.raises(LockNotOwned, match=r"'user:8'.*'user:7'"):
-        fenced(plain, delete(table).where(table.c.user_id == 8), lease_of(5, "user:7"))
-    with pytest.raises(InvalidRequestError, match=r"add user_id == \.\.\. to its where"):
-        fenced(plain, delete(table), lease_of(5, "user:7"))
-
-
-def test_an_engine_writes_nothing():
-    """What is written belongs to a transaction."""
-    with pytest.raises(TypeError, match="neither a Session nor a Connection"):
-        fenced(create_engine(spelt("sqlite://")), delete(WALLETS), lease_of(5))

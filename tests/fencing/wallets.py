@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from sqlalchemy import String, create_engine, select
+from sqlalchemy import String, create_engine, select, update
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from celery_locks.fencing.sqlalchemy import Fenced
@@ -54,3 +54,9 @@ def stored(engine: Engine) -> dict[int, tuple[int, int | None]]:
     with engine.connect() as connection:
         found = connection.execute(select(columns.id, columns.balance, columns.fence).order_by(columns.id))
         return {number: (balance, fence) for number, balance, fence in found}
+
+
+def raised(engine: Engine, number: int, fence: int) -> None:
+    """Another holder has written the row."""
+    with engine.begin() as connection:
+        connection.execute(update(WALLETS).where(WALLETS.c.id == number).values(fence=fence, balance=7))

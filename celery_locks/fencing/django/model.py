@@ -38,6 +38,11 @@ def fenced(instance: Fenced, lease: Lease | Lock | None = None, **saving: Any) -
 
 def _bearing(instance: Fenced, lease: Lease | Lock | None) -> Lease:
     model = type(instance)
+    if not isinstance(instance, Fenced):
+        raise TypeError(
+            f"fenced() saves an instance of a model that is Fenced, and not {model.__name__}: give the model the base"
+            " class Fenced. Several rows are written by `Model.objects.filter(...).fenced_update(...)`"
+        )
     return bearer(lease, key_of(model, values_of(instance)) if model.__fence_key__ else None)
 
 

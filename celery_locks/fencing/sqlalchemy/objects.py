@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import inspect, update
 from sqlalchemy.exc import InvalidRequestError, NoResultFound
+from sqlalchemy.orm import InstanceState
 from sqlalchemy.orm.attributes import set_committed_value
 from sqlalchemy.orm.exc import StaleDataError
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sqlalchemy import Connection
-    from sqlalchemy.orm import InstanceState, Mapper, Session
+    from sqlalchemy.orm import Mapper, Session
 
     from celery_locks.fencing.sqlalchemy.columns import Place
     from celery_locks.lease import Lease
@@ -32,27 +33,31 @@ if TYPE_CHECKING:
 def write(session: Session, instances: Iterable[Any], lease: Lease | Lock | None) -> None:
     """Write all of these objects under the lease, or none."""
     # By identity, for a class may have no hash.
-    found = [_Row(session, each) for each in {id(each): each for each in instances}.values()]
-    for key in {key_of(row.instance) for row in found} or {None}:
-        held = bearer(lease, key)
-    _refuse_without_transaction(session, found)
-    with undone_on_error(session):
+    each_once = {id(each): each for each in instances}.values()
+    with undone_on_error(session, each_once):
+        found = [_Row(session, each) for each in each_once]
+        for key in {key_of(row.instance) for row in found} or {None}:
+            held = bearer(lease, key)
+        _refuse_without_transaction(session, found)
         _write(session, found, held)
 
 
 def claim(session: Session, kind: type[Any], identity: Any, lease: Lease | Lock | None) -> Any:
     """Store the fence in one row first, then read it: what is read cannot be overtaken any more."""
     mapper: Mapper[Any] = inspect(kind)
-    place = of_mapper(mapper)
-    connection = _connection(session, mapper, place)
     whole = identity if isinstance(identity, tuple) else (identity,)
-    held = bearer(lease)
-    if commits_by_itself(connection):
-        raise _no_transaction(f"{place.row(whole)} was not claimed: the claim would end with its own statement")
+    if len(whole) != len(mapper.primary_key):
+        names = ", ".join(str(column.key) for column in mapper.primary_key)
+        raise TypeError(f"claim() takes the primary key of {kind.__name__}, ({names}) as a tuple, and not {identity!r}")
     known = session.identity_map.get(mapper.identity_key_from_primary_key(whole))
-    if known is not None and session.is_modified(known):
-        raise InvalidRequestError(f"{place.row(whole)} was changed before it was claimed: claim it first, then read it")
-    with undone_on_error(session):
+    with undone_on_error(session, [] if known is None else [known]):
+        place = of_mapper(mapper)
+        connection = _connection(session, mapper, place)
+        held = bearer(lease)
+        if commits_by_itself(connection):
+            raise _no_transaction(f"{place.row(whole)} was not claimed: the claim would end with its own statement")
+        if known is not None and session.is_modified(known):
+            raise InvalidRequestError(f"{place.row(whole)} was changed before it was claimed: claim it first")
         return _claimed(session, connection, mapper, whole, held)
 
 
@@ -61,7 +66,7 @@ class _Row:
 
     def __init__(self, session: Session, instance: Any) -> None:
         self.instance = instance
-        state: InstanceState[Any] = inspect(instance)
+        state: InstanceState[Any] = _state(instance)
         if state.session is not session:
             raise InvalidRequestError(f"{instance!r} is not in this session: session.add() it first")
         self.mapper = state.mapper
@@ -78,6 +83,16 @@ class _Row:
         if not self.is_new:
             set_committed_value(self.instance, self.place.attribute, None)
         setattr(self.instance, self.place.attribute, fence)
+
+
+def _state(instance: Any) -> Any:
+    state = inspect(instance, raiseerr=False)
+    if not isinstance(state, InstanceState):
+        raise TypeError(
+            f"fenced() takes a mapped object, several in a list, tuple or set, or an UPDATE or DELETE statement, and"
+            f" not {instance!r}"
+        )
+    return state
 
 
 def _write(session: Session, found: list[_Row], lease: Lease) -> None:

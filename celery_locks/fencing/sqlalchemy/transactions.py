@@ -3,25 +3,43 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import inspect
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from sqlalchemy import Connection
     from sqlalchemy.orm import Session
 
 
 @contextlib.contextmanager
-def undone_on_error(session: Session | Connection) -> Iterator[None]:
-    """Roll the innermost transaction back when the body fails: whoever catches the error cannot commit half of it."""
+def undone_on_error(session: Session | Connection, instances: Iterable[Any] = ()) -> Iterator[None]:
+    """Roll the innermost transaction back when the body fails: whoever catches the error cannot commit half of it.
+
+    Further out, if that is where one of the objects was flushed: `begin_nested()` itself writes what was changed
+    before it, without a guard, and outside of its savepoint.
+    """
     try:
         yield
     except BaseException:
-        transaction = session.get_nested_transaction() or session.get_transaction()
+        transaction = _written_in(session, instances)
         if transaction is not None and transaction.is_active:
             transaction.rollback()
         raise
+
+
+def _written_in(session: Session | Connection, instances: Iterable[Any]) -> Any:
+    innermost: Any = session.get_nested_transaction() or session.get_transaction()
+    states = [inspect(each, raiseerr=False) for each in instances]
+    found = outer = innermost
+    while states and outer is not None:
+        # Nothing public tells what a transaction has flushed.
+        if any(state in outer._dirty or state in outer._deleted for state in states):  # noqa: SLF001
+            found = outer
+        outer = outer.parent
+    return found
 
 
 def commits_by_itself(connection: Connection) -> bool:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, scoped_session
 from celery_locks.fencing.sqlalchemy import objects, statements
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection
     from typing import TypeAlias
 
     from sqlalchemy import CursorResult
@@ -29,13 +29,13 @@ def fenced(  # type: ignore[overload-overlap]  # a statement is an object too
     session: AnySession | Connection, what: Update | Delete, lease: Lease | Lock | None = None
 ) -> CursorResult[Any]: ...
 @overload
-def fenced(session: AnySession, what: object | Iterable[object], lease: Lease | Lock | None = None) -> None: ...
+def fenced(session: AnySession, what: object | Collection[object], lease: Lease | Lock | None = None) -> None: ...
 def fenced(session: Any, what: Any, lease: Lease | Lock | None = None) -> Any:
     """Write under the fence of a lease: of the running job's where none is given.
 
     `what` is a mapped object, several, or an UPDATE or DELETE statement. Raises `StaleFence` when a higher fence has
-    written one of the rows: none of them is written then, and the innermost transaction is rolled back. The commit
-    stays with the caller.
+    written one of the rows. Whatever it raises, none of them is written, and the innermost transaction is rolled back.
+    The commit stays with the caller.
     """
     session = _plain(session)
     if isinstance(what, (Update, Delete)):
@@ -55,7 +55,7 @@ def claim(session: AnySession, kind: type[T], identity: Any, lease: Lease | Lock
 
     For a job that reads before it writes: until the transaction ends nobody writes the row, and afterwards nobody with
     a lower fence. Raises `StaleFence` when a higher one has, and `sqlalchemy.exc.NoResultFound` when there is no such
-    row; in both cases the innermost transaction is rolled back.
+    row. Whatever it raises, the innermost transaction is rolled back.
     """
     found: T = objects.claim(_plain(session), kind, identity, lease)
     return found
