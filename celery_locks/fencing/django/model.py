@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.core import checks
-from django.db import models
+from django.db import models, router, transaction
 
 from celery_locks.errors import LockConfigError
 from celery_locks.fencing.bearer import bearer
@@ -27,7 +27,9 @@ def fenced(instance: Fenced, lease: Lease | Lock | None = None, **saving: Any) -
     the model's `DoesNotExist` when the row is gone. Either undoes the innermost `atomic()`, as a failed save does. An
     instance that is new is inserted, with its fence.
     """
-    bearing = _bearing(instance, lease)
+    using = saving.get("using") or router.db_for_write(type(instance), instance=instance)
+    with transaction.mark_for_rollback_on_error(using=using):
+        bearing = _bearing(instance, lease)
     before = instance._bearing
     instance._bearing = bearing
     try:

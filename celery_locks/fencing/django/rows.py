@@ -29,10 +29,11 @@ class FencedQuerySet(models.QuerySet[M]):  # type: ignore[misc]  # Django comes 
         So a stale holder has nothing to go by, and whatever else it does in the same transaction is never done.
         Raises what `get()` raises, `StaleFence`, and `TransactionManagementError` outside of `atomic()`.
         """
-        bearing = bearer(lease)
         rows = self.filter(**lookup)
         rows._for_write = True
         ensure_atomic(rows.db)
+        with transaction.mark_for_rollback_on_error(using=rows.db):
+            bearing = bearer(lease)
         with transaction.atomic(using=rows.db, savepoint=False):
             if rows._put(bearing, {}):
                 found: M = latest(rows).get()
@@ -49,7 +50,9 @@ class FencedQuerySet(models.QuerySet[M]):  # type: ignore[misc]  # Django comes 
         no values it puts the fence there and locks the rows: a claim of many.
         """
         self._for_write = True  # as `update()` does
-        return self._put(self._bearing(lease), values)
+        with transaction.mark_for_rollback_on_error(using=self.db):
+            bearing = self._bearing(lease)
+        return self._put(bearing, values)
 
     fenced_update.alters_data = True  # type: ignore[attr-defined]
 

@@ -33,10 +33,10 @@ def write(session: Session, instances: Iterable[Any], lease: Lease | Lock | None
     """Write all of these objects under the lease, or none."""
     # By identity, for a class may have no hash.
     found = [_Row(session, each) for each in {id(each): each for each in instances}.values()]
-    for key in {key_of(row.instance) for row in found} or {None}:
-        held = bearer(lease, key)
-    _refuse_without_transaction(session, found)
     with undone_on_error(session):
+        for key in {key_of(row.instance) for row in found} or {None}:
+            held = bearer(lease, key)
+        _refuse_without_transaction(session, found)
         _write(session, found, held)
 
 
@@ -46,14 +46,13 @@ def claim(session: Session, kind: type[Any], identity: Any, lease: Lease | Lock 
     place = of_mapper(mapper)
     connection = _connection(session, mapper, place)
     whole = identity if isinstance(identity, tuple) else (identity,)
-    held = bearer(lease)
     if commits_by_itself(connection):
         raise _no_transaction(f"{place.row(whole)} was not claimed: the claim would end with its own statement")
     known = session.identity_map.get(mapper.identity_key_from_primary_key(whole))
     if known is not None and session.is_modified(known):
         raise InvalidRequestError(f"{place.row(whole)} was changed before it was claimed: claim it first, then read it")
     with undone_on_error(session):
-        return _claimed(session, connection, mapper, whole, held)
+        return _claimed(session, connection, mapper, whole, bearer(lease))
 
 
 class _Row:

@@ -28,17 +28,21 @@ if TYPE_CHECKING:
 def write(session: Session | Connection, statement: Update | Delete, lease: Lease | Lock | None) -> Any:
     """Execute the statement under the lease, on all the rows it matches or on none. Gives its result."""
     words = _Words(statement)
-    lease = bearer(lease, words.key())
+    with undone_on_error(session):
+        held = bearer(lease, words.key())
+        return _write(session, words, held)
+
+
+def _write(session: Session | Connection, words: _Words, lease: Lease) -> Any:
     connection = words.connection(session)
     if commits_by_itself(connection) and not words.is_for_one_row:
         raise InvalidRequestError(
             f"{words.place.table.fullname} was not written: several rows cannot be written all or none while each"
             " statement commits itself (AUTOCOMMIT). Use a transaction, or name the whole primary key with =="
         )
-    with undone_on_error(session):
-        if words.looks_elsewhere:
-            return _write_found(session, connection, words, lease)
-        return _write_matching(session, connection, words, lease)
+    if words.looks_elsewhere:
+        return _write_found(session, connection, words, lease)
+    return _write_matching(session, connection, words, lease)
 
 
 class _Words:
