@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from sqlalchemy import update
+from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.exc import StaleDataError
 
-from celery_locks import LockLost
+from celery_locks import LockLost, StaleFence
 from celery_locks.fencing.sqlalchemy import claim, fenced
 from tests.fencing.leases import lease_of
 from tests.fencing.wallets import WALLETS, Wallet, stored
@@ -42,4 +46,50 @@ def test_what_a_lease_that_is_over_was_to_write_is_not_committed(engine, write):
         with pytest.raises(LockLost):
             write(session, wallet)
         session.commit()
+    assert stored(engine)[1] == (7, 6)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda session, wallet: fenced(session, wallet, lease_of(5)),
+        lambda session, wallet: fenced(session, [session.get(Wallet, 2), wallet], lease_of(5)),
+        lambda session, _: claim(session, Wallet, 1, lease_of(5)),
+    ],
+    ids=["object", "objects", "claim"],
+)
+def test_what_was_flushed_outside_of_a_savepoint_is_undone_with_it(engine, write):
+    """`begin_nested()` flushes what was changed before it, and in front of the savepoint: a refusal reaches there."""
+    raised(engine, 1, 6)
+    with Session(engine) as session, contextlib.suppress(InvalidRequestError), session.begin():
+        wallet = session.get(Wallet, 1)
+        wallet.balance = 50
+        with pytest.raises(StaleFence), session.begin_nested():
+            write(session, wallet)
+        session.get(Wallet, 3)
+    assert stored(engine)[1] == (7, 6)
+
+
+def test_what_was_flushed_two_savepoints_further_out_is_undone_too(engine):
+    """And what is outside of it is not."""
+    raised(engine, 1, 6)
+    with Session(engine) as session, session.begin():
+        session.get(Wallet, 3).balance = 1
+        wallet = session.get(Wallet, 1)
+        with session.begin_nested():
+            wallet.balance = 50
+            with contextlib.suppress(StaleFence), session.begin_nested(), session.begin_nested():
+                fenced(session, wallet, lease_of(5))
+    assert stored(engine) == {1: (7, 6), 2: (100, 0), 3: (1, 0)}
+
+
+def test_a_deletion_outside_of_a_savepoint_is_undone_with_it(engine):
+    """The row is gone, so that nobody can tell whether it was stale."""
+    raised(engine, 1, 6)
+    with Session(engine) as session, contextlib.suppress(InvalidRequestError), session.begin():
+        wallet = session.get(Wallet, 1)
+        session.delete(wallet)
+        with pytest.raises(StaleDataError), session.begin_nested():
+            fenced(session, wallet, lease_of(5))
+        session.get(Wallet, 3)
     assert stored(engine)[1] == (7, 6)

@@ -33,7 +33,7 @@ def write(session: Session, instances: Iterable[Any], lease: Lease | Lock | None
     """Write all of these objects under the lease, or none."""
     # By identity, for a class may have no hash.
     found = [_Row(session, each) for each in {id(each): each for each in instances}.values()]
-    with undone_on_error(session):
+    with undone_on_error(session, [row.instance for row in found]):
         for key in {key_of(row.instance) for row in found} or {None}:
             held = bearer(lease, key)
         _refuse_without_transaction(session, found)
@@ -51,7 +51,7 @@ def claim(session: Session, kind: type[Any], identity: Any, lease: Lease | Lock 
     known = session.identity_map.get(mapper.identity_key_from_primary_key(whole))
     if known is not None and session.is_modified(known):
         raise InvalidRequestError(f"{place.row(whole)} was changed before it was claimed: claim it first, then read it")
-    with undone_on_error(session):
+    with undone_on_error(session, () if known is None else [known]):
         return _claimed(session, connection, mapper, whole, bearer(lease))
 
 

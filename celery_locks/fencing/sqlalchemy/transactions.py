@@ -3,25 +3,40 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import inspect
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from sqlalchemy import Connection
     from sqlalchemy.orm import Session
 
 
 @contextlib.contextmanager
-def undone_on_error(session: Session | Connection) -> Iterator[None]:
-    """Roll the innermost transaction back when the body fails: whoever catches the error cannot commit half of it."""
+def undone_on_error(session: Session | Connection, instances: Iterable[object] = ()) -> Iterator[None]:
+    """Roll the innermost transaction back when the body fails: whoever catches the error cannot commit half of it.
+
+    If one of the objects that were to be written was flushed in a transaction around that one, that is undone as well.
+    """
     try:
         yield
     except BaseException:
-        transaction = session.get_nested_transaction() or session.get_transaction()
+        transaction = _to_undo(session, instances)
         if transaction is not None and transaction.is_active:
             transaction.rollback()
         raise
+
+
+def _to_undo(session: Any, instances: Iterable[object]) -> Any:
+    found = each = session.get_nested_transaction() or session.get_transaction()
+    states = [inspect(instance) for instance in instances]
+    # begin_nested() itself flushes, before its savepoint. Nothing public tells what was flushed in which transaction.
+    while (each := getattr(each, "parent", None)) is not None:
+        if any(state in each._dirty or state in each._deleted for state in states):  # noqa: SLF001
+            found = each
+    return found
 
 
 def commits_by_itself(connection: Connection) -> bool:
