@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
+from django.db.models import Exists, OuterRef, Subquery, Sum
+from django.db.models.expressions import RawSQL
 
-from celery_locks import LockLost
+from celery_locks import LockLost, StaleFence
 from celery_locks.fencing.django import fenced
 from tests.fencing.bank.models import Account
 from tests.fencing.leases import lease_of
@@ -38,3 +40,33 @@ def test_what_a_lease_that_is_over_was_to_write_is_not_committed(write):
         with contextlib.suppress(LockLost):
             write(mine)
     assert Account.objects.get().balance == 0
+
+
+def _siblings():
+    return Account.objects.filter(label=OuterRef("label"), balance__gt=0).order_by()
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        lambda: Account.objects.filter(Exists(_siblings())),
+        lambda: Account.objects.exclude(~Exists(_siblings())),
+        lambda: Account.objects.filter(label__in=Account.objects.filter(balance__gt=0).values("label")),
+        lambda: Account.objects.annotate(
+            total=Subquery(_siblings().values("label").annotate(all=Sum("balance")).values("all"))
+        ).filter(total__gt=50),
+        lambda: Account.objects.alias(total=RawSQL("(SELECT SUM(balance) FROM bank_account)", ())).filter(total__gt=50),
+        lambda: Account.objects.extra(where=["(SELECT SUM(balance) FROM bank_account) > 50"]),
+    ],
+    ids=["exists", "not-exists", "in", "annotated", "raw", "extra"],
+)
+def test_rows_that_would_match_no_more_are_all_or_none_written(rows):
+    """The write to one row may end what made the other match: it is known before which ones are meant."""
+    if connection.vendor == "mysql":
+        pytest.skip("it refuses to update a table that is read in a subquery")
+    Account.objects.create(balance=100, fence=0)
+    Account.objects.create(balance=0, fence=6)
+    with pytest.raises(StaleFence):
+        rows().fenced_update(lease_of(5), balance=0)
+    assert [*Account.objects.order_by("pk").values_list("balance", "fence")] == [(100, 0), (0, 6)]
+    assert rows().fenced_update(lease_of(6), balance=0)

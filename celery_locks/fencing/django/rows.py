@@ -8,7 +8,7 @@ from django.db import models, transaction
 from django.db.models.lookups import Exact
 
 from celery_locks.fencing.bearer import bearer
-from celery_locks.fencing.django.admission import admit, ensure_atomic, latest, refusal
+from celery_locks.fencing.django.admission import admit, ensure_atomic, latest, looks_elsewhere, refusal
 from celery_locks.fencing.django.keys import columns, ensure_own, values_of
 
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ class FencedQuerySet(models.QuerySet[M]):  # type: ignore[misc]  # Django comes 
         """
         rows = self.filter(**lookup)
         rows._for_write = True
-        ensure_atomic(rows.db)
         with transaction.mark_for_rollback_on_error(using=rows.db):
             bearing = bearer(lease)
+        ensure_atomic(rows.db)
         with transaction.atomic(using=rows.db, savepoint=False):
             if rows._put(bearing, {}):
                 found: M = latest(rows).get()
@@ -66,7 +66,7 @@ class FencedQuerySet(models.QuerySet[M]):  # type: ignore[misc]  # Django comes 
     def _put(self, lease: Lease, values: dict[str, Any]) -> int:
         if "fence" in values:
             raise TypeError("the column fence is the guard's: it is set to the fence of the lease")
-        if not self._is_in_one_table(values):
+        if not self._is_in_one_table(values) or looks_elsewhere(self.query.where):
             return self._put_first(lease, values)
         if self._is_one_row():
             return self._changed(lease, values) or self._ensure_fresh(lease)
