@@ -9,9 +9,9 @@ from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, Subquery, Sum
 from django.db.models.expressions import RawSQL
 
-from celery_locks import LockLost, StaleFence
+from celery_locks import LockLost, LockNotOwned, StaleFence
 from celery_locks.fencing.django import fenced
-from tests.fencing.bank.models import Account
+from tests.fencing.bank.models import Account, Vault
 from tests.fencing.leases import lease_of
 
 pytestmark = pytest.mark.usefixtures("bank_database")
@@ -70,3 +70,11 @@ def test_rows_that_would_match_no_more_are_all_or_none_written(rows):
         rows().fenced_update(lease_of(5), balance=0)
     assert [*Account.objects.order_by("pk").values_list("balance", "fence")] == [(100, 0), (0, 6)]
     assert rows().fenced_update(lease_of(6), balance=0)
+
+
+def test_rows_do_not_pass_from_one_key_to_another():
+    """Under the lease of one of them: that of the other says nothing about its fence."""
+    Vault.objects.create(owner=7)
+    with pytest.raises(LockNotOwned, match=r"owner of bank\.Vault is part of its lock key"):
+        Vault.objects.filter(owner=7).fenced_update(lease_of(5, key="vault:7"), owner=8)
+    assert Vault.objects.get().owner == 7

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import text, update
 from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
@@ -93,3 +93,27 @@ def test_a_deletion_outside_of_a_savepoint_is_undone_with_it(engine):
             fenced(session, wallet, lease_of(5))
         session.get(Wallet, 3)
     assert stored(engine)[1] == (7, 6)
+
+
+def test_words_of_sql_are_asked_before_the_write(engine):
+    """What they match may change by it: here the other row's balance ends what made this one match."""
+    raised(engine, 1, 6)
+    total = text("(SELECT total FROM (SELECT SUM(balance) AS total FROM wallets) AS all_of_them) > 100")
+    with Session(engine) as session, contextlib.suppress(StaleFence), session.begin():
+        fenced(session, update(WALLETS).where(total).values(balance=0), lease_of(5))
+    assert stored(engine) == {1: (7, 6), 2: (100, 0), 3: (100, 0)}
+
+
+def test_rows_do_not_pass_from_one_key_to_another(engine, monkeypatch):
+    """In a statement as by an object: under the lease of one key that of the other is not known."""
+    monkeypatch.setattr(Wallet, "__fence_key__", "wallet:{note}")
+    moving = update(Wallet).where(Wallet.note == "a")
+    with Session(engine) as session:
+        for statement in (
+            moving.values(note="b"),
+            moving.values({Wallet.note: "b"}),
+            moving.ordered_values(("note", "b")),
+        ):
+            with pytest.raises(InvalidRequestError, match="note of wallets is to be changed"):
+                fenced(session, statement, lease_of(5, key="wallet:a"))
+        fenced(session, moving.values(balance=1), lease_of(5, key="wallet:a"))

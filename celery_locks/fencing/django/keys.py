@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import FieldDoesNotExist
 
-from celery_locks.errors import LockConfigError
+from celery_locks.errors import LockConfigError, LockNotOwned
 from celery_locks.fencing.bearer import bearer
 
 if TYPE_CHECKING:
@@ -23,6 +23,16 @@ def ensure_own(lease: Lease, model: type[Fenced], rows: Iterable[dict[str, Any]]
     for row in rows if model.__fence_key__ else ():
         if (key := key_of(model, row)) != lease.key:
             bearer(lease, key)
+
+
+def ensure_unmoved(model: type[Fenced], changes: Iterable[str]) -> None:
+    """Raise if one of the columns that are to be changed is part of the lock key."""
+    parts = set(columns(model).values())
+    if moved := [name for name in changes if model._meta.get_field(name) in parts]:
+        raise LockNotOwned(
+            f"{' and '.join(moved)} of {model._meta.label} is part of its lock key {model.__fence_key__!r}: the rows"
+            " would pass from one key to another under the lease of one of them"
+        )
 
 
 def key_of(model: type[Fenced], row: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from django.db.models.lookups import Exact
 
 from celery_locks.fencing.bearer import bearer
 from celery_locks.fencing.django.admission import admit, ensure_atomic, latest, looks_elsewhere, refusal
-from celery_locks.fencing.django.keys import columns, ensure_own, values_of
+from celery_locks.fencing.django.keys import columns, ensure_own, ensure_unmoved, values_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -52,6 +52,7 @@ class FencedQuerySet(models.QuerySet[M]):  # type: ignore[misc]  # Django comes 
         self._for_write = True  # as `update()` does
         with transaction.mark_for_rollback_on_error(using=self.db):
             bearing = self._bearing(lease)
+            ensure_unmoved(self.model, values)
         return self._put(bearing, values)
 
     fenced_update.alters_data = True  # type: ignore[attr-defined]
