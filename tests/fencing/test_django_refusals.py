@@ -72,6 +72,20 @@ def test_rows_that_would_match_no_more_are_all_or_none_written(rows):
     assert rows().fenced_update(lease_of(6), balance=0)
 
 
+def test_an_instance_does_not_pass_from_one_key_to_another():
+    """Its own memory says nothing about which key its row is guarded by: the row does."""
+    mine = Vault.objects.create(owner=7)
+    mine.owner = 8
+    with pytest.raises(LockNotOwned, match=r"'vault:7'.*'vault:8'"):
+        fenced(mine, lease_of(5, key="vault:8"))
+    assert Vault.objects.get().owner == 7
+    mine.refresh_from_db()
+    Vault.objects.update(owner=9)
+    with pytest.raises(LockNotOwned, match=r"'vault:9'.*'vault:7'"):
+        fenced(mine, lease_of(5, key="vault:7"), update_fields=["gold"])
+    assert not Vault.objects.get().fence
+
+
 def test_rows_do_not_pass_from_one_key_to_another():
     """Under the lease of one of them: that of the other says nothing about its fence."""
     Vault.objects.create(owner=7)

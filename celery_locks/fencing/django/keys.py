@@ -14,6 +14,8 @@ from celery_locks.fencing.bearer import bearer
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from django.db.models import Model
+
     from celery_locks.fencing.django.model import Fenced
     from celery_locks.lease import Lease
 
@@ -43,6 +45,13 @@ def key_of(model: type[Fenced], row: dict[str, Any]) -> str:
 def values_of(instance: Fenced) -> dict[str, Any]:
     """What an instance has in the columns that its lock key is made of."""
     return {name: getattr(instance, field.attname) for name, field in columns(type(instance)).items()}
+
+
+def kept(instance: Fenced, table: type[Model]) -> dict[str, Any]:
+    """What its row must have in that table to be guarded by the key that the instance says."""
+    own = table._meta.local_concrete_fields
+    parts = (field for field in columns(type(instance)).values() if field in own and not field.primary_key)
+    return {field.attname: getattr(instance, field.attname) for field in parts}
 
 
 def columns(model: type[Fenced]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from django.db import models, router, transaction
 from celery_locks.errors import LockConfigError
 from celery_locks.fencing.bearer import bearer
 from celery_locks.fencing.django.admission import admit, latest, refusal
-from celery_locks.fencing.django.keys import columns, key_of, values_of
+from celery_locks.fencing.django.keys import columns, ensure_own, kept, key_of, values_of
 from celery_locks.fencing.django.rows import FencedQuerySet
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class Fenced(models.Model):  # type: ignore[misc]
             return super()._do_update(base_qs, using, pk_val, values, update_fields, forced_update, *returning)
         values.append((column, None, lease.fence))
         # Forced: with `select_on_save` an old snapshot would be asked, and may say that all is well.
-        rows = admit(base_qs, lease)  # which was made for this one UPDATE
+        rows = admit(base_qs.filter(**kept(self, base_qs.model)), lease)
         done = super()._do_update(rows, using, pk_val, values, update_fields, True, *returning)  # noqa: FBT003
         if done:
             self.fence = lease.fence
@@ -107,6 +107,8 @@ class Fenced(models.Model):  # type: ignore[misc]
         return super()._do_insert(*inserting)
 
     def _ensure_missing(self, lease: Lease, rows: Any, pk: Any) -> None:
+        mine = type(self)._base_manager.using(rows.db).filter(pk=pk)
+        ensure_own(lease, type(self), latest(mine).values(*columns(type(self))))
         for fence in latest(rows).values_list("fence", flat=True):
             raise refusal(lease, type(self), pk, fence, rows.db)
         if not self._state.adding:
