@@ -6,12 +6,14 @@ import inspect
 import warnings
 
 from celery_locks.current import current_lease
-from celery_locks.errors import LockError, LockNotOwned, StaleFence
+from celery_locks.errors import LockConfigError, LockError, LockNotOwned, StaleFence
 from celery_locks.lease import Lease
 from celery_locks.lock import Lock, not_owned
 
 #: Whoever is called from these is not the user: Django calls the methods of a manager from a module of its own.
 _BETWEEN = ("celery_locks.fencing", "django.db.models.manager")
+#: What is as large as a column of the databases can be.
+_LARGEST = 2**63 - 1
 
 
 class FenceWarning(UserWarning):
@@ -22,7 +24,8 @@ def bearer(lease: Lease | Lock | None, key: str | None = None) -> Lease:
     """The lease to write under: the one that is given, or that of the running job.
 
     Raises `LockError` where there is none, `LockNotOwned` where it is of another key than what is written is guarded
-    by, and `LockLost` where it is known to be over. What is not known here only the guard itself can tell.
+    by, `LockLost` where it is known to be over, and `LockConfigError` where its store gives no fences. What is not
+    known here only the guard itself can tell.
     """
     found = _found(lease)
     if key is not None and found.key != key:
@@ -32,6 +35,11 @@ def bearer(lease: Lease | Lock | None, key: str | None = None) -> Lease:
             key,
         )
     found.ensure_held()
+    if not 0 < found.fence <= _LARGEST:
+        raise LockConfigError(
+            f"the lease of {found.key!r} has the fence {found.fence}, and a guard goes by numbers from 1 to 2**63-1"
+            " that grow from holder to holder: the store that gave it has none, take another"
+        )
     if found.caveat:
         warnings.warn(found.caveat, FenceWarning, stacklevel=_distance())
     return found

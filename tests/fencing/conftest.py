@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import event, insert
 from sqlalchemy.orm import Session
 
+from tests.apart import no_apps_from_other_tests
 from tests.fencing.bank.fixtures import bank_database, bank_url
 from tests.fencing.pages import serving
 from tests.fencing.wallets import WALLETS, Base, connected
@@ -27,6 +28,7 @@ __all__ = [
     "bank_database",
     "bank_url",
     "getlock_database",
+    "no_apps_from_other_tests",
 ]
 
 

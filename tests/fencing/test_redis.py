@@ -85,7 +85,7 @@ def test_a_stale_write_is_refused_and_changes_nothing(any_client: Any) -> None:
     assert _texts(any_client.get("{wallet:1}:fence")) == "7::wallet"
 
 
-@pytest.mark.parametrize("stored", [1, 9, 10, 2**53, 2**53 + 1, LARGEST - 1, LARGEST])
+@pytest.mark.parametrize("stored", [2, 9, 10, 2**53, 2**53 + 1, LARGEST - 1, LARGEST])
 def test_fences_are_compared_to_the_last_digit(guard: Fenced, stored: int) -> None:
     """Lower is refused, equal and higher is not: up to the largest, also where neighbours are one double."""
     guard.set("wallet:1", "first", lease=lease_of(stored))

@@ -65,7 +65,7 @@ def test_the_job_writes_under_its_own_lease(names):
 def test_a_savepoint_keeps_the_rest(names, fence, balance, notes):
     """Written, or refused and noted."""
     with Session(names["engine"]) as session:
-        session.get(names["Wallet"], 7).fence = 4
+        session.execute(update(names["Wallet"]).values(fence=4))
         session.commit()
         run(SAVEPOINT, names | {"lease": lease_of(fence, "wallet:7")})
         session.expire_all()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from celery_locks import LockError, LockNotOwned, Locks, StaleFence
+from celery_locks import LockConfigError, LockError, LockNotOwned, Locks, StaleFence
 from celery_locks.fencing import guarded_write
 from tests.fencing.leases import lease_of
 
@@ -102,3 +102,10 @@ def test_the_running_job_hands_over_nothing():
     with pytest.raises(LockNotOwned):
         guarded_write(sheet, lambda _: 2, key="other", lease=lease_of(7))
     assert sheet.value == 1
+
+
+@pytest.mark.parametrize("fence", [0, -1, 2**63])
+def test_a_store_without_fences_is_no_store_for_guards(fence):
+    """All its holders would have the same one, and each would be let through."""
+    with pytest.raises(LockConfigError, match="from 1 to 2"):
+        guarded_write(_Sheet(), lambda value: value + 1, lease=lease_of(fence))

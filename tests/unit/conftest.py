@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
-import weakref
 
 import pytest
-from celery import _state
 
 from celery_locks.board import Board, Region
 from celery_locks.lease import Claim, Lease
 from celery_locks.parent import Parent, adopt
 from celery_locks.worker import burial
+from tests.apart import no_apps_from_other_tests
 from tests.unit.fake_consumer import at_work
 from tests.unit.fakes import START, FakeClock, Room
 from tests.unit.floor import floor, no_other_work, three
 from tests.unit.hall import hall
 from tests.unit.pools import Pool
 
-__all__ = ["at_work", "floor", "hall", "no_other_work", "three"]
+__all__ = ["at_work", "floor", "hall", "no_apps_from_other_tests", "no_other_work", "three"]
 
 #: Python 3.10 looks for signals in more places than the newer ones, and some of them nobody can cover.
 collect_ignore = ["test_interrupted.py"] if sys.version_info < (3, 11) else []
@@ -64,18 +63,6 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("CELERY_LOCK_"):
             monkeypatch.delenv(name)
-
-
-@pytest.fixture(autouse=True)
-def _no_apps_from_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Celery gives a shared task to every app made later, and to every app that is not yet collected as garbage.
-
-    Another test's app may be one whose settings are wrong on purpose.
-    """
-    monkeypatch.setattr(_state, "_on_app_finalizers", set(_state._on_app_finalizers))
-    monkeypatch.setattr(_state, "_apps", weakref.WeakSet())
-    monkeypatch.setattr(_state._tls, "current_app", None)
-    monkeypatch.setattr(_state, "default_app", None)
 
 
 @pytest.fixture

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.db import connections, transaction
+from django.db.models.expressions import RawSQL
 from django.db.models.lookups import Lookup
-from django.db.models.sql.where import AND
+from django.db.models.sql.query import Query
+from django.db.models.sql.where import AND, ExtraWhere, WhereNode
 
 from celery_locks.fencing.bearer import stale
 
@@ -38,6 +40,15 @@ def latest(rows: Any) -> Any:
     """Rows as they are now. MySQL at REPEATABLE READ writes to these, and reads older ones if it does not lock."""
     connection = connections[rows.db]
     return rows.select_for_update() if connection.vendor == "mysql" and not connection.get_autocommit() else rows
+
+
+def looks_elsewhere(condition: Any) -> bool:
+    """Whether it has a subquery, or words of SQL that may have one: the write itself may change what matches then."""
+    if isinstance(condition, (Query, RawSQL, ExtraWhere)) or getattr(condition, "subquery", False):
+        return True
+    if isinstance(condition, WhereNode):
+        return any(map(looks_elsewhere, condition.children))
+    return any(map(looks_elsewhere, getattr(condition, "get_source_expressions", list)()))
 
 
 def ensure_atomic(using: str) -> None:

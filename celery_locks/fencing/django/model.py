@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.core import checks
-from django.db import models
+from django.db import models, router, transaction
 
 from celery_locks.errors import LockConfigError
 from celery_locks.fencing.bearer import bearer
 from celery_locks.fencing.django.admission import admit, latest, refusal
-from celery_locks.fencing.django.keys import columns, key_of, values_of
+from celery_locks.fencing.django.keys import columns, ensure_own, kept, key_of, values_of
 from celery_locks.fencing.django.rows import FencedQuerySet
 
 if TYPE_CHECKING:
@@ -27,7 +27,14 @@ def fenced(instance: Fenced, lease: Lease | Lock | None = None, **saving: Any) -
     the model's `DoesNotExist` when the row is gone. Either undoes the innermost `atomic()`, as a failed save does. An
     instance that is new is inserted, with its fence.
     """
-    bearing = _bearing(instance, lease)
+    if not isinstance(instance, Fenced):
+        raise TypeError(
+            f"fenced() saves an instance of a model that is Fenced, and not {type(instance).__name__}: give the model"
+            " the base class Fenced. Several rows are written by `Model.objects.filter(...).fenced_update(...)`"
+        )
+    using = saving.get("using") or router.db_for_write(type(instance), instance=instance)
+    with transaction.mark_for_rollback_on_error(using=using):
+        bearing = _bearing(instance, lease)
     before = instance._bearing
     instance._bearing = bearing
     try:
@@ -38,11 +45,6 @@ def fenced(instance: Fenced, lease: Lease | Lock | None = None, **saving: Any) -
 
 def _bearing(instance: Fenced, lease: Lease | Lock | None) -> Lease:
     model = type(instance)
-    if not isinstance(instance, Fenced):
-        raise TypeError(
-            f"fenced() saves an instance of a model that is Fenced, and not {model.__name__}: give the model the base"
-            " class Fenced. Several rows are written by `Model.objects.filter(...).fenced_update(...)`"
-        )
     return bearer(lease, key_of(model, values_of(instance)) if model.__fence_key__ else None)
 
 
@@ -96,7 +98,7 @@ class Fenced(models.Model):  # type: ignore[misc]
             return super()._do_update(base_qs, using, pk_val, values, update_fields, forced_update, *returning)
         values.append((column, None, lease.fence))
         # Forced: with `select_on_save` an old snapshot would be asked, and may say that all is well.
-        rows = admit(base_qs, lease)  # which was made for this one UPDATE
+        rows = admit(base_qs.filter(**kept(self, base_qs.model)), lease)
         done = super()._do_update(rows, using, pk_val, values, update_fields, True, *returning)  # noqa: FBT003
         if done:
             self.fence = lease.fence
@@ -110,6 +112,8 @@ class Fenced(models.Model):  # type: ignore[misc]
         return super()._do_insert(*inserting)
 
     def _ensure_missing(self, lease: Lease, rows: Any, pk: Any) -> None:
+        mine = type(self)._base_manager.using(rows.db).filter(pk=pk)
+        ensure_own(lease, type(self), latest(mine).values(*columns(type(self))))
         for fence in latest(rows).values_list("fence", flat=True):
             raise refusal(lease, type(self), pk, fence, rows.db)
         if not self._state.adding:

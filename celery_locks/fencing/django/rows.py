@@ -8,8 +8,8 @@ from django.db import models, transaction
 from django.db.models.lookups import Exact
 
 from celery_locks.fencing.bearer import bearer
-from celery_locks.fencing.django.admission import admit, ensure_atomic, latest, refusal
-from celery_locks.fencing.django.keys import columns, ensure_own, values_of
+from celery_locks.fencing.django.admission import admit, ensure_atomic, latest, looks_elsewhere, refusal
+from celery_locks.fencing.django.keys import columns, ensure_own, ensure_unmoved, values_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,9 +29,10 @@ class FencedQuerySet(models.QuerySet[M]):  # type: ignore[misc]  # Django comes 
         So a stale holder has nothing to go by, and whatever else it does in the same transaction is never done.
         Raises what `get()` raises, `StaleFence`, and `TransactionManagementError` outside of `atomic()`.
         """
-        bearing = bearer(lease)
         rows = self.filter(**lookup)
         rows._for_write = True
+        with transaction.mark_for_rollback_on_error(using=rows.db):
+            bearing = bearer(lease)
         ensure_atomic(rows.db)
         with transaction.atomic(using=rows.db, savepoint=False):
             if rows._put(bearing, {}):
@@ -49,7 +50,10 @@ class FencedQuerySet(models.QuerySet[M]):  # type: ignore[misc]  # Django comes 
         no values it puts the fence there and locks the rows: a claim of many.
         """
         self._for_write = True  # as `update()` does
-        return self._put(self._bearing(lease), values)
+        with transaction.mark_for_rollback_on_error(using=self.db):
+            bearing = self._bearing(lease)
+            ensure_unmoved(self.model, values)
+        return self._put(bearing, values)
 
     fenced_update.alters_data = True  # type: ignore[attr-defined]
 
@@ -63,7 +67,7 @@ class FencedQuerySet(models.QuerySet[M]):  # type: ignore[misc]  # Django comes 
     def _put(self, lease: Lease, values: dict[str, Any]) -> int:
         if "fence" in values:
             raise TypeError("the column fence is the guard's: it is set to the fence of the lease")
-        if not self._is_in_one_table(values):
+        if not self._is_in_one_table(values) or looks_elsewhere(self.query.where):
             return self._put_first(lease, values)
         if self._is_one_row():
             return self._changed(lease, values) or self._ensure_fresh(lease)

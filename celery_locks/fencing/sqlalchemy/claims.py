@@ -48,6 +48,8 @@ def read(
     session: Session, connection: Connection, mapper: Mapper[Any], place: Place, identities: Identities
 ) -> list[Any]:
     """The objects as they are now, also those that the session has: all they had loaded is replaced."""
+    # What is joined to them is read anew as well, and would lose changes where the session does not flush by itself.
+    session.flush()
     question = select(mapper.class_).where(place.rows(identities)).execution_options(populate_existing=True)
     if reads_snapshots(connection):
         # A snapshot that is older than our lock would show the row as it was then.

@@ -7,9 +7,9 @@ import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sqlalchemy import BigInteger, Column, Table, and_, false, or_, text
+from sqlalchemy import BigInteger, Column, Table, and_, false, inspect, or_, text
 from sqlalchemy.exc import ArgumentError
-from sqlalchemy.orm import Mapped, MappedAsDataclass, mapped_column
+from sqlalchemy.orm import Mapped, MappedAsDataclass, mapped_column, validates
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -38,6 +38,10 @@ class Fenced:
 
     fence: Mapped[int] = mapped_column(BigInteger, default=0, server_default=text("0"), info={MARK: None})
 
+    @validates("fence")
+    def _keep_fence(self, _: str, fence: int) -> int:
+        return _kept(self, fence)
+
 
 class FencedDataclass(MappedAsDataclass):
     """The same for classes that are mapped as dataclasses. The fence is no argument of theirs."""
@@ -47,6 +51,18 @@ class FencedDataclass(MappedAsDataclass):
     fence: Mapped[int] = mapped_column(
         BigInteger, init=False, default=0, server_default=text("0"), info={MARK: None}, kw_only=True
     )
+
+    @validates("fence")
+    def _keep_fence(self, _: str, fence: int) -> int:
+        return _kept(self, fence)
+
+
+def _kept(instance: Any, fence: int) -> int:
+    """The fence that the object of a row has: only a guard gives it another, and takes that one away first.
+
+    `session.merge()` would put back the one of an older copy, and the next flush write it.
+    """
+    return instance.fence if inspect(instance).persistent and instance.fence is not None else fence
 
 
 @dataclass(frozen=True, eq=False)

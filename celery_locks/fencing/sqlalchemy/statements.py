@@ -5,7 +5,7 @@ from __future__ import annotations
 from operator import and_, eq
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Select, Update, inspect, select
+from sqlalchemy import Connection, SelectBase, TextClause, Update, inspect, select
 from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.elements import BinaryExpression, BindParameter, BooleanClauseList, ColumnClause
@@ -85,6 +85,11 @@ class _Words:
         template = getattr(self.entity, "__fence_key__", None) or self.place.fence.info[MARK]
         if template is None:
             return None
+        if moved := {self._column(name) for name in names(template)} & self._changed():
+            raise InvalidRequestError(
+                f"{' and '.join(sorted(moved))} of {self.place.table.fullname} is to be changed, and is part of its"
+                f" lock key {template!r}: the rows would pass from one key to another under the lease of one of them"
+            )
         values = {name: self.pinned[key] for name in names(template) if (key := self._column(name)) in self.pinned}
         if missing := set(names(template)) - set(values):
             raise InvalidRequestError(
@@ -92,6 +97,11 @@ class _Words:
                 f" does not say which: add {' and '.join(sorted(missing))} == ... to its where()"
             )
         return filled(template, values.__getitem__, self.place.table.fullname)
+
+    def _changed(self) -> set[str]:
+        # Until it is executed nothing public tells what an UPDATE sets.
+        told = getattr(self.statement, "_values", None) or dict(getattr(self.statement, "_ordered_values", None) or ())
+        return {str(getattr(column, "key", column)) for column in told}
 
     def _column(self, name: str) -> str:
         columns: Any = self.place.table.columns if self.entity is None else inspect(self.entity).columns
@@ -113,7 +123,10 @@ class _Words:
         return isinstance(column, ColumnClause) and column.table is self.place.table
 
     def _is_elsewhere(self, element: Any) -> bool:
-        return isinstance(element, Select) or (isinstance(element, ColumnClause) and not self._is_own(element))
+        # A text may have a subquery in it.
+        return isinstance(element, (SelectBase, TextClause)) or (
+            isinstance(element, ColumnClause) and not self._is_own(element)
+        )
 
 
 def _about(statement: Update | Delete) -> Mapping[str, Any]:

@@ -1,0 +1,20 @@
+"""What keeps the Celery apps of one test from another's."""
+
+from __future__ import annotations
+
+import weakref
+
+import pytest
+from celery import _state
+
+
+@pytest.fixture(autouse=True)
+def no_apps_from_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Celery gives a shared task to every app made later, and to every app that is not yet collected as garbage.
+
+    Another test's app may be one whose settings are wrong on purpose.
+    """
+    monkeypatch.setattr(_state, "_on_app_finalizers", set(_state._on_app_finalizers))
+    monkeypatch.setattr(_state, "_apps", weakref.WeakSet())
+    monkeypatch.setattr(_state._tls, "current_app", None)
+    monkeypatch.setattr(_state, "default_app", None)
