@@ -28,7 +28,7 @@ test-unit: $(DEV)/.ready ## Run the unit tests: no server, a few seconds
 
 test-oldest: $(OLDEST)/.ready ## Run what depends on them against the oldest supported Celery and redis-py
 	@$(OLDEST)/bin/python -m tests.servers.install
-	@$(OLDEST)/bin/python -m pytest tests/unit tests/stores/test_redis*.py tests/fencing/test_redis*.py tests/acceptance $(ARGS) \
+	@$(OLDEST)/bin/python -m pytest tests/unit tests/stores/test_redis*.py tests/fencing/test_redis*.py tests/fencing/test_sqlalchemy*.py tests/acceptance $(ARGS) \
 	  --ignore tests/acceptance/test_stores.py --ignore tests/acceptance/test_benchmarks.py \
 	  --ignore tests/acceptance/test_parent_stops.py --ignore tests/stores/test_redis_line_model.py
 
