@@ -180,4 +180,4 @@ def test_a_store_that_is_closed_ends_its_watches(store: AdvisoryStore, other: Ad
     with running(lambda: other.watch("wallet", LONG)) as ended:
         wait_until(lambda: channels(other), "the watch to stand")
         other.close()
-        wait_until(lambda: ended, "the watch to end", 30)
+        assert wait_until(lambda: ended, "the watch to end", 30) == [None]

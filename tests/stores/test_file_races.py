@@ -55,7 +55,7 @@ def test_onlookers_are_in_nobodys_way(store: FileStore, open_store: Opens) -> No
         for _ in range(6):
             crew.start(_look_on, open_store, "wallet:1", stop)
         for turn in range(400):
-            take(store, "wallet:1", f"owner {turn}")
+            assert take(store, "wallet:1", f"owner {turn}").held()
             # As a crash would leave it: free, and with the name of its last holder.
             store.close()
         stop.set()

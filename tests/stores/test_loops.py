@@ -9,7 +9,7 @@ import pytest
 
 from celery_locks.lease import Verdict
 from tests.stores.contract.asking import refused, take, verdict
-from tests.stores.greenlets import share
+from tests.stores.greenlets import shared
 from tests.stores.session_stores import outage
 from tests.stores.sql_stores import QUICK, SERVERS, opened
 from tests.waiting import wait_until
@@ -41,7 +41,9 @@ def url(request: pytest.FixtureRequest) -> str:
 
 def test_greenlets_share_a_store(url: str) -> None:
     """With everything patched by gevent, greenlets exclude each other and others run while they wait."""
-    share(url)
+    fences = shared(url)
+    assert len(fences) == 3 * 6
+    assert fences == sorted(set(fences))
 
 
 @SERVERS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import ssl
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from celery_locks.errors import StoreUnavailable
 from celery_locks.stores import Store, open_store
 from tests.servers.redis import RedisServer
 from tests.stores.contract.asking import claim, take
-from tests.stores.redis_sayings import SECRET, is_one_clean_line, is_refused, unclosed
+from tests.stores.redis_sayings import SECRET, is_one_clean_line, refusal_of, unclosed
 from tests.stores.redis_stores import QUICK
 from tests.waiting import wait_until
 
@@ -52,7 +53,7 @@ def test_a_master_that_became_a_replica_neither_renews_nor_releases(redis_url: s
 
 def test_a_plain_server_is_no_cluster(redis_server: RedisServer) -> None:
     """redis+cluster:// at a single Redis is told what to write."""
-    is_refused(f"redis+cluster://127.0.0.1:{redis_server.port}", "is not a Cluster node: write redis://")
+    assert "is not a Cluster node: write redis://" in refusal_of(f"redis+cluster://127.0.0.1:{redis_server.port}")
 
 
 def test_a_cluster_node_is_no_plain_server(redis_cluster: RedisCluster) -> None:
@@ -72,34 +73,35 @@ def _acquire_all(store: Store, keys: list[str]) -> None:
 
 def test_a_plain_server_is_no_sentinel(redis_server: RedisServer) -> None:
     """redis+sentinel:// at a Redis."""
-    is_refused(f"redis+sentinel://127.0.0.1:{redis_server.port}/mymaster{QUICK}", "is no Sentinel: name the Sentinels")
+    url = f"redis+sentinel://127.0.0.1:{redis_server.port}/mymaster{QUICK}"
+    assert "is no Sentinel: name the Sentinels" in refusal_of(url)
 
 
 def test_a_database_that_is_not_there_is_said(redis_server: RedisServer) -> None:
     """Redis has 16 unless told otherwise."""
-    is_refused(f"redis://127.0.0.1:{redis_server.port}/99", "has fewer databases: use a lower number")
+    assert "has fewer databases: use a lower number" in refusal_of(f"redis://127.0.0.1:{redis_server.port}/99")
 
 
 def test_a_socket_that_is_not_there_is_said(tmp_path: Path) -> None:
     """The path is in the line."""
     with unclosed():
-        is_refused(f"unix://{tmp_path}/none.sock", "none.sock.*check that the server runs")
+        assert re.search("none.sock.*check that the server runs", refusal_of(f"unix://{tmp_path}/none.sock"))
 
 
 def test_tls_to_a_server_without_is_said(redis_server: RedisServer) -> None:
     """rediss:// at a plain port."""
     url = f"rediss://:{SECRET}@127.0.0.1:{redis_server.port}/0?ssl_cert_reqs=none&{QUICK[1:]}"
-    is_refused(url, "does not speak TLS here: write redis://|socket_timeout")
+    assert re.search("does not speak TLS here: write redis://|socket_timeout", refusal_of(url))
 
 
 def test_no_tls_to_a_server_with_is_said(redis_tls_server: RedisServer) -> None:
     """redis:// at a TLS port."""
-    is_refused(f"redis://127.0.0.1:{redis_tls_server.port}/0{QUICK}", "rediss://")
+    assert "rediss://" in refusal_of(f"redis://127.0.0.1:{redis_tls_server.port}/0{QUICK}")
 
 
 def test_an_unknown_certificate_is_said(redis_tls_server: RedisServer) -> None:
     """A self-signed certificate is not trusted before its authority is named."""
-    is_refused(f"rediss://127.0.0.1:{redis_tls_server.port}/0", "not trusted: add \\?ssl_ca_certs=")
+    assert "not trusted: add ?ssl_ca_certs=" in refusal_of(f"rediss://127.0.0.1:{redis_tls_server.port}/0")
 
 
 @pytest.mark.parametrize("spelling", ["none", "CERT_NONE", "cert_none"])
@@ -139,4 +141,4 @@ def test_a_server_without_connections_left_is_said(redis_url: str) -> None:
         second.ping()
         with server.client() as third:
             third.ping()
-            is_refused(f"{server.url}{QUICK}", "raise its maxclients|check that it runs")
+            assert re.search("raise its maxclients|check that it runs", refusal_of(f"{server.url}{QUICK}"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from celery_locks.lease import Verdict
 from tests.stores.contract.asking import refused, take, verdict
-from tests.stores.greenlets import share
+from tests.stores.greenlets import shared
 from tests.stores.redlock_stores import opened
 
 if TYPE_CHECKING:
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 def test_greenlets_share_a_store(redlock_url: str) -> None:
     """With everything patched by gevent, greenlets exclude each other and others run while they wait."""
-    share(redlock_url, 10)
+    fences = shared(redlock_url, 10)
+    assert len(fences) == 3 * 10
+    assert fences == sorted(set(fences))
 
 
 def test_without_poll_there_is_select(redlock_nodes: RedlockNodes, monkeypatch: pytest.MonkeyPatch) -> None:

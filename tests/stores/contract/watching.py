@@ -98,7 +98,7 @@ class WatchesContract:
         for seconds in (0.0, 0.0004, 0.01, 0.3):
             refused(other, key)
             watched(other, key, seconds)
-        refused(other, key)
+        assert refused(other, key).holder == "anna"
 
     def test_a_dead_holder_wakes_who_waits(self, open_store: Opens, other: Watched, key: str) -> None:
         """Nobody gives its key back, and yet whoever waits has it when it is free."""
