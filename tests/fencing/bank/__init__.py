@@ -40,6 +40,8 @@ def _set_up() -> None:
             DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
             INSTALLED_APPS=[__name__],
             LOGGING_CONFIG=None,
+            # Whoever looks at every object of the process, as pytest-celery does, wakes up Django's lazy ones.
+            STATIC_URL="static/",
             USE_TZ=True,
         )
         django.setup()
