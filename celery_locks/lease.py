@@ -30,6 +30,12 @@ class Claim(NamedTuple):
     task: str | None = None
     task_id: str | None = None
     ticket: Ticket | None = None
+    #: So many may hold the key at a time.
+    slots: int = 1
+    #: It only reads: it holds the key together with others that do.
+    shared: bool = False
+    #: Keys that are taken together with it, all or none, in order.
+    others: tuple[str, ...] = ()
 
 
 class Verdict(enum.Enum):
@@ -179,6 +185,8 @@ class Busy(NamedTuple):
     place: int | None = None
     ticket: str | None = None
     present: bool = True
+    #: Which of several keys is taken, the first of those that are.
+    key: str | None = None
 
 
 class Holding(NamedTuple):

@@ -112,7 +112,7 @@ class Parent:
                 self._entrust(kept, lease, lease.deadline)
 
     def _entry(self, keeper: Keeper, claim: Claim) -> tuple[object, ...]:
-        key, owner, ttl, task, task_id, ticket = claim
+        key, owner, ttl, task, task_id, ticket = claim[:6]
         return self._pid, keeper.number, key, owner, ttl, task, task_id, ticket.name if ticket else None
 
     def _entrust(self, kept: Kept, lease: Lease, deadline: float) -> None:

@@ -162,6 +162,29 @@ class Inspects(abc.ABC):
         """Free the key whoever has it; False when it was free. The holder learns of it at its next beat."""
 
 
+class Crowds(abc.ABC):
+    """A store whose keys several may hold at a time: up to as many as a claim has slots, or all that only read.
+
+    The holders of a key are a set of owners, each with its own deadline and its own fence: who dies without a word
+    frees its place alone. A claim for one slot that does not share excludes all others, and they it.
+    """
+
+    @abc.abstractmethod
+    def holders(self, key: str) -> list[Holding]:
+        """All who have the key now, those with the lowest fences first."""
+
+    @abc.abstractmethod
+    def slots(self, key: str) -> int | None:
+        """How many slots the key was given by `set_slots`; None when each claim says it itself."""
+
+    @abc.abstractmethod
+    def set_slots(self, key: str, slots: int | None) -> None:
+        """From now on so many may hold the key, whatever their claims say; None: as they say again.
+
+        Those who hold it keep it, also when there are fewer slots now.
+        """
+
+
 class SessionLease(Lease):
     """A lease without a ttl, that lives in a session with the store and knows when that is over, or may be."""
 
