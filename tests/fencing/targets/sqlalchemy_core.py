@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Column, MetaData, String, Table, delete, insert, select, update
 
 from celery_locks.fencing.sqlalchemy import fence_column, fenced
-from tests.fencing.targets.engines import EngineTarget
+from tests.fencing.engines import EngineTarget
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

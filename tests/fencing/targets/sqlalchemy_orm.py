@@ -8,7 +8,7 @@ from sqlalchemy import String, delete
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from celery_locks.fencing.sqlalchemy import Fenced, fenced
-from tests.fencing.targets.engines import EngineTarget
+from tests.fencing.engines import EngineTarget
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
