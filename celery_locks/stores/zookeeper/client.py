@@ -36,8 +36,8 @@ ACLS = {
 }
 #: A write that changes nothing, which a majority must agree to, and a look that any server answers by itself.
 WORD, SIGN = Transaction([CheckVersion("/", -1)]), Exists("/", None)
-#: A session that lost its connection is asked for so often before its time is over, and at most every so many seconds.
-TRIES, SOONEST = 4, 1.0
+#: A session that lost its connection is asked for so often at least before its time is over, and after so many seconds.
+TRIES, SOONEST, LATEST = 4, 1.0, 5.0
 _OVER = {
     KeeperState.AUTH_FAILED: AuthFailedError,
     KeeperState.CLOSED: ConnectionClosedError,
@@ -71,7 +71,7 @@ class _Connection(ConnectionHandler):  # type: ignore[misc]  # kazoo has no type
     def _invoke(self, timeout: float, request: Any, xid: int | None = None) -> Any:
         if isinstance(request, Connect):
             # A server that has just started may never answer this. The session is not to end while we wait for it.
-            timeout = min(timeout, max(SOONEST, self.client.session_timeout / TRIES))
+            timeout = min(timeout, max(SOONEST, min(LATEST, self.client.session_timeout / TRIES)))
         before = time.monotonic()
         answer = super()._invoke(timeout, request, xid)
         if isinstance(request, Connect) and answer[0].time_out > 0:
