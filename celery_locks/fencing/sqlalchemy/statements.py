@@ -16,7 +16,7 @@ from celery_locks.fencing.sqlalchemy.keyed import filled, names
 from celery_locks.fencing.sqlalchemy.transactions import commits_by_itself, reads_snapshots, undone_on_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from sqlalchemy import Delete
     from sqlalchemy.orm import Session
@@ -51,7 +51,9 @@ class _Words:
         self.entity: Any = about.get("entity")
         self.place: Place = of_table(about["table"])
         self.where = statement.whereclause
-        self.pinned = dict(self._equals())
+        parts = list(_parts(self.where))
+        self.pinned = dict(self._equals(parts))
+        self._is_plain = len(self.pinned) == len(parts)
 
     @property
     def is_for_one_row(self) -> bool:
@@ -61,7 +63,9 @@ class _Words:
     @property
     def looks_elsewhere(self) -> bool:
         """Whether what it matches depends on more than the row itself, and so may change by the write."""
-        return self.where is not None and any(self._is_elsewhere(each) for each in visitors.iterate(self.where))
+        if self.where is None or self._is_plain:
+            return False
+        return any(self._is_elsewhere(each) for each in visitors.iterate(self.where))
 
     def guarded(self) -> Any:
         """The statement with the condition; an update stores the fence as well."""
@@ -113,8 +117,8 @@ class _Words:
             return column
         return getattr(self.entity, inspect(self.entity).get_property_by_column(column).key)
 
-    def _equals(self) -> Iterator[tuple[str, Any]]:
-        for clause in _parts(self.where):
+    def _equals(self, parts: Iterable[Any]) -> Iterator[tuple[str, Any]]:
+        for clause in parts:
             if isinstance(clause, BinaryExpression) and clause.operator is eq:
                 for column, value in ((clause.left, clause.right), (clause.right, clause.left)):
                     if isinstance(value, BindParameter) and self._is_own(column):
