@@ -6,9 +6,11 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import redis
 from sqlalchemy import event, insert
 from sqlalchemy.orm import Session
 
+from celery_locks.fencing.redis import Fenced
 from tests.apart import no_apps_from_other_tests
 from tests.fencing.bank.fixtures import bank_database, bank_url
 from tests.fencing.pages import serving
@@ -37,6 +39,19 @@ def pages_url() -> Iterator[str]:
     """A web server."""
     with serving() as url:
         yield url
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[redis.Redis]:
+    """A client that reads texts."""
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        yield client
+
+
+@pytest.fixture
+def guard(client: redis.Redis) -> Fenced:
+    """The guard for Redis, with that client."""
+    return Fenced(client)
 
 
 @pytest.fixture

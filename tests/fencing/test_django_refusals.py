@@ -12,15 +12,9 @@ from django.db.models.expressions import RawSQL
 from celery_locks import LockLost, LockNotOwned, StaleFence
 from celery_locks.fencing.django import fenced
 from tests.fencing.bank.models import Account, Vault
-from tests.fencing.leases import lease_of
+from tests.fencing.leases import lease_of, over
 
 pytestmark = pytest.mark.usefixtures("bank_database")
-
-
-def over():
-    lease = lease_of(5)
-    lease.lose("it is a test")
-    return lease
 
 
 @pytest.mark.parametrize(

@@ -42,17 +42,6 @@ def any_client(request: pytest.FixtureRequest) -> Iterator[Any]:
         yield client
 
 
-@pytest.fixture
-def client(redis_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
-        yield client
-
-
-@pytest.fixture
-def guard(client: redis.Redis) -> Fenced:
-    return Fenced(client)
-
-
 def _texts(answer: Any) -> Any:
     if isinstance(answer, dict):
         return {_texts(name): _texts(value) for name, value in answer.items()}

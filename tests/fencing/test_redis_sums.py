@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import redis
@@ -12,21 +12,7 @@ from celery_locks import StaleFence
 from celery_locks.fencing.redis import Fenced
 from tests.fencing.leases import lease_of
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 LARGEST = 2**63 - 1
-
-
-@pytest.fixture
-def client(redis_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
-        yield client
-
-
-@pytest.fixture
-def guard(client: redis.Redis) -> Fenced:
-    return Fenced(client)
 
 
 def test_a_repeated_incr_adds_once(client: redis.Redis) -> None:

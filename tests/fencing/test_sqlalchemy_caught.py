@@ -12,14 +12,8 @@ from sqlalchemy.orm.exc import StaleDataError
 
 from celery_locks import LockLost, StaleFence
 from celery_locks.fencing.sqlalchemy import claim, fenced
-from tests.fencing.leases import lease_of
+from tests.fencing.leases import lease_of, over
 from tests.fencing.wallets import WALLETS, Wallet, raised, stored
-
-
-def over():
-    lease = lease_of(5)
-    lease.lose("it is a test")
-    return lease
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from celery_locks.errors import StoreUnavailable
-from celery_locks.lease import Busy, Lease
+from celery_locks.lease import Busy, Lease, Verdict
 from celery_locks.stores.zookeeper.client import Client
-from tests.stores.contract.asking import claim, refused, take, verbs
+from tests.stores.contract.asking import claim, refused, take, verbs, verdict
 from tests.stores.zookeeper_stores import QUICK, is_free, lasting, opened, place_of
 from tests.waiting import wait_until
 
@@ -83,6 +83,15 @@ def test_an_acquire_that_lost_its_connection_is_undone_once(
         wait_until(lambda: not store._session.known.still_to_leave(), "the word that it is undone")
         assert is_free(other, "wallet")
         assert len(written) == 2
+
+
+def test_a_server_that_says_nothing_to_a_session_is_asked_again(way: Proxy) -> None:
+    """One that has just started may never answer who takes up a session: the lock is not lost by waiting for that."""
+    with opened(lasting(way.url, 12) + "&timeout=30") as store:
+        lease = take(store, "wallet")
+        way.lose_answer(store._session._client._session_passwd)
+        way.cut()
+        assert verdict(store, lease) is Verdict.RENEWED
 
 
 def test_a_frozen_server_costs_a_bounded_time(

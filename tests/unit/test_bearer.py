@@ -10,11 +10,12 @@ from celery_locks import LockError, LockLost, LockNotOwned, Locks, current_lease
 from celery_locks.fencing import FenceWarning
 from celery_locks.fencing.bearer import bearer, stale
 from celery_locks.lease import Claim, Lease
+from celery_locks.stores.memory import MemoryStore
 
 
 @pytest.fixture
 def locks() -> Locks:
-    return Locks("memory://")
+    return Locks(MemoryStore())
 
 
 def test_the_lease_of_the_running_job_is_the_default(locks):

@@ -8,6 +8,7 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import InvalidRequestError
 
 from celery_locks.fencing.bearer import stale
+from celery_locks.fencing.sqlalchemy.columns import under
 from celery_locks.fencing.sqlalchemy.transactions import reads_snapshots
 
 if TYPE_CHECKING:
@@ -27,8 +28,9 @@ def raise_fence(connection: Connection, place: Place, identities: Identities, le
 
     Raises `StaleFence` when one has a higher fence. What was written is for the caller to undo, then as well.
     """
-    statement = update(place.table).where(place.rows(identities), place.open_to(lease.fence))
-    written = connection.execute(statement.values({place.fence: lease.fence})).rowcount
+    statement = update(place.table).where(place.rows(identities), place.is_open).values({place.fence: place.bearers})
+    with under(lease.fence):
+        written = connection.execute(statement).rowcount
     return written == len(identities) or look(connection, place, identities, lease) == len(identities)
 
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import weakref
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sqlalchemy import BigInteger, Column, Table, and_, false, inspect, or_, text
+from sqlalchemy import BigInteger, Column, Table, and_, bindparam, false, inspect, or_, text
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Mapped, MappedAsDataclass, mapped_column, validates
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import BindParameter, ColumnElement
     from sqlalchemy.orm import Mapper
 
 #: What marks the column in its `info`, however it is named.
@@ -75,14 +77,16 @@ class Place:
     attribute: str
     identity: Sequence[Column[Any]]
 
-    def open_to(self, fence: int) -> ColumnElement[bool]:
-        """That no higher fence has written. A table that was migrated may have none at all."""
-        return or_(self._absent, self.fence <= fence)
+    @functools.cached_property
+    def bearers(self) -> BindParameter[int]:
+        """The fence that is written under when a statement is executed."""
+        # Made once, as the condition is: to put them together was most of what a guarded write cost.
+        return bindparam("celery_locks_fence", callable_=_under.get, type_=self.fence.type)
 
     @functools.cached_property
-    def _absent(self) -> ColumnElement[bool]:
-        # Made once: to put a condition together is most of what a guarded write costs beyond the plain one.
-        return self.fence.is_(None)
+    def is_open(self) -> ColumnElement[bool]:
+        """That no higher fence has written. A table that was migrated may have none at all."""
+        return or_(self.fence.is_(None), self.fence <= self.bearers)
 
     def rows(self, identities: Collection[Sequence[Any]]) -> ColumnElement[bool]:
         """That it is one of these rows."""
@@ -97,12 +101,31 @@ class Place:
         return f"the row {named} of {self.table.fullname}"
 
 
+#: The fence of the write that is under way.
+_under: ContextVar[int] = ContextVar("celery_locks_fence")
+
+
+@contextlib.contextmanager
+def under(fence: int) -> Iterator[None]:
+    """Let statements with the condition of a place go by this fence while the body executes them."""
+    token = _under.set(fence)
+    try:
+        yield
+    finally:
+        _under.reset(token)
+
+
 def of_table(table: object) -> Place:
     """Where a table has its fences. Raises `ArgumentError` for one that has none."""
     if isinstance(table, Table):
+        found: Place | None = table.info.get(MARK)
+        # The copy of a table has what its original is said to be.
+        if found is not None and found.table is table:
+            return found
         for column in table.columns:
             if MARK in column.info:
-                return Place(table, column, column.key, list(table.primary_key.columns))
+                found = table.info[MARK] = Place(table, column, column.key, list(table.primary_key.columns))
+                return found
     raise ArgumentError(
         f"{table} has no fence: give the table fence_column(), or the mapped class the mixin Fenced. Where a class"
         " inherits its fence from a joined table, write its objects, or a statement on that table"

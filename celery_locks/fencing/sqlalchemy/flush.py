@@ -15,6 +15,7 @@ from sqlalchemy import Update, event
 from sqlalchemy.exc import InvalidRequestError
 
 from celery_locks.fencing.sqlalchemy.claims import look
+from celery_locks.fencing.sqlalchemy.columns import under
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,7 +39,8 @@ def flush(session: Session, rows: Rows, lease: Lease) -> None:
     under_way = _Flush(rows, lease)
     token = _under_way.set(under_way)
     try:
-        session.flush()
+        with under(lease.fence):
+            session.flush()
     finally:
         _under_way.reset(token)
     under_way.ensure_written()
@@ -65,7 +67,7 @@ class _Flush:
         # An engine with options of its own passes on what the engine behind it is told: all is heard twice there.
         found = None if statement is self._sent else self._guarded(statement, parameters)
         if found is not None:
-            self._sent = statement = statement.where(found[0].open_to(self._lease.fence))
+            self._sent = statement = statement.where(found[0].is_open)
         return statement
 
     def after(self, connection: Connection, statement: Any, parameters: Sequence[Any], result: Any) -> None:

@@ -11,12 +11,12 @@ from sqlalchemy.sql import visitors
 from sqlalchemy.sql.elements import BinaryExpression, BindParameter, BooleanClauseList, ColumnClause
 
 from celery_locks.fencing.bearer import bearer, stale
-from celery_locks.fencing.sqlalchemy.columns import MARK, Place, of_table
+from celery_locks.fencing.sqlalchemy.columns import MARK, Place, of_table, under
 from celery_locks.fencing.sqlalchemy.keyed import filled, names
 from celery_locks.fencing.sqlalchemy.transactions import commits_by_itself, reads_snapshots, undone_on_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from sqlalchemy import Delete
     from sqlalchemy.orm import Session
@@ -36,9 +36,10 @@ def write(session: Session | Connection, statement: Update | Delete, lease: Leas
                 f"{words.place.table.fullname} was not written: several rows cannot be written all or none while each"
                 " statement commits itself (AUTOCOMMIT). Use a transaction, or name the whole primary key with =="
             )
-        if words.looks_elsewhere:
-            return _write_found(session, connection, words, lease)
-        return _write_matching(session, connection, words, lease)
+        with under(lease.fence):
+            if words.looks_elsewhere:
+                return _write_found(session, connection, words, lease)
+            return _write_matching(session, connection, words, lease)
 
 
 class _Words:
@@ -50,7 +51,9 @@ class _Words:
         self.entity: Any = about.get("entity")
         self.place: Place = of_table(about["table"])
         self.where = statement.whereclause
-        self.pinned = dict(self._equals())
+        parts = list(_parts(self.where))
+        self.pinned = dict(self._equals(parts))
+        self._is_plain = len(self.pinned) == len(parts)
 
     @property
     def is_for_one_row(self) -> bool:
@@ -60,12 +63,14 @@ class _Words:
     @property
     def looks_elsewhere(self) -> bool:
         """Whether what it matches depends on more than the row itself, and so may change by the write."""
-        return self.where is not None and any(self._is_elsewhere(each) for each in visitors.iterate(self.where))
+        if self.where is None or self._is_plain:
+            return False
+        return any(self._is_elsewhere(each) for each in visitors.iterate(self.where))
 
-    def guarded(self, fence: int) -> Any:
+    def guarded(self) -> Any:
         """The statement with the condition; an update stores the fence as well."""
-        statement = self.statement.where(self.place.open_to(fence))
-        return statement.values({self.place.fence: fence}) if isinstance(statement, Update) else statement
+        statement, place = self.statement.where(self.place.is_open), self.place
+        return statement.values({place.fence: place.bearers}) if isinstance(statement, Update) else statement
 
     def question(self) -> Any:
         """Asks for the keys and fences of the rows it matches."""
@@ -112,8 +117,8 @@ class _Words:
             return column
         return getattr(self.entity, inspect(self.entity).get_property_by_column(column).key)
 
-    def _equals(self) -> Iterator[tuple[str, Any]]:
-        for clause in _parts(self.where):
+    def _equals(self, parts: Iterable[Any]) -> Iterator[tuple[str, Any]]:
+        for clause in parts:
             if isinstance(clause, BinaryExpression) and clause.operator is eq:
                 for column, value in ((clause.left, clause.right), (clause.right, clause.left)):
                     if isinstance(value, BindParameter) and self._is_own(column):
@@ -147,7 +152,7 @@ def _parts(clause: Any) -> Iterator[Any]:
 
 def _write_matching(session: Session | Connection, connection: Connection, words: _Words, lease: Lease) -> Any:
     """Write first, then look whether a row was left out: one that was is as it was, and still matches."""
-    result: Any = session.execute(words.guarded(lease.fence))
+    result: Any = session.execute(words.guarded())
     if not (words.is_for_one_row and getattr(result, "rowcount", -1) == 1):
         left_out = words.question().where(words.place.fence > lease.fence).limit(1)
         _refuse_stale(connection, words.place, left_out, lease)
@@ -160,7 +165,7 @@ def _write_found(session: Session | Connection, connection: Connection, words: _
     found = connection.execute(words.question().with_for_update(of=place.table)).all()
     _refuse(found, place, lease)
     identities = {tuple(identity) for *identity, _ in found}
-    result: Any = session.execute(words.guarded(lease.fence).where(place.rows(identities)))
+    result: Any = session.execute(words.guarded().where(place.rows(identities)))
     if getattr(result, "rowcount", -1) != len(identities):
         _refuse_stale(connection, place, select(*place.identity, place.fence).where(place.rows(identities)), lease)
     return result

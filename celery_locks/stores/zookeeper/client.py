@@ -36,6 +36,8 @@ ACLS = {
 }
 #: A write that changes nothing, which a majority must agree to, and a look that any server answers by itself.
 WORD, SIGN = Transaction([CheckVersion("/", -1)]), Exists("/", None)
+#: A session that lost its connection is asked for so often at least before its time is over, and after so many seconds.
+TRIES, SOONEST, LATEST = 4, 1.0, 5.0
 _OVER = {
     KeeperState.AUTH_FAILED: AuthFailedError,
     KeeperState.CLOSED: ConnectionClosedError,
@@ -67,6 +69,9 @@ class _Connection(ConnectionHandler):  # type: ignore[misc]  # kazoo has no type
         return self.proof.due(now)
 
     def _invoke(self, timeout: float, request: Any, xid: int | None = None) -> Any:
+        if isinstance(request, Connect):
+            # A server that has just started may never answer this. The session is not to end while we wait for it.
+            timeout = min(timeout, max(SOONEST, min(LATEST, self.client.session_timeout / TRIES)))
         before = time.monotonic()
         answer = super()._invoke(timeout, request, xid)
         if isinstance(request, Connect) and answer[0].time_out > 0:
@@ -103,6 +108,7 @@ class Client(KazooClient):  # type: ignore[misc]  # kazoo has no types
             **address.tls,
         )
         self.is_needed = is_needed
+        self.session_timeout = address.session_timeout
         self._connection = _Connection(self, self._conn_retry.copy(), logger=logger)
         handler.look_after = self._connection.look_after
         self.add_listener(on_state)

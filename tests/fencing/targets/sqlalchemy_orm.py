@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sqlalchemy import String, delete, event
+from sqlalchemy import String, delete
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from celery_locks.fencing.sqlalchemy import Fenced, fenced
-from tests.fencing.targets.sqlalchemy_core import engine_of
+from tests.fencing.engines import EngineTarget
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from celery_locks.lease import Lease
 
@@ -27,16 +27,7 @@ class _Note(Fenced, _Base):
     value: Mapped[str] = mapped_column(String(100), default="")
 
 
-class OrmTarget:
-    def __init__(self, url: str) -> None:
-        self._pause: Callable[[], None] = lambda: None
-        self._engine = engine_of(url)
-        event.listen(self._engine, "before_cursor_execute", self._announce)
-
-    def _announce(self, *about: Any) -> None:
-        if about[2].startswith("UPDATE"):
-            self._pause()
-
+class OrmTarget(EngineTarget):
     def prepare(self, names: Sequence[str]) -> None:
         _Base.metadata.create_all(self._engine)
         with Session(self._engine) as session, session.begin():
@@ -60,9 +51,3 @@ class OrmTarget:
     def fence(self, name: str) -> int:
         with Session(self._engine) as session:
             return session.get_one(_Note, name).fence
-
-    def before_write(self, pause: Callable[[], None]) -> None:
-        self._pause = pause
-
-    def close(self) -> None:
-        self._engine.dispose()

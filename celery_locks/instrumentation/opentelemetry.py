@@ -1,0 +1,55 @@
+"""Metrics for OpenTelemetry.
+
+    from celery_locks.instrumentation import opentelemetry
+
+    opentelemetry.install()
+
+It goes by the API alone: where they are sent is for the program to say. In a prefork pool each process needs an
+exporter of its own, to be made in Celery's signal `worker_process_init`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+try:
+    from opentelemetry import metrics
+except ImportError as error:
+    raise ImportError(
+        f"metrics for OpenTelemetry need {error.name}: pip install 'celery-locks[opentelemetry]'"
+    ) from error
+
+from celery_locks.instrumentation.measures import BUCKETS, COUNTS, DURATIONS, PREFIX, connect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from opentelemetry.metrics import Counter, Histogram, MeterProvider
+
+    from celery_locks.instrumentation.measures import Measure
+
+    Receivers = Iterator[tuple[Measure, Callable[[Any], None]]]
+
+
+def install(provider: MeterProvider | None = None) -> Callable[[], None]:
+    """Count what happens to locks in this process, and in those that it forks. Gives a function that ends it."""
+    meter = metrics.get_meter(PREFIX, meter_provider=provider)
+
+    def receivers() -> Receivers:
+        for measure in COUNTS:
+            counter = meter.create_counter(f"{PREFIX}.{measure.name}", description=measure.text)
+            yield measure, _counting(measure, counter)
+        for field, measure in DURATIONS.items():
+            name = f"{PREFIX}.{measure.name.removesuffix('_seconds')}"
+            histogram = meter.create_histogram(name, "s", measure.text, explicit_bucket_boundaries_advisory=BUCKETS)
+            yield measure, _timing(measure, histogram, field)
+
+    return connect(receivers())
+
+
+def _counting(measure: Measure, counter: Counter) -> Callable[[Any], None]:
+    return lambda event: counter.add(1, measure.labels_of(event))
+
+
+def _timing(measure: Measure, histogram: Histogram, field: str) -> Callable[[Any], None]:
+    return lambda event: histogram.record(getattr(event, field), measure.labels_of(event))
