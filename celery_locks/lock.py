@@ -150,9 +150,10 @@ class Lock:
 
     def _undo(self, claim: Claim, error: BaseException) -> None:
         self._guard.interrupted(claim, error)
-        self._mine.entered = [lease for lease in self._mine.entered if lease.claim is not claim]
+        # By its owner: the claim that was asked with may have been given a ticket on the way.
+        self._mine.entered = [lease for lease in self._mine.entered if lease.owner != claim.owner]
         lease = self._mine.lease
-        if lease and lease.claim is claim:
+        if lease and lease.owner == claim.owner:
             self._drop(lease)
 
     def _keep(self, lease: Lease) -> None:

@@ -162,10 +162,13 @@ class MemoryStore(Store, Inspects, Crowds):
             holders = self._alive(name)
             if name in self._space.awaited and self._space.awaited[name].owner == claim.owner:
                 del self._space.awaited[name]
-            if holders.pop(claim.owner, None) is None:
+            if claim.owner not in holders:
                 return False
-            if not holders:
+            # One step, that no interrupt can come after without the answer.
+            if holders.keys() == {claim.owner}:
                 del self._space.taken[name]
+            else:
+                del holders[claim.owner]
             return True
 
     def inspect(self, key: str) -> Holding | None:
