@@ -107,7 +107,7 @@ def slots_of(name: str, value: object, where: str) -> int:
     """So many may hold a key: checked."""
     if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_SLOTS:
         return int(value)
-    raise LockConfigError(f"{where}: {name} must be a whole number, 1 or more, not {value!r}")
+    raise LockConfigError(f"{where}: {name} must be a whole number from 1 to {MOST_SLOTS}, not {value!r}")
 
 
 def _countdown(name: str, value: object, where: str) -> Countdown:
