@@ -21,7 +21,7 @@ def _read(*names: str) -> Script:
 
 
 #: What the verbs share that move a line on.
-_LINES = ("line", "home", "turn", "crowd", "hand_over")
+_LINES = ("line", "home", "turn", "hand_over", "crowd", "places")
 
 ACQUIRE = _read(*_LINES, "fence", "join", "acquire")
 #: To hold a key together with others.

@@ -205,3 +205,14 @@ class CrowdLinesContract(LineFixtures):
         for name in "ab":
             wait_until(lambda: gets_in(name), "room")  # noqa: B023 - called within the loop
         turned_away(store, part(key, "gone", 2)._replace(ticket=Ticket(gone.ticket or "")))
+
+    def test_one_of_several_does_not_overtake_one_alone(self, queue: Any, store: Any, key: str) -> None:
+        """A key that is free, for nobody has looked, is kept for the first in line, which wants it alone."""
+        lease = enter(queue, alone(key, "holder", ttl=0.3))
+        (single,) = stand(store, alone(key, "single"))
+        run_out(lease)
+        with hearing(queue, key) as wake:
+            assert turned_away(store, in_line(part(key, "late"))).holder is None
+            assert name_of(wake().ticket) == "single"
+        turned_away(store, reader(key, "plain"))
+        enter(store, single)

@@ -9,11 +9,11 @@ local call, mine = redis.call, ARGV[6]
 local here = {lock = KEYS[1], line = KEYS[3], homes = KEYS[4], window = ARGV[4], channel = ARGV[5]}
 local taken = redis.pcall('GET', KEYS[1])
 if type(taken) == 'table' then
-  local crowd = swept(here)
+  local crowd = crowds().swept(here)
   if crowd == false then
     return taken
   elseif crowd then
-    return lined_up(here, first_holder(here))
+    return lined_up(here, crowds().first_holder(here))
   end
   taken = false
 end

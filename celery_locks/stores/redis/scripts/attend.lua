@@ -12,7 +12,7 @@ for i = 1, count do
   here.window, here.channel, ticket, date, home, comes = unpack(ARGV, 6 * i - 5, 6 * i)
   -- A key that holds something else, an error here, must not cost the others their places.
   local taken = redis.pcall('GET', here.lock)
-  if type(taken) == 'table' and swept(here) == nil then
+  if type(taken) == 'table' and crowds().swept(here) == nil then
     taken = false
   end
   local granted = ticket ~= '' and taken == '~' .. ticket
@@ -28,7 +28,7 @@ for i = 1, count do
     is_at(here, ticket, home, comes)
   end
   local holder = type(taken) == 'string' and string.match(taken, '^%d+:(.*)$')
-  holder = holder or (here.crowd and first_holder(here)) or false
+  holder = holder or (here.crowd and crowds().first_holder(here)) or false
   if not taken or here.crowd then
     fill(here, ticket)
     granted, called = granted or (here.called and not here.crowd), called or (here.called and here.crowd)
@@ -37,9 +37,10 @@ for i = 1, count do
     -- It is here now, and has the whole window to take the key, however little was left of the time it had to arrive.
     redis.call('PEXPIRE', here.lock, here.window)
   elseif called then
-    put(here, here.crowd, tonumber(here.window), ends_after(tonumber(here.window)), '~' .. ticket)
+    crowds().put(here, here.crowd, tonumber(here.window), crowds().ends_after(tonumber(here.window)), '~' .. ticket)
   end
-  answers[i] = {ends_in(here), (granted or called) and 1 or 0}
+  local again = here.crowd and crowds().ends_in(here) or redis.call('PTTL', here.lock)
+  answers[i] = {again, (granted or called) and 1 or 0}
   if dated then
     local place = date == '' and place_of(here.line, dated) or 0
     answers[i] = {answers[i][1], answers[i][2], dated .. '-' .. ticket, place, holder}

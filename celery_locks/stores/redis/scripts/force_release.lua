@@ -4,19 +4,19 @@
 local here = {lock = KEYS[1], line = KEYS[3], homes = KEYS[4], slots = KEYS[5], window = ARGV[2], channel = ARGV[3]}
 local taken, fence = redis.pcall('GET', KEYS[1]), nil
 if type(taken) == 'table' then
-  if swept(here) == false then
+  if crowds().swept(here) == false then
     return taken
-  elseif not here.crowd or not first_holder(here) then
+  elseif not here.crowd or not crowds().first_holder(here) then
     return 0
   end
-  while here.crowd and first_holder(here) do
+  while here.crowd and crowds().first_holder(here) do
     local holders, gone = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(0', 'WITHSCORES', 'LIMIT', 0, 1000), {}
     for i = 1, #holders, 2 do
       gone[i], gone[i + 1] = holders[i], 'until:' .. string.sub(holders[i], 7)
       fence = string.format('%.0f:', HIGHEST + holders[i + 1])
     end
     redis.call('ZREM', KEYS[1], unpack(gone))
-    fewer(here, #gone / 2)
+    crowds().fewer(here, #gone / 2)
   end
 elseif not taken or string.sub(taken, 1, 1) == '~' then
   return 0

@@ -1,7 +1,9 @@
--- Goes after the turn and the crowd and before the other scripts: how a turn is given.
--- Keep a free place for this ticket, for a short time, and wake it. Nobody else may take it meanwhile.
-local function hand_over(here, ticket, score, missed)
-  local kind = asks_for(ticket)
+-- Goes after the turn and before the crowd and the other scripts: how a turn is given.
+local crowds
+
+-- Keep a free place for this ticket, for a short time, and wake it. Nobody else may take it meanwhile. With a kind it is to
+-- be one of several.
+local function hand_over(here, ticket, score, missed, kind)
   missed = missed + (here.crowd and here.crowd.missed or here.missed or 0)
   -- A worker that died leaves many who do not come, and those behind them would wait for each. One may be merely slow.
   local ms = math.ceil(here.window / 2 ^ math.min(math.max(missed - 1, 0), 3))
@@ -11,42 +13,33 @@ local function hand_over(here, ticket, score, missed)
     ms = math.ceil(math.max(10, math.min(left, IN_FLIGHT / 1000)))
   end
   -- On a full server nothing can be kept for anybody; each then comes by its countdown.
-  if not kind then
-    if redis.pcall('SET', here.lock, '~' .. ticket, 'PX', ms).err then
+  if kind then
+    if crowds().keep(here, kind, ticket, ms, missed) then
       return
     end
+  elseif redis.pcall('SET', here.lock, '~' .. ticket, 'PX', ms).err then
+    return
+  else
     redis.pcall('ZADD', here.line, -1 - missed, ticket)
-    tell(here, 'go', ticket, score, ms)
-    return ticket
   end
-  local crowd = here.crowd or {readers = kind == 'r', count = 0, missed = missed}
-  if not put(here, crowd, ms, ends_after(ms), '~' .. ticket) then
-    crowd.count = crowd.count + 1
-    tell(here, 'go', ticket, score, ms)
+  tell(here, 'go', ticket, score, ms)
+  if kind then
     -- Many may be called at once. Who comes late has the time at which it came, and so its place.
     out_of_line(here, ticket)
-    return ticket
   end
+  return ticket
 end
 
--- Give a key that is free, or has room, to those whose turn it is: some in one step, and each that comes gives to more.
--- Answers the first who has got nothing. Who takes a place himself, `here.mine`, gives to those before him.
+-- Give a key that is free, or has room, to those whose turn it is.
 local function fill(here, asks, ticket, score, missed)
   if not ticket then
     ticket, score, missed = first(here, asks)
   end
-  for _ = 1, AT_ONCE do
-    local is_mine = ticket and here.mine and (ticket == here.mine or (here.date and here.date < score % AWAY))
-    if not ticket or is_mine or not has_room(here, asks_for(ticket)) or not hand_over(here, ticket, score, missed) then
-      return ticket, score
-    end
-    here.called = here.called or ticket == asks
-    if not here.crowd then
-      return
-    end
-    ticket, score, missed = first(here, asks)
+  if here.crowd or (ticket and string.find(ticket, '.', 1, true)) then
+    crowds().fill(here, asks, ticket, score, missed)
+  elseif ticket and hand_over(here, ticket, score, missed) then
+    here.called = ticket == asks
   end
-  return ticket, score
 end
 
 -- A ticket waits no longer. What was kept for it goes to the next, and what it stood in the way of to those behind it.
@@ -56,9 +49,9 @@ local function left(here, ticket)
   if taken == '~' .. ticket then
     redis.call('DEL', here.lock)
     fill(here)
-  elseif type(taken) == 'table' and swept(here) ~= false then
+  elseif type(taken) == 'table' and crowds().swept(here) ~= false then
     if here.crowd then
-      fewer(here, redis.call('ZREM', here.lock, '~' .. ticket))
+      crowds().fewer(here, redis.call('ZREM', here.lock, '~' .. ticket))
     end
     fill(here)
   end

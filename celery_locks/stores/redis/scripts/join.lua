@@ -1,7 +1,8 @@
 -- Goes before acquire and enter, when a key is not to be had.
 local function lined_up(here, holder, kind)
   local line, mine, stance = here.line, ARGV[6], ARGV[7]
-  local busy, now = {holder, ends_in(here, kind or false)}, microseconds()
+  local remaining = here.crowd and crowds().ends_in(here, kind or false) or redis.call('PTTL', here.lock)
+  local busy, now = {holder, remaining}, microseconds()
   local date = mine ~= '' and line and since(line, mine, ARGV[8], now)
   if not date then
     return busy

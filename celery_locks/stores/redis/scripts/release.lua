@@ -15,7 +15,7 @@ local taken = redis.pcall('GET', KEYS[1])
 local fence, owner = parts(taken)
 local last, done = parts(redis.pcall('GET', KEYS[2]) or '0:')
 local held, most = owner == ARGV[1], 400
-if type(taken) == 'table' and swept(here) then
+if type(taken) == 'table' and crowds().swept(here) then
   local score = redis.call('ZSCORE', KEYS[1], 'fence:' .. ARGV[1])
   -- Those who hold it with others end close to each other.
   held, most = score ~= false, 1600
@@ -39,7 +39,7 @@ if done and (held or ARGV[3] == '1') then
 end
 if held and here.crowd then
   redis.call('ZREM', KEYS[1], 'until:' .. ARGV[1], 'fence:' .. ARGV[1])
-  fewer(here, 1)
+  crowds().fewer(here, 1)
 elseif held and marked and marked.err then
   -- No memory is left for a mark. The lock becomes one itself, which needs none.
   redis.call('RENAME', KEYS[1], KEYS[2])

@@ -6,7 +6,7 @@ else
 end
 local here = {slots = KEYS[1], lock = KEYS[2], line = KEYS[3], homes = KEYS[4], window = ARGV[2], channel = ARGV[3]}
 local taken = redis.pcall('GET', here.lock)
-if type(taken) ~= 'string' and (not taken or swept(here) ~= false) then
+if type(taken) ~= 'string' and (not taken or crowds().swept(here) ~= false) then
   fill(here)
 end
 return 1
