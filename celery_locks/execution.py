@@ -16,7 +16,7 @@ from celery_locks.errors import LockTimeout, StoreUnavailable
 from celery_locks.interrupt import Interruption, await_end, kill
 from celery_locks.lease import Claim, Lease, new_owner
 from celery_locks.policies import NOTHING, Contention, Fail, Requeue, Skip, after_outage, countdown, decide, is_patient
-from celery_locks.ticket import Stance, Ticket, ticket_of
+from celery_locks.ticket import Stance, Ticket, marked, ticket_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,7 +60,7 @@ class Execution:
         self._queued = traced and not request.is_eager
         owner = new_owner(f"{task.name}[{self._id}]" if self._id else task.name)
         key = plan.key(args, kwargs)
-        self._claim = Claim(key, owner, self._options.ttl, task.name, self._id, self._ticket(key, owner))
+        self._claim = Claim(key, owner, self._options.ttl, task.name, self._id, self._ticket(key, owner), *plan.kind)
         self._interruption = Interruption()
         self._started = time.monotonic()
 
@@ -100,10 +100,10 @@ class Execution:
         waker = self._plan.guard.waker
         home = waker.home() if waker and options.wait else ""
         if place and place[0] == key:
-            return Ticket(place[1], stance, home)
+            return Ticket(marked(place[1], options.slots, shared=options.shared), stance, home)
         if options.on_contention in ("skip", "fail") or isinstance(options.on_contention, (Skip, Fail)):
             return None
-        return Ticket(ticket_of(owner), stance, home)
+        return Ticket(ticket_of(owner, options.slots, shared=options.shared), stance, home)
 
     def _work(self, lease: Lease, body: Callable[[], Any]) -> Any:
         if self._options.on_lost != "flag":

@@ -16,7 +16,6 @@ from celery_locks.loss import lose, report_outage
 from celery_locks.parent import Care
 from celery_locks.patience import Patience
 from celery_locks.stores.base import Lines, Waiting
-from celery_locks.ticket import Ticket, ticket_of
 from celery_locks.waker import Waker
 
 if TYPE_CHECKING:
@@ -109,8 +108,8 @@ class Guard:
     ) -> Lease | Busy:
         """Take the key, waiting at most `wait` seconds for it (None: for ever), and keep it with a beat."""
         started = self._clock()
-        if self.waker and in_line and wait != 0.0 and claim.ticket is None:
-            claim = claim._replace(ticket=Ticket(ticket_of(claim.owner), home=self.waker.home()))
+        if in_line and wait != 0.0 and claim.ticket is None:
+            claim = self._patience.with_ticket(claim)
         self._care.claims(claim, beat)
         outcome = self._take(claim, started, wait)
         waited = self._clock() - started

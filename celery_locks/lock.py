@@ -7,10 +7,10 @@ import threading
 from typing import TYPE_CHECKING
 
 from celery_locks import duration, options
+from celery_locks.crowd import crowds, held_by, inspects
 from celery_locks.errors import LockConfigError, LockError, LockNotOwned, LockTimeout
 from celery_locks.guard import surely
 from celery_locks.lease import Busy, Claim, Lease, State, new_owner
-from celery_locks.stores import Inspects
 from celery_locks.stores.base import require_name
 
 if TYPE_CHECKING:
@@ -23,12 +23,25 @@ if TYPE_CHECKING:
 class Lock:
     """A lock on one key, used like `threading.Lock`. Not re-entrant: its own holder waits like everybody else.
 
+    With `slots` so many may hold the key at a time; with `shared` all may who also share it.
     Threads may share it. What one thread took another may release, as long as it has taken nothing by it itself.
     """
 
-    def __init__(self, guard: Guard, key: str, *, ttl: float = 30.0, heartbeat: bool = False) -> None:
+    def __init__(  # noqa: PLR0913 - settings, by name
+        self,
+        guard: Guard,
+        key: str,
+        *,
+        ttl: float = 30.0,
+        heartbeat: bool = False,
+        slots: int = 1,
+        shared: bool = False,
+    ) -> None:
         where = f"lock {key!r}"
         self.key = _one_key(key)
+        self.slots, self.shared = options.kind_of(slots, shared, where)
+        if slots > 1 or shared:
+            crowds(guard.store, where)
         self.ttl = duration.ttl("ttl", ttl, where)
         self.beat = options.beat_interval(self.ttl, heartbeat=heartbeat, where=where)
         self._guard = guard
@@ -65,8 +78,7 @@ class Lock:
         lease = self.lease
         if lease is None or not lease.held():
             return False
-        holding = self._holder()
-        return holding is not None and holding.owner == lease.owner
+        return held_by(self._guard.store, self.key, lease.owner) is not None
 
     def renew(self, ttl: float | None = None) -> None:
         """Extend the lease, to `ttl` seconds from now if given. Raises `LockLost` when it is no longer ours."""
@@ -100,7 +112,7 @@ class Lock:
 
     def claim(self, owner: str | None = None) -> Claim:
         """What is asked of the store: a new owner each time it is asked."""
-        return Claim(self.key, owner or new_owner(), self.ttl)
+        return Claim(self.key, owner or new_owner(), self.ttl, slots=self.slots, shared=self.shared)
 
     def adopt(self, lease: Lease) -> None:
         """Take up a lease that exists already."""
@@ -138,9 +150,10 @@ class Lock:
 
     def _undo(self, claim: Claim, error: BaseException) -> None:
         self._guard.interrupted(claim, error)
-        self._mine.entered = [lease for lease in self._mine.entered if lease.claim is not claim]
+        # By its owner: the claim that was asked with may have been given a ticket on the way.
+        self._mine.entered = [lease for lease in self._mine.entered if lease.owner != claim.owner]
         lease = self._mine.lease
-        if lease and lease.claim is claim:
+        if lease and lease.owner == claim.owner:
             self._drop(lease)
 
     def _keep(self, lease: Lease) -> None:
@@ -209,10 +222,3 @@ def not_owned(key: str, holding: Holding | None, verb: str) -> LockNotOwned:
         key,
         holding.owner if holding else None,
     )
-
-
-def inspects(store: object) -> Inspects:
-    """The store, if it can show what it holds."""
-    if isinstance(store, Inspects):
-        return store
-    raise LockConfigError(f"{type(store).__name__} cannot show or force what it holds")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from celery_locks import config, duration
+from celery_locks import config, duration, options
+from celery_locks.crowd import crowds, held_by, holders, inspects
 from celery_locks.errors import LockConfigError, StoreUnavailable
 from celery_locks.guard import Guard
 from celery_locks.lease import Lease
-from celery_locks.lock import Lock, inspects, not_owned, timeout
+from celery_locks.lock import Lock, not_owned, timeout
 from celery_locks.stores import DEFAULT_PREFIX, Store, open_store
 from celery_locks.stores.base import require_name
 
@@ -66,9 +67,15 @@ class Locks:
         except LockConfigError as error:
             raise LockConfigError(f"{where}: {error}") from None
 
-    def lock(self, key: str, *, ttl: float = 30.0, heartbeat: bool = False) -> Lock:
-        """A lock on a key, not yet taken. It ends after `ttl` seconds unless renewed; `heartbeat` renews it."""
-        return Lock(self.guard, key, ttl=ttl, heartbeat=heartbeat)
+    def lock(
+        self, key: str, *, ttl: float = 30.0, heartbeat: bool = False, slots: int = 1, shared: bool = False
+    ) -> Lock:
+        """A lock on a key, not yet taken. It ends after `ttl` seconds unless renewed; `heartbeat` renews it.
+
+        With `slots` so many may hold the key at a time. With `shared` it only reads: it holds the key together with
+        others that do, and not with one that does not.
+        """
+        return Lock(self.guard, key, ttl=ttl, heartbeat=heartbeat, slots=slots, shared=shared)
 
     def run(  # noqa: PLR0913 - a call that says how, by name
         self,
@@ -78,6 +85,8 @@ class Locks:
         ttl: float = 30.0,
         wait: float = 0.0,
         heartbeat: bool = False,
+        slots: int = 1,
+        shared: bool = False,
         busy: B | _Raise = RAISE,
     ) -> T | B:
         """Do the work under a lock and give its result.
@@ -88,7 +97,7 @@ class Locks:
         if not callable(job):
             kind = type(job).__name__
             raise LockConfigError(f"lock {key!r}: the job must be a callable, not of type {kind}: write job, not job()")
-        lock = self.lock(key, ttl=ttl, heartbeat=heartbeat)
+        lock = self.lock(key, ttl=ttl, heartbeat=heartbeat, slots=slots, shared=shared)
         wait = duration.seconds("wait", wait, f"lock {key!r}")
 
         def otherwise(refusal: Refusal) -> B:
@@ -105,8 +114,26 @@ class Locks:
         return self.holder(key) is not None
 
     def holder(self, key: str) -> Holding | None:
-        """Who has the key now: owner, fence and remaining seconds."""
+        """Who has the key now: owner, fence and remaining seconds. Of several that one who has had it longest."""
         return inspects(self.store).inspect(require_name(key))
+
+    def holders(self, key: str) -> list[Holding]:
+        """All who have the key now, those who came first before the others."""
+        return holders(self.store, require_name(key))
+
+    def slots(self, key: str) -> int | None:
+        """How many slots the key was given by `set_slots`; None when each claim says it itself."""
+        return crowds(self.store, f"lock {key!r}").slots(require_name(key))
+
+    def set_slots(self, key: str, slots: int | None) -> None:
+        """From now on so many may hold the key together, whatever their tasks and locks say; None: as they say again.
+
+        Holders over the new number keep what they have. Locks that want the key alone stay alone: this is for those
+        that are made with two `slots` or more.
+        """
+        where = f"lock {key!r}"
+        slots = slots if slots is None else options.slots_of("slots", slots, where)
+        crowds(self.store, where).set_slots(require_name(key), slots)
 
     def list(self, pattern: str = "*") -> list[Holding]:
         """The keys taken now, sorted, those that match the glob."""
@@ -115,7 +142,7 @@ class Locks:
         return sorted(inspects(self.store).list(pattern))
 
     def force_release(self, key: str) -> bool:
-        """Free a key whoever has it; False when it was free. The holder's work goes on without its lock."""
+        """Free a key whoever has it; False when it was free. The work of all its holders goes on without their lock."""
         return inspects(self.store).force_release(require_name(key))
 
     def restore(self, key: str, owner: str) -> Lock:
@@ -125,9 +152,9 @@ class Locks:
                 f"{key!r}: a lock of this store lives in its connection: it cannot be taken up elsewhere"
             )
         before = self.store.clock()
-        holding = self.holder(key)
-        if holding is None or holding.owner != owner:
-            raise not_owned(key, holding, "taken up")
+        holding = held_by(self.store, require_name(key), owner)
+        if holding is None:
+            raise not_owned(key, self.holder(key), "taken up")
         lock = self.lock(key, ttl=holding.remaining or 30.0)
         lock.adopt(Lease(lock.claim(owner), holding.fence, before + (holding.remaining or 0.0), self.store.clock))
         return lock

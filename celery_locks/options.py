@@ -25,6 +25,7 @@ Countdown: TypeAlias = "float | Literal['auto']"
 BEATS_A_TTL = 3
 #: For a shorter ttl the beats would have to come faster than a thread can keep up.
 SHORTEST_KEPT = 0.15
+MOST_SLOTS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class Options:
     on_outage: OnOutage = "requeue"
     store: str | None = None
     fair: bool = True
+    slots: int = 1
+    shared: bool = False
 
     @classmethod
     def made(cls, given: Mapping[str, Any], *, where: str) -> Options:
@@ -53,6 +56,7 @@ class Options:
         checked = {NAMES[name]: _CHECKS[NAMES[name]](name, value, where) for name, value in given.items()}
         options = cls(**checked)
         options.beat_every(where)
+        kind_of(options.slots, options.shared, where)
         return options
 
     def beat_every(self, where: str = "lock") -> float | None:
@@ -86,6 +90,24 @@ def _yes_or_no(name: str, value: object, where: str) -> bool:
     if isinstance(value, bool):
         return value
     raise LockConfigError(f"{where}: {name} must be True or False, not {value!r}")
+
+
+def kind_of(slots: object, shared: object, where: str) -> tuple[int, bool]:
+    """As how many, and how, a key is to be held: checked."""
+    slots, shared = slots_of("slots", slots, where), _yes_or_no("shared", shared, where)
+    if slots > 1 and shared:
+        raise LockConfigError(
+            f"{where}: slots={slots} and shared=True make no sense together: readers share a key however many they are;"
+            " leave one out"
+        )
+    return slots, shared
+
+
+def slots_of(name: str, value: object, where: str) -> int:
+    """So many may hold a key: checked."""
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_SLOTS:
+        return int(value)
+    raise LockConfigError(f"{where}: {name} must be a whole number from 1 to {MOST_SLOTS}, not {value!r}")
 
 
 def _countdown(name: str, value: object, where: str) -> Countdown:
@@ -153,6 +175,8 @@ _CHECKS: dict[str, Callable[[str, Any, str], Any]] = {
     "on_outage": _one_of("requeue", "fail", "run"),
     "store": _store,
     "fair": _yes_or_no,
+    "slots": slots_of,
+    "shared": _yes_or_no,
 }
 
 #: Option name to field.
@@ -162,4 +186,4 @@ KNOWN = {*NAMES, "lock_stores", "lock_prefix", "lock_restart_delay"}
 #: What only the URL of a store can say.
 IN_URL = {"lock_socket_timeout", "lock_fence_retention", "lock_session_timeout", "lock_try_timeout"}
 #: What a later version knows: to pass over one of them would be to run jobs that should not run.
-LATER = {"lock_slots", "lock_shared", "lock_unique", "lock_at_least", "lock_tasks"}
+LATER = {"lock_unique", "lock_at_least", "lock_tasks"}

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from celery_locks import closing
 from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Busy, Lease
-from celery_locks.stores.base import Lines, Waiting, Watches
-from celery_locks.ticket import Stance, Ticket
+from celery_locks.stores.base import Crowds, Lines, Waiting, Watches
+from celery_locks.ticket import Stance, Ticket, ticket_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -41,6 +41,14 @@ class Patience:
         self._waker = waker
         self._clock = clock
         self._sleep = sleep
+
+    def with_ticket(self, claim: Claim) -> Claim:
+        """The claim of one that waits where it asks: with a ticket, where that is of use."""
+        if not isinstance(self._store, (Lines, Crowds)):
+            return claim
+        # A store without lines learns by it who waits: those who share a key are not to shut one out for ever.
+        name = ticket_of(claim.owner, claim.slots, shared=claim.shared)
+        return claim._replace(ticket=Ticket(name, home=self._waker.home() if self._waker else ""))
 
     def wait(self, claim: Claim, outcome: Busy, started: float, longest: float | None) -> Lease | Busy:
         """What comes of a claim whose key was taken when it was first asked for, after so long at the latest."""

@@ -10,7 +10,8 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from celery_locks import config
-from celery_locks.errors import LockError
+from celery_locks.crowd import NEEDS_CROWDS, crowds
+from celery_locks.errors import LockConfigError, LockError
 from celery_locks.keys import Arguments, KeyMaker
 from celery_locks.locks import Locks
 from celery_locks.options import NAMES, Options
@@ -32,6 +33,8 @@ class Plan:
         self.options = options
         self.beat = options.beat_every(where)
         self.key = key
+        #: What each of its claims says besides.
+        self.kind = options.slots, options.shared
         self._app = app
         self._guard: Guard | None = None
         _plans.add(self)
@@ -47,7 +50,11 @@ class Plan:
         if config.known_store(app.conf, options.store):
             # Checked now, and nothing is connected. Files on this machine are left to the first job: they come with a
             # warning, and need none.
-            Locks.opened(app, options.store)
+            store = Locks.opened(app, options.store).store
+            if options.slots > 1 or options.shared:
+                crowds(store, where)
+        elif options.slots > 1 or options.shared:
+            raise LockConfigError(f"{where}: {NEEDS_CROWDS}, and without lock_store locks are files, which cannot")
         return cls(options, KeyMaker(name, options.key, _arguments(task)), app, where)
 
     @staticmethod

@@ -54,6 +54,8 @@ class LockedTask(_Task):
     lock_on_outage: ClassVar[OnOutage] = Options.on_outage
     lock_store: ClassVar[str | None] = Options.store
     lock_fair: ClassVar[bool] = Options.fair
+    lock_slots: ClassVar[int] = Options.slots
+    lock_shared: ClassVar[bool] = Options.shared
 
     _declares_lock_options = True
     _plan: ClassVar[Plan | None] = None

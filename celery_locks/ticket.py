@@ -26,6 +26,8 @@ class Ticket(NamedTuple):
     home: str = ""
 
 
+#: What a ticket asks for that does not want the key alone: to read, or to be one of so many.
+_MARK = re.compile(r"^(?:r|[0-9]+)\.")
 #: A ticket and when it joined, in microseconds of the store's time.
 _DATED = re.compile(r"([0-9]{16})-(.+)", re.DOTALL)
 
@@ -41,6 +43,17 @@ def undated(ticket: str) -> str:
     return parts(ticket)[0]
 
 
-def ticket_of(owner: str) -> str:
+def ticket_of(owner: str, slots: int = 1, *, shared: bool = False) -> str:
     """The ticket of an execution."""
-    return owner[-16:]
+    return marked(owner[-16:], slots, shared=shared)
+
+
+def marked(ticket: str, slots: int, *, shared: bool) -> str:
+    """The ticket of one that asks for so much now, whatever it asked for when it joined.
+
+    A line has to know who of those that wait can hold the key together. What excludes all others has no mark.
+    """
+    name, date = parts(ticket)
+    mark = "r." if shared else "" if slots == 1 else f"{slots}."
+    plain = _MARK.sub("", name)
+    return f"{date}-{mark}{plain}" if date else mark + plain

@@ -58,3 +58,44 @@ def disorder(stays: Iterable[Stay]) -> list[str]:
         for before, after in pairwise(sorted(stays))
         if after.fence <= before.fence
     ]
+
+
+def crowding(stays: list[Stay], slots: int) -> list[str]:
+    """What is wrong with these stays of owners called `r...`, `s...` and `w...`: readers, with a slot, and alone."""
+    found, inside = [], dict[str, Stay]()
+    for _, ends, stay in sorted(
+        [(each.begin, True, each) for each in stays] + [(each.end, False, each) for each in stays]
+    ):
+        if not ends:
+            del inside[stay.owner]
+            continue
+        inside[stay.owner] = stay
+        kinds = [name[0] for name in inside]
+        if len(set(kinds)) > 1 or kinds.count("w") > 1 or kinds.count("s") > slots:
+            found.append(f"{sorted(inside)} held it together")
+    return found + _misplaced(stays)
+
+
+def _misplaced(stays: list[Stay]) -> list[str]:
+    """Fences of one that had left before the other came, that are not in their order, and any that came twice."""
+    found = []
+    highest, by_end = 0, sorted(stays, key=lambda stay: stay.end)
+    position = 0
+    for stay in sorted(stays):
+        while by_end[position].end < stay.begin:
+            highest = max(highest, by_end[position].fence)
+            position += 1
+        if stay.fence <= highest:
+            found.append(f"{stay.owner} has fence {stay.fence}, not above {highest} of one before it")
+    fences = [stay.fence for stay in stays]
+    return found + ["a fence was given twice"] * (len(set(fences)) < len(fences))
+
+
+def most_together(stays: list[Stay]) -> int:
+    """How many held it at one time at most."""
+    steps = sorted([(stay.begin, 1) for stay in stays] + [(stay.end, -1) for stay in stays])
+    most = count = 0
+    for _, step in steps:
+        count += step
+        most = max(most, count)
+    return most

@@ -28,6 +28,8 @@ class Store(abc.ABC):
     in_connection: ClassVar[bool] = False
     #: The lock lives in the memory of one process, and no other can renew it.
     in_process: ClassVar[bool] = False
+    #: Why it does not let several hold one key, where there is a reason to be told.
+    why_no_crowds: ClassVar[str] = ""
 
     def __init__(self, *, prefix: str = DEFAULT_PREFIX, clock: Callable[[], float] = time.monotonic) -> None:
         self.prefix = prefix
@@ -165,8 +167,13 @@ class Inspects(abc.ABC):
 class Crowds(abc.ABC):
     """A store whose keys several may hold at a time: up to as many as a claim has slots, or all that only read.
 
-    The holders of a key are a set of owners, each with its own deadline and its own fence: who dies without a word
-    frees its place alone. A claim for one slot that does not share excludes all others, and they it.
+    The holders of a key are a set of owners, each with its own deadline and its own fence, higher than that of any
+    holder before: who dies without a word frees its place alone. A claim for one slot that does not share excludes all
+    others, and they it; so do those with slots and those that read each other. Each claim's own number of slots counts
+    when it asks. `renew`, `release` and `disown` find a holder by key and owner, whatever else the claim says.
+
+    Those that hold a key together must not shut out for ever one who waits for it alone. Where the store keeps no
+    lines, whoever waits where it asks, and asks again within half a second, says so by a ticket that does not go.
     """
 
     @abc.abstractmethod
@@ -179,9 +186,10 @@ class Crowds(abc.ABC):
 
     @abc.abstractmethod
     def set_slots(self, key: str, slots: int | None) -> None:
-        """From now on so many may hold the key, whatever their claims say; None: as they say again.
+        """From now on so many may hold the key, whatever claims for two slots or more say; None: as they say again.
 
-        Those who hold it keep it, also when there are fewer slots now.
+        Those who hold it keep it, also when there are fewer slots now. It counts until it is changed, also for a key
+        that nobody holds.
         """
 
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from celery_locks.errors import LockConfigError
 from celery_locks.lease import Busy, Holding, Lease, Verdict
-from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, Store, require_name
+from celery_locks.stores.base import DEFAULT_PREFIX, Crowds, Inspects, Store, require_name
 from celery_locks.stores.url import hidden
+from celery_locks.ticket import Stance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -37,11 +38,41 @@ def _empty_in_child() -> None:
 os.register_at_fork(after_in_child=_empty_in_child)
 
 
+#: One that waits where it asks looks again within this time, in seconds.
+_ASKS_AGAIN = 0.5
+
+
 @dataclass
 class _Taken:
     owner: str
     fence: int
     until: float
+    slots: int
+    shared: bool
+
+
+@dataclass
+class _Awaited:
+    """One that wants a key alone, and waits where it asked: those who share the key let it in."""
+
+    owner: str
+    until: float
+
+
+#: Those that have a key, by their owners.
+_Holders = dict[str, _Taken]
+
+
+def _is_alone(claim: Claim | _Taken) -> bool:
+    return claim.slots == 1 and not claim.shared
+
+
+def _admits(holders: _Holders, claim: Claim, slots: int | None) -> bool:
+    """Whether one more may have it."""
+    first = next(iter(holders.values()), None)
+    if first is None or _is_alone(first) or _is_alone(claim):
+        return first is None
+    return claim.shared if first.shared else not claim.shared and len(holders) < (slots or claim.slots)
 
 
 class _Space:
@@ -54,18 +85,46 @@ class _Space:
 
     def empty(self) -> None:
         self.mutex = threading.Lock()
-        self.taken: dict[_Name, _Taken] = {}
+        self.taken: dict[_Name, _Holders] = {}
+        self.awaited: dict[_Name, _Awaited] = {}
+        self.slots: dict[_Name, int] = {}
         self.sweep_at = 1024
 
     def put(self, name: _Name, taken: _Taken, now: float) -> None:
         """Keep a lock. Those of holders that died unheard are swept out when the room has doubled."""
-        self.taken[name] = taken
+        self.taken.setdefault(name, {})[taken.owner] = taken
         if len(self.taken) >= self.sweep_at:
-            self.taken = {name: each for name, each in self.taken.items() if each.until > now}
+            for each in list(self.taken):
+                self.alive(each, now)
+            self.awaited = {name: each for name, each in self.awaited.items() if each.until > now}
             self.sweep_at = max(1024, 2 * len(self.taken))
 
+    def alive(self, name: _Name, now: float) -> _Holders:
+        """Those that have it, without those whose time is over."""
+        holders = self.taken.get(name)
+        if holders is None:
+            return {}
+        for owner in [owner for owner, each in holders.items() if each.until <= now]:
+            del holders[owner]
+        if not holders:
+            del self.taken[name]
+        return holders
 
-class MemoryStore(Store, Inspects):
+    def admits(self, name: _Name, claim: Claim, now: float) -> bool:
+        """Whether the claim gets its key. One that wants it alone and waits is not shut out by those who share it."""
+        awaited = self.awaited.get(name)
+        if awaited and (awaited.until <= now or awaited.owner == claim.owner):
+            del self.awaited[name]
+            awaited = None
+        if _admits(self.alive(name, now), claim, self.slots.get(name)) and (not awaited or _is_alone(claim)):
+            return True
+        waits = claim.ticket is not None and claim.ticket.stance is not Stance.GOES
+        if waits and _is_alone(claim) and not awaited:
+            self.awaited[name] = _Awaited(claim.owner, now + _ASKS_AGAIN)
+        return False
+
+
+class MemoryStore(Store, Inspects, Crowds):
     """A full store over a dictionary.
 
     Promises exclusion between the threads of one process and nothing else: a forked process has a copy of its own.
@@ -82,12 +141,13 @@ class MemoryStore(Store, Inspects):
     def acquire(self, claim: Claim) -> Lease | Busy:
         name, now = self._name(require_name(claim.key)), self.clock()
         with self._space.mutex:
-            taken = self._alive(name)
-            if taken and taken.owner != claim.owner:
-                return Busy(taken.owner, taken.until - now)
+            holders = self._space.alive(name, now)
+            taken = holders.get(claim.owner)
             if not taken:
+                if not self._space.admits(name, claim, now):
+                    return _busy(holders, now)
                 self._space.fence += 1
-                taken = _Taken(claim.owner, self._space.fence, now + claim.ttl)
+                taken = _Taken(claim.owner, self._space.fence, now + claim.ttl, claim.slots, claim.shared)
                 self._space.put(name, taken, now)
             taken.until = now + claim.ttl
         return Lease(claim, taken.fence, now + claim.ttl, self.clock)
@@ -99,49 +159,70 @@ class MemoryStore(Store, Inspects):
     def release(self, claim: Claim) -> bool:
         name = self._name(claim.key)
         with self._space.mutex:
-            taken = self._alive(name)
-            if not taken or taken.owner != claim.owner:
+            holders = self._alive(name)
+            if name in self._space.awaited and self._space.awaited[name].owner == claim.owner:
+                del self._space.awaited[name]
+            if claim.owner not in holders:
                 return False
-            del self._space.taken[name]
+            # One step, that no interrupt can come after without the answer.
+            if holders.keys() == {claim.owner}:
+                del self._space.taken[name]
+            else:
+                del holders[claim.owner]
             return True
 
     def inspect(self, key: str) -> Holding | None:
+        return next(iter(self.holders(key)), None)
+
+    def holders(self, key: str) -> list[Holding]:
         with self._space.mutex:
-            taken = self._alive(self._name(key))
-            return self._holding(key, taken) if taken else None
+            return [self._holding(key, each) for each in self._alive(self._name(key)).values()]
+
+    def slots(self, key: str) -> int | None:
+        with self._space.mutex:
+            return self._space.slots.get(self._name(key))
+
+    def set_slots(self, key: str, slots: int | None) -> None:
+        with self._space.mutex:
+            if slots is None:
+                self._space.slots.pop(self._name(key), None)
+            else:
+                self._space.slots[self._name(key)] = slots
 
     def list(self, pattern: str = "*") -> Iterator[Holding]:
         with self._space.mutex:
             keys = [key for prefix, key in self._space.taken if prefix == self.prefix]
         for key in sorted(fnmatch.filter(keys, pattern)):
-            if holding := self.inspect(key):
-                yield holding
+            yield from self.holders(key)
 
     def force_release(self, key: str) -> bool:
         with self._space.mutex:
             alive = self._alive(self._name(key))
             self._space.taken.pop(self._name(key), None)
-            return alive is not None
+            return bool(alive)
 
     def _name(self, key: str) -> _Name:
         return self.prefix, key
 
-    def _alive(self, name: _Name) -> _Taken | None:
-        taken = self._space.taken.get(name)
-        if taken and taken.until <= self.clock():
-            del self._space.taken[name]
-            return None
-        return taken
+    def _alive(self, name: _Name) -> _Holders:
+        return self._space.alive(name, self.clock())
 
     def _renew(self, lease: Lease) -> Verdict:
-        taken = self._alive(self._name(lease.key))
-        if not taken or taken.owner != lease.owner:
+        taken = self._alive(self._name(lease.key)).get(lease.owner)
+        if not taken:
             return Verdict.LOST
         taken.until = self.clock() + lease.ttl
         return Verdict.RENEWED
 
     def _holding(self, key: str, taken: _Taken) -> Holding:
         return Holding(key, taken.owner, taken.fence, taken.until - self.clock())
+
+
+def _busy(holders: _Holders, now: float) -> Busy:
+    if not holders:
+        # Free, and awaited.
+        return Busy()
+    return Busy(next(iter(holders)), max(each.until for each in holders.values()) - now)
 
 
 def from_url(url: str, *, prefix: str = DEFAULT_PREFIX, **options: object) -> MemoryStore:

@@ -21,6 +21,7 @@ from celery_locks.errors import LockTimeout
 from celery_locks.lease import new_owner
 from celery_locks.policies import Contention, Requeue, countdown, is_patient
 from celery_locks.stores.base import Waiting
+from celery_locks.ticket import marked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +53,8 @@ class Door:
         if key is None or not waker.is_wanted(key):
             return None
         owner = new_owner(f"{request.task.name}[{request.id}]")
-        place = Waiting(key, _name(request), comes=bool(plan.options.wait))
+        name = marked(_name(request), plan.options.slots, shared=plan.options.shared)
+        place = Waiting(key, name, comes=bool(plan.options.wait))
         asked, longest = _asked(plan.options), plan.options.max_wait
         seconds = countdown(asked, _contention(request, key), longest=longest, in_line=True)
         request.wait_until(request.task.app.now() + timedelta(seconds=seconds))

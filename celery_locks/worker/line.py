@@ -12,6 +12,7 @@ from celery import bootsteps, signals
 
 from celery_locks import requeue
 from celery_locks.stores.base import Waiting
+from celery_locks.ticket import marked
 from celery_locks.worker import door
 from celery_locks.worker.aside import Aside, Place
 from celery_locks.worker.held import Caller, Held
@@ -69,8 +70,7 @@ class Line(bootsteps.StartStopStep):
         if not isinstance(request, LockedRequest) or not self._caller:
             return
         if request.eta:
-            known = requeue.place(request.request_dict)
-            place, joined = Waiting(*known, comes=requeue.comes(request.request_dict)) if known else None, None
+            place, joined = _place(request), None
         else:
             place, joined = self._door.shut(request) or (None, None)
         if place:
@@ -120,6 +120,18 @@ class Line(bootsteps.StartStopStep):
                 wait,
                 self._visible,
             )
+
+
+def _place(request: LockedRequest) -> Waiting | None:
+    known = requeue.place(request.request_dict)
+    if known is None:
+        return None
+    key, ticket = known
+    if request.plan:
+        # What its task asks for may have changed since.
+        options = request.plan.options
+        ticket = marked(ticket, options.slots, shared=options.shared)
+    return Waiting(key, ticket, comes=requeue.comes(request.request_dict))
 
 
 def _visible(consumer: Any) -> float | None:

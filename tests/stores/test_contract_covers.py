@@ -14,6 +14,7 @@ from celery_locks.stores import Inspects, Store, base
 from celery_locks.stores.memory import MemoryStore
 from tests.stores.contract import (
     ConnectionContract,
+    CrowdsContract,
     ExpiringContract,
     InspectContract,
     LinesContract,
@@ -32,6 +33,7 @@ CAPABILITIES = {
     Inspects: InspectContract,
     base.Lines: LinesContract,
     base.Watches: WatchesContract,
+    base.Crowds: CrowdsContract,
 }
 #: Promises nothing between processes.
 WITHIN_A_PROCESS = {MemoryStore}
@@ -89,7 +91,9 @@ def test_what_is_not_covered_is_found() -> None:
         store_type = MemoryStore
 
     assert uncovered(MemoryStore, []) == ["no test class has store_type = MemoryStore"]
-    assert uncovered(MemoryStore, [Bare]) == ["Bare lacks ExpiringContract", "Bare lacks InspectContract"]
+    assert uncovered(MemoryStore, [Bare]) == [
+        *(f"Bare lacks {each}Contract" for each in ("Crowds", "Expiring", "Inspect"))
+    ]
 
 
 def test_the_table_tells_each_store_and_contract() -> None:

@@ -9,7 +9,15 @@ import pytest
 
 from celery_locks.stores import open_store as from_any_url
 from celery_locks.stores.redis import RedisStore
-from tests.stores.contract import ExpiringContract, LinesContract, ProcessContract, ServerContracts
+from tests.stores.contract import (
+    CrowdLinesContract,
+    CrowdsContract,
+    ExpiringContract,
+    LinesContract,
+    ProcessContract,
+    RushContract,
+    ServerContracts,
+)
 from tests.stores.redis_stores import cluster_url, sentinel_url
 
 if TYPE_CHECKING:
@@ -18,7 +26,7 @@ if TYPE_CHECKING:
     from tests.stores.contract import OpensWith
 
 
-class _Contract(ServerContracts, ExpiringContract, LinesContract):
+class _Contract(ServerContracts, ExpiringContract, LinesContract, CrowdsContract, CrowdLinesContract, RushContract):
     store_type = RedisStore
     short = 0.1
     #: The crowd of 125 is for the first form: what differs in the others is the way to the server.

@@ -33,6 +33,8 @@ def test_the_defaults_are_the_documented_ones():
         "on_lost": "raise",
         "on_outage": "requeue",
         "store": None,
+        "slots": 1,
+        "shared": False,
     }
 
 

@@ -17,7 +17,7 @@ from redis.exceptions import (
 
 from celery_locks.errors import LockConfigError, LockError, StoreUnavailable
 from celery_locks.lease import Busy, Claim, Holding, Lease, Verdict
-from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, Lines, Store
+from celery_locks.stores.base import DEFAULT_PREFIX, Crowds, Inspects, Lines, Store
 from celery_locks.stores.redis import scripts
 from celery_locks.stores.redis.address import Address, parse
 from celery_locks.stores.redis.connect import wire_for
@@ -25,10 +25,11 @@ from celery_locks.stores.redis.listening import RedisListening
 from celery_locks.stores.redis.mending import outage
 from celery_locks.stores.redis.names import glob, key_of, lock_name
 from celery_locks.stores.redis.wire import Call, good, some
-from celery_locks.stores.redis.written import asks_with, attends_with, busy, holding, look
+from celery_locks.stores.redis.written import asks_for, asks_with, attends_with, busy, holdings, look
 from celery_locks.ticket import undated
 
 if TYPE_CHECKING:
+    import builtins
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from celery_locks.stores.base import Listening, Look, Waiting
@@ -38,6 +39,10 @@ DAY = 86_400.0
 #: How long a key's last fence is remembered. Fences also follow the server's clock, so forgetting one is harmless.
 FENCE_RETENTION = 2 * DAY
 SHOWN_AT_ONCE = 500
+#: A claim that wants the key alone has so many names.
+_OF_ONE = 4
+#: Of those who hold a key together.
+_ALL = 1_000_000
 #: A released key is kept this long for the first in its line.
 CLAIM_WINDOW = 2.0
 #: What a URL may set of these, and how much that is at most.
@@ -45,8 +50,10 @@ _LONGEST = {"fence_retention": (3650 * DAY, "ten years"), "claim_window": (3600.
 _FAILURES = (RedisError, RedisClusterException, OSError, UnicodeError)
 
 
-class RedisStore(Store, Inspects, Lines):
+class RedisStore(Store, Inspects, Lines, Crowds):
     """One string a lock, `fence:owner`, that expires with its lease, and one beside it that remembers the last fence.
+
+    Those who hold a key together are a sorted set, each with the time at which its lease ends.
 
     Exclusion holds while the server keeps its memory. A restart without persistence, an eviction, or a failover to
     a replica that had not heard of the lock may let a second holder in: the fence is what tells them apart.
@@ -73,9 +80,12 @@ class RedisStore(Store, Inspects, Lines):
         return f"<RedisStore {self._name}>"
 
     def acquire(self, claim: Claim) -> Lease | Busy:
-        names = self._names(claim.key)
+        names = self._names_for(claim)
         asked = (claim.owner, _ms(claim.ttl), self._retention_ms, self._window_ms, self._channel)
         call = Call(scripts.ACQUIRE, names, asked + asks_with(claim.ticket, heard=self._wire.sees_listeners))
+        if len(names) > _OF_ONE:
+            # First what is needed also where a cluster can keep no line.
+            call = Call(scripts.ENTER, (*names[:2], names[4], *names[2:4]), (*call.arguments, asks_for(claim)))
         farewell = Call(scripts.RELEASE, names, self._release_with(claim, 1))
         before = self.clock()
         try:
@@ -96,10 +106,10 @@ class RedisStore(Store, Inspects, Lines):
         return [_verdict(answer) for answer in answers]
 
     def release(self, claim: Claim) -> bool:
-        return bool(self._run(Call(scripts.RELEASE, self._names(claim.key), self._release_with(claim, 0))))
+        return bool(self._run(Call(scripts.RELEASE, self._names_for(claim), self._release_with(claim, 0))))
 
     def disown(self, claim: Claim) -> bool:
-        return bool(self._run(Call(scripts.RELEASE, self._names(claim.key), self._release_with(claim, 1))))
+        return bool(self._run(Call(scripts.RELEASE, self._names_for(claim), self._release_with(claim, 1))))
 
     def attend(self, waiting: Sequence[Waiting], home: str = "") -> list[Look | None]:
         seen = home if self._wire.sees_listeners else ""
@@ -117,7 +127,19 @@ class RedisStore(Store, Inspects, Lines):
             return RedisListening(self._wire.listener(), channels, self._key, self._failure)
 
     def inspect(self, key: str) -> Holding | None:
-        return holding(key, self._run(Call(scripts.INSPECT, [self._lock_name(key)]))[0])
+        return next(iter(self._holdings(key, 1)), None)
+
+    def holders(self, key: str) -> list[Holding]:
+        return self._holdings(key, _ALL)
+
+    def slots(self, key: str) -> int | None:
+        slots = self._run(Call(scripts.SLOTS, [self._slots_name(key)]))
+        return None if slots is None else int(slots)
+
+    def set_slots(self, key: str, slots: int | None) -> None:
+        lock, _, *line = self._names(key)
+        arguments = ("" if slots is None else slots, self._window_ms, self._channel)
+        self._run(Call(scripts.SET_SLOTS, [self._slots_name(key), lock, *line], arguments))
 
     def list(self, pattern: str = "*") -> Iterator[Holding]:
         with self._speaking():
@@ -127,7 +149,8 @@ class RedisStore(Store, Inspects, Lines):
 
     def force_release(self, key: str) -> bool:
         arguments = (self._retention_ms, self._window_ms, self._channel)
-        return bool(self._run(Call(scripts.FORCE_RELEASE, self._names(key), arguments)))
+        names = (*self._names(key), self._slots_name(key))
+        return bool(self._run(Call(scripts.FORCE_RELEASE, names, arguments)))
 
     def close(self) -> None:
         self._wire.close()
@@ -135,9 +158,12 @@ class RedisStore(Store, Inspects, Lines):
     def _shown(self, page: Iterable[bytes | str]) -> Iterator[Holding]:
         # A key can be met twice in one scan.
         keys = {name: self._key(name) for name in dict.fromkeys(page)}
-        answers = self._wire.batch([Call(scripts.INSPECT, [name]) for name in keys])
-        shown = (holding(key, good(answer)) for key, answer in zip(keys.values(), answers, strict=True))
-        return (each for each in shown if each)
+        answers = self._wire.batch([Call(scripts.INSPECT, [name], (_ALL,)) for name in keys])
+        shown = (holdings(key, good(answer)) for key, answer in zip(keys.values(), answers, strict=True))
+        return itertools.chain.from_iterable(shown)
+
+    def _holdings(self, key: str, most: int) -> builtins.list[Holding]:
+        return holdings(key, self._run(Call(scripts.INSPECT, [self._lock_name(key)], (most,)))[0])
 
     def _give_up(self, farewell: Call) -> None:
         """Undo a request that may have arrived without an answer, and refuse it should it arrive late."""
@@ -169,11 +195,19 @@ class RedisStore(Store, Inspects, Lines):
 
     def _waiting(self, script: scripts.Script, waiting: Waiting, *ticket: str) -> Call:
         name = self._lock_name(waiting.key)
-        return Call(script, [name, f"{name}:line", f"{name}:homes"], (self._window_ms, self._channel, *ticket))
+        names = [name, f"{name}:line", f"{name}:homes", f"{name}:slots"]
+        return Call(script, names, (self._window_ms, self._channel, *ticket))
 
     def _names(self, key: str) -> tuple[str, str, str, str]:
         name = self._lock_name(key)
         return name, f"{name}:fence", f"{name}:line", f"{name}:homes"
+
+    def _names_for(self, claim: Claim) -> tuple[str, ...]:
+        names = self._names(claim.key)
+        return names if claim.slots == 1 and not claim.shared else (*names, self._slots_name(claim.key))
+
+    def _slots_name(self, key: str) -> str:
+        return f"{self._lock_name(key)}:slots"
 
     def _lock_name(self, key: str) -> str:
         return lock_name(self.prefix, key)
@@ -188,7 +222,7 @@ def _ms(seconds: float) -> int:
 
 
 def _verdict(answer: Any) -> Verdict:
-    if isinstance(answer, Exception):
+    if isinstance(answer, Exception) or answer < 0:
         return Verdict.UNKNOWN
     return Verdict.RENEWED if answer == 1 else Verdict.LOST
 

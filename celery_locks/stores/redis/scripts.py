@@ -21,12 +21,16 @@ def _read(*names: str) -> Script:
 
 
 #: What the verbs share that move a line on.
-_LINES = ("line", "home", "turn", "hand_over")
+_LINES = ("line", "home", "turn", "hand_over", "crowd", "places")
 
-ACQUIRE = _read(*_LINES, "join", "acquire")
+ACQUIRE = _read(*_LINES, "fence", "join", "acquire")
+#: To hold a key together with others.
+ENTER = _read(*_LINES, "fence", "join", "enter")
 RENEW = _read("renew")
 RELEASE = _read(*_LINES, "release")
 FORCE_RELEASE = _read(*_LINES, "force_release")
 ATTEND = _read(*_LINES, "attend")
 LEAVE = _read(*_LINES, "leave")
 INSPECT = _read("inspect")
+SET_SLOTS = _read(*_LINES, "set_slots")
+SLOTS = _read("slots")

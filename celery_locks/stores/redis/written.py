@@ -12,6 +12,7 @@ from celery_locks.ticket import parts
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from celery_locks.lease import Claim
     from celery_locks.ticket import Ticket
 
 #: How soon a line is looked at again whose key is free, or taken for ever.
@@ -34,6 +35,11 @@ def asks_with(ticket: Ticket | None, *, heard: bool) -> tuple[str, str, str, str
         return "", "", "", ""
     name, date = parts(ticket.name)
     return name, ticket.stance.value, date, ticket.home if heard else ""
+
+
+def asks_for(claim: Claim) -> str | int:
+    """What an acquire wants that does not want the key alone."""
+    return "r" if claim.shared else claim.slots
 
 
 def attends_with(waiting: Waiting, home: str) -> tuple[str, str, str, str]:
@@ -66,13 +72,16 @@ def look(answer: Any) -> Look | None:
     return Look(again, bool(turn), ms == _NO_KEY, Busy(*known, place or None, _text(ticket)))
 
 
-def holding(key: str, answer: Sequence[Any]) -> Holding | None:
-    """A lock as it is shown; nothing for what is free, or only kept for the first in its line."""
-    if not answer:
-        return None
-    written, remaining = _text(answer[0]), _seconds(answer[1])
-    if written.startswith("~"):
-        return None
+def holdings(key: str, answer: Sequence[Any]) -> list[Holding]:
+    """A lock as it is shown, once for each holder; nothing for what is free, or only kept for the first in its line."""
+    return [
+        _holding(key, written, _seconds(ms))
+        for written, ms in zip(map(_text, answer[::2]), answer[1::2], strict=True)
+        if not written.startswith("~")
+    ]
+
+
+def _holding(key: str, written: str, remaining: float | None) -> Holding:
     if ours := _LOCK.match(written):
         return Holding(key, ours[2], int(ours[1]), remaining)
     return Holding(key, written, 0, remaining)

@@ -40,6 +40,8 @@ class RedlockStore(Store, Inspects):
     ours, runs more than a hundredth faster than another. The fence is what tells holders apart where they do not.
     """
 
+    why_no_crowds = "a majority of independent servers can agree on one holder, and not on a set of holders"
+
     def __init__(
         self, address: Address, *, prefix: str = DEFAULT_PREFIX, clock: Callable[[], float] = time.monotonic
     ) -> None:

@@ -14,6 +14,8 @@ Forked processes open theirs too.
 from tests.stores.contract.asking import ODD_KEYS, Opens, claim, patient, refused, run_out, take, verdict
 from tests.stores.contract.broken_ways import CutAnswerContract, InterruptContract, LateAnswerContract
 from tests.stores.contract.connection import ConnectionContract
+from tests.stores.contract.crowd_lines import CrowdLinesContract
+from tests.stores.contract.crowds import CrowdsContract
 from tests.stores.contract.expiring import ExpiringContract
 from tests.stores.contract.faults import FaultContract, Scene, killed, nothing
 from tests.stores.contract.fixtures import StoreFixtures
@@ -24,7 +26,9 @@ from tests.stores.contract.leaving import LeavingContract
 from tests.stores.contract.lines import LinesContract
 from tests.stores.contract.lost_answer import LostAnswerContract
 from tests.stores.contract.processes import ProcessContract
+from tests.stores.contract.rush import RushContract
 from tests.stores.contract.server import ServerContracts
+from tests.stores.contract.slots import SlotsContract
 from tests.stores.contract.verbs import StoreContract
 from tests.stores.contract.waiting import OpensWith
 from tests.stores.contract.watching import WatchesContract
@@ -32,6 +36,8 @@ from tests.stores.contract.watching import WatchesContract
 __all__ = [
     "ODD_KEYS",
     "ConnectionContract",
+    "CrowdLinesContract",
+    "CrowdsContract",
     "CutAnswerContract",
     "ExpiringContract",
     "FaultContract",
@@ -47,8 +53,10 @@ __all__ = [
     "Opens",
     "OpensWith",
     "ProcessContract",
+    "RushContract",
     "Scene",
     "ServerContracts",
+    "SlotsContract",
     "StoreContract",
     "StoreFixtures",
     "WatchesContract",

@@ -7,7 +7,16 @@
 -- where it asks; `next`, present if it is the next, else away; `go`, away.
 local call, mine = redis.call, ARGV[6]
 local here = {lock = KEYS[1], line = KEYS[3], homes = KEYS[4], window = ARGV[4], channel = ARGV[5]}
-local taken = call('GET', KEYS[1])
+local taken = redis.pcall('GET', KEYS[1])
+if type(taken) == 'table' then
+  local crowd = crowds().swept(here)
+  if crowd == false then
+    return taken
+  elseif crowd then
+    return lined_up(here, crowds().first_holder(here))
+  end
+  taken = false
+end
 local others = taken and mine ~= '' and taken == '~' .. mine
 if taken and not others then
   local fence, owner = string.match(taken, '^(%d+):(.*)$')
@@ -22,35 +31,18 @@ if not taken then
   local ticket, score, missed = first(here, mine)
   local date = tonumber(ARGV[8])
   if ticket and ticket ~= mine and not (date and date < score % AWAY) then
-    hand_over(here, ticket, score, missed)
+    fill(here, mine, ticket, score, missed)
     return lined_up(here, false)
   end
   others = ticket or date
 end
-local last = call('GET', KEYS[2]) or '0:'
-local _, colon = string.find(last, '^%d+:')
-if not colon then
-  return redis.error_reply('WRONGTYPE what is kept under ' .. KEYS[2] .. ' is no fence')
+local fence, written = next_fence(ARGV[1])
+if not fence then
+  return written
 end
-local done = string.sub(last, colon + 1)
-if is_done(done, ARGV[1]) then
-  -- This owner gave up or released before its request arrived.
-  return {}
-end
-local fence = math.max(string.sub(last, 1, colon - 1) + 1, microseconds())
-local written = string.format('%.0f:', fence)
--- The fence first: were it refused after the lock, the lock would stay without its owner knowing.
-call('SET', KEYS[2], written .. done, 'PX', ARGV[3])
 call('SET', KEYS[1], written .. ARGV[1], 'PX', ARGV[2])
 if others and mine ~= '' then
   out_of_line(here, mine)
-  local head = redis.pcall('ZRANGE', here.line, 0, 0, 'WITHSCORES')
-  if head[1] and tonumber(head[2]) < AWAY then
-    local _, comes = home_of(here, head[1])
-    if comes == ' c' then
-      -- It may wait in a slot for its turn, which comes when this one ends.
-      tell(here, 'come', head[1], head[2], here.window)
-    end
-  end
+  call_in_next(here)
 end
 return fence

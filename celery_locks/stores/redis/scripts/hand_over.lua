@@ -1,9 +1,10 @@
--- Goes after the turn and before the other scripts: how a turn is given.
--- Keep a free key for this ticket, for a short time, and wake it. Nobody else may take it meanwhile.
-local function hand_over(here, ticket, score, missed)
-  if not ticket then
-    return
-  end
+-- Goes after the turn and before the crowd and the other scripts: how a turn is given.
+local crowds
+
+-- Keep a free place for this ticket, for a short time, and wake it. Nobody else may take it meanwhile. With a kind it is to
+-- be one of several.
+local function hand_over(here, ticket, score, missed, kind)
+  missed = missed + (here.crowd and here.crowd.missed or here.missed or 0)
   -- A worker that died leaves many who do not come, and those behind them would wait for each. One may be merely slow.
   local ms = math.ceil(here.window / 2 ^ math.min(math.max(missed - 1, 0), 3))
   if score >= AWAY then
@@ -12,19 +13,47 @@ local function hand_over(here, ticket, score, missed)
     ms = math.ceil(math.max(10, math.min(left, IN_FLIGHT / 1000)))
   end
   -- On a full server nothing can be kept for anybody; each then comes by its countdown.
-  if not redis.pcall('SET', here.lock, '~' .. ticket, 'PX', ms).err then
+  if kind then
+    if crowds().keep(here, kind, ticket, ms, missed) then
+      return
+    end
+  elseif redis.pcall('SET', here.lock, '~' .. ticket, 'PX', ms).err then
+    return
+  else
     redis.pcall('ZADD', here.line, -1 - missed, ticket)
-    tell(here, 'go', ticket, score, ms)
-    return ticket
+  end
+  tell(here, 'go', ticket, score, ms)
+  if kind then
+    -- Many may be called at once. Who comes late has the time at which it came, and so its place.
+    out_of_line(here, ticket)
+  end
+  return ticket
+end
+
+-- Give a key that is free, or has room, to those whose turn it is.
+local function fill(here, asks, ticket, score, missed)
+  if not ticket then
+    ticket, score, missed = first(here, asks)
+  end
+  if here.crowd or (ticket and string.find(ticket, '.', 1, true)) then
+    crowds().fill(here, asks, ticket, score, missed)
+  elseif ticket and hand_over(here, ticket, score, missed) then
+    here.called = ticket == asks
   end
 end
 
--- A ticket waits no longer. What was kept for it goes to the next.
+-- A ticket waits no longer. What was kept for it goes to the next, and what it stood in the way of to those behind it.
 local function left(here, ticket)
   local gone = out_of_line(here, ticket)
-  if redis.pcall('GET', here.lock) == '~' .. ticket then
+  local taken = redis.pcall('GET', here.lock)
+  if taken == '~' .. ticket then
     redis.call('DEL', here.lock)
-    hand_over(here, first(here))
+    fill(here)
+  elseif type(taken) == 'table' and crowds().swept(here) ~= false then
+    if here.crowd then
+      crowds().fewer(here, redis.call('ZREM', here.lock, '~' .. ticket))
+    end
+    fill(here)
   end
   return gone
 end

@@ -1,12 +1,8 @@
--- Goes before acquire, when a key is not to be had.
-local function is_done(done, owner)
-  -- First whether it is anywhere, which it hardly ever is, and only then between two NULs: the list may be long.
-  return string.find(done, owner, 1, true) and string.find('\0' .. done .. '\0', '\0' .. owner .. '\0', 1, true)
-end
-
-local function lined_up(here, holder)
+-- Goes before acquire and enter, when a key is not to be had.
+local function lined_up(here, holder, kind)
   local line, mine, stance = here.line, ARGV[6], ARGV[7]
-  local busy, now = {holder, redis.call('PTTL', here.lock)}, microseconds()
+  local remaining = here.crowd and crowds().ends_in(here, kind or false) or redis.call('PTTL', here.lock)
+  local busy, now = {holder, remaining}, microseconds()
   local date = mine ~= '' and line and since(line, mine, ARGV[8], now)
   if not date then
     return busy
@@ -33,4 +29,15 @@ local function lined_up(here, holder)
     comes_home(here, mine, home, home ~= '' and ' slot')
   end
   return {holder, busy[2], dated .. '-' .. mine, place, present and 1 or 0}
+end
+
+-- One took its place who was in line: the next may wait in a slot for its turn, which comes when this one ends.
+local function call_in_next(here)
+  local head = redis.pcall('ZRANGE', here.line, 0, 0, 'WITHSCORES')
+  if head[1] and tonumber(head[2]) < AWAY then
+    local _, comes = home_of(here, head[1])
+    if comes == ' c' then
+      tell(here, 'come', head[1], head[2], here.window)
+    end
+  end
 end

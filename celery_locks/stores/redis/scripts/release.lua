@@ -1,20 +1,26 @@
--- KEYS: lock, fence, line, homes
+-- KEYS: lock, fence, line, homes and, of one who shares the key, slots
 -- ARGV: owner, fence retention ms, 1 to refuse this owner from now on although it holds nothing, claim window ms, channel,
 -- the ticket that it asked with, or ''
 -- Answers 1 when the lock is given back, now or by an earlier call of this owner, else 0.
 local find, sub = string.find, string.sub
-local here = {lock = KEYS[1], line = KEYS[3], homes = KEYS[4], window = ARGV[4], channel = ARGV[5]}
-local function kept(name, otherwise)
+local here = {lock = KEYS[1], line = KEYS[3], homes = KEYS[4], slots = KEYS[5], window = ARGV[4], channel = ARGV[5]}
+local function parts(value)
   -- What is not a string is not ours, and no reason to fail.
-  local value = redis.pcall('GET', name) or otherwise
   local _, colon = find(type(value) == 'string' and value or '', '^%d+:')
   if colon then
     return sub(value, 1, colon), sub(value, colon + 1)
   end
 end
-local fence, owner = kept(KEYS[1])
-local last, done = kept(KEYS[2], '0:')
-local held = owner == ARGV[1]
+local taken = redis.pcall('GET', KEYS[1])
+local fence, owner = parts(taken)
+local last, done = parts(redis.pcall('GET', KEYS[2]) or '0:')
+local held, most = owner == ARGV[1], 400
+if type(taken) == 'table' and crowds().swept(here) then
+  local score = redis.call('ZSCORE', KEYS[1], 'fence:' .. ARGV[1])
+  -- Those who hold it with others end close to each other.
+  held, most = score ~= false, 1600
+  fence = held and last == '0:' and string.format('%.0f:', HIGHEST + score)
+end
 if not held and ARGV[6] ~= '' then
   -- It may have joined the line without its answer being heard.
   left(here, ARGV[6])
@@ -24,14 +30,17 @@ if done and not held and find('\0' .. done .. '\0', '\0' .. ARGV[1] .. '\0', 1, 
 end
 local marked
 if done and (held or ARGV[3] == '1') then
-  if #done > 400 then
+  if #done > most then
     -- Enough to know the owners of a burst; a key must not grow with its use. The pattern is slow, and rarely needed.
-    local cut = find(done, '\0', 341, true)
-    done = cut and cut < 402 and sub(done, 1, cut - 1) or string.match(sub(done, 1, 400), '^(.*)%z') or ''
+    local cut = find(done, '\0', most - 59, true)
+    done = cut and cut < most + 2 and sub(done, 1, cut - 1) or string.match(sub(done, 1, most), '^(.*)%z') or ''
   end
   marked = redis.pcall('SET', KEYS[2], (fence or last) .. ARGV[1] .. (done == '' and '' or '\0' .. done), 'PX', ARGV[2])
 end
-if held and marked and marked.err then
+if held and here.crowd then
+  redis.call('ZREM', KEYS[1], 'until:' .. ARGV[1], 'fence:' .. ARGV[1])
+  crowds().fewer(here, 1)
+elseif held and marked and marked.err then
   -- No memory is left for a mark. The lock becomes one itself, which needs none.
   redis.call('RENAME', KEYS[1], KEYS[2])
   redis.call('PEXPIRE', KEYS[2], ARGV[2])
@@ -39,6 +48,6 @@ elseif held then
   redis.call('DEL', KEYS[1])
 end
 if held then
-  hand_over(here, first(here))
+  fill(here)
 end
 return held and 1 or 0

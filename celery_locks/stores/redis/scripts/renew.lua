@@ -1,12 +1,30 @@
 -- KEYS: a lock each   ARGV: for each lock its owner, then its ttl ms
--- Answers 1 for each lock that its owner still had, else 0.
+-- Answers 1 for each lock that its owner still had, else 0; -1 where it could not be renewed, for the server is full.
 local verdicts = {}
+local function renewed_with_others(key, owner, ttl)
+  local ends, now = redis.pcall('ZSCORE', key, 'until:' .. owner), redis.call('TIME')
+  now = now[1] * 1000 + now[2] / 1000
+  if type(ends) ~= 'string' or tonumber(ends) <= math.floor(now) then
+    return 0
+  end
+  -- As crowd does it.
+  ends, ttl = string.format('%.0f', math.min(9e14, math.ceil(now) + ttl)), math.min(9e14, ttl + 10000)
+  if type(redis.pcall('ZADD', key, ends, 'until:' .. owner)) == 'table' then
+    return -1
+  end
+  if redis.call('PTTL', key) < ttl then
+    redis.call('PEXPIRE', key, ttl)
+  end
+  return 1
+end
 for i, key in ipairs(KEYS) do
   -- A key that holds something else, an error here, must not cost the others their renewal.
   local taken = redis.pcall('GET', key)
   local owner = type(taken) == 'string' and string.match(taken, '^%d+:(.*)$')
   if owner == ARGV[2 * i - 1] then
     verdicts[i] = redis.call('PEXPIRE', key, ARGV[2 * i])
+  elseif type(taken) == 'table' then
+    verdicts[i] = renewed_with_others(key, ARGV[2 * i - 1], tonumber(ARGV[2 * i]))
   else
     verdicts[i] = 0
   end

@@ -50,7 +50,7 @@ end
 -- The ticket whose turn it is, its score, and how many were called before it and did not come. What is no line is empty.
 -- Those whose process is gone are passed over, but for the one who asks: in one step so many that the server can take it.
 local function first(here, asks)
-  here.passed = -MOST
+  here.passed = here.passed or -MOST
   local ticket, score, missed = foremost(here)
   while here.passed < 0 and ticket and ticket ~= asks and score < AWAY and is_deserted(here, (home_of(here, ticket))) do
     if not pass_over(here, asks) then

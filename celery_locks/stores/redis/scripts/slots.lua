@@ -1,0 +1,2 @@
+-- KEYS: slots   Answers how many it was given, or nothing.
+return redis.call('GET', KEYS[1])

@@ -1,0 +1,203 @@
+"""Keys that several hold: those with a slot, and those that read."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, ClassVar
+
+import pytest
+
+from celery_locks import Locks
+from celery_locks.lease import Busy, Verdict
+from tests.stores.contract.asking import ODD_KEYS, Opens, claim, run_out, take, verdict
+from tests.stores.contract.crowding import Crowd, alone, enter, owners, part, reader, turned_away
+from tests.stores.contract.slots import SlotsContract
+from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from celery_locks.lease import Claim
+
+
+class CrowdsContract(SlotsContract):
+    """For stores whose keys several may hold: a set of owners, each with its own deadline and fence."""
+
+    #: A ttl to wait for.
+    short: ClassVar[float] = 0.35
+
+    def test_as_many_as_there_are_slots(self, crowd: Crowd, other: Crowd, key: str) -> None:
+        """Two more than one may hold a key with three slots; the next gets in when one has left."""
+        leases = [enter(client, part(key, name)) for client, name in ((crowd, "a"), (other, "b"), (crowd, "c"))]
+        busy = turned_away(other, part(key, "d"))
+        assert busy.holder in ("a", "b", "c")
+        assert busy.remaining is None or 0 < busy.remaining <= 30.01
+        assert owners(other, key) == ["a", "b", "c"]
+        assert crowd.release(leases[1].claim)
+        enter(other, part(key, "d"))
+        assert owners(crowd, key) == ["a", "c", "d"]
+        turned_away(crowd, part(key, "e"))
+
+    def test_any_number_reads(self, crowd: Crowd, other: Crowd, key: str) -> None:
+        """All who share a key hold it together, and one that wants it alone gets it when the last has left."""
+        leases = [
+            enter(client, reader(key, f"reader {n}")) for n in range(10) for client in (crowd, other)[n % 2 :][:1]
+        ]
+        assert len(owners(crowd, key)) == 10
+        for lease in leases:
+            turned_away(other, alone(key, "writer"))
+            assert crowd.release(lease.claim)
+        enter(other, alone(key, "writer"))
+
+    @pytest.mark.parametrize("first", [part, reader, alone], ids=["slots", "reader", "alone"])
+    @pytest.mark.parametrize("second", [part, reader, alone], ids=["slots", "reader", "alone"])
+    def test_who_holds_it_together(
+        self, crowd: Crowd, other: Crowd, key: str, first: Callable[..., Claim], second: Callable[..., Claim]
+    ) -> None:
+        """Only such as ask for the same: one alone excludes all others, and slots and readers each other."""
+        lease = enter(crowd, first(key, "first"))
+        if first is second and first is not alone:
+            enter(other, second(key, "second"))
+        else:
+            assert turned_away(other, second(key, "second")).holder == "first"
+            assert crowd.release(lease.claim)
+            assert enter(other, second(key, "second")).fence > lease.fence
+
+    def test_each_has_a_fence_of_its_own(self, crowd: Crowd, other: Crowd, key: str) -> None:
+        """It is higher than that of anybody who came before, whatever they asked for, and stays."""
+        fences = []
+        for turn, ask in enumerate((alone, part, reader, part, alone, reader)):
+            leases = [enter(crowd, ask(key, f"a{turn}"))]
+            if ask is not alone:
+                leases.append(enter(other, ask(key, f"b{turn}")))
+            fences += [lease.fence for lease in leases]
+            assert [holding.fence for holding in crowd.holders(key)] == fences[-len(leases) :]
+            for lease in leases:
+                assert other.release(lease.claim)
+        assert fences == sorted(set(fences))
+
+    def test_a_repeated_acquire_takes_no_second_place(self, crowd: Crowd, other: Crowd, key: str) -> None:
+        """Its first answer was lost: it has the same fence, and a full ttl again, also when all places are taken."""
+        for ask in (part, reader):
+            first = enter(crowd, ask(key, "a", ttl=5.0))
+            enter(crowd, ask(key, "b"))
+            again = enter(other, ask(key, "a"))
+            assert again.fence == first.fence
+            assert owners(crowd, key) == ["a", "b"]
+            assert (crowd.holders(key)[0].remaining or 30) > 20
+            assert crowd.force_release(key)
+
+    def test_a_repeated_release_frees_nobody_elses_place(self, crowd: Crowd, other: Crowd, key: str) -> None:
+        """The places do not drift, however often one is given back, by whom, and by one that never had any."""
+        first, second = (enter(crowd, part(key, name, 2)) for name in "ab")
+        assert crowd.release(first.claim)
+        for _ in range(3):
+            other.release(first.claim)
+            assert not other.release(part(key, "stranger", 2))
+        enter(other, part(key, "c", 2))
+        turned_away(crowd, part(key, "d", 2))
+        assert owners(crowd, key) == ["b", "c"]
+        assert verdict(other, second) is Verdict.RENEWED
+
+    def test_owner_and_key_are_enough(self, crowd: Crowd, other: Crowd, key: str) -> None:
+        """Who renews, releases or disowns need not know as what a holder came: so does the parent of one that died."""
+        for ask in (part, reader):
+            leases = [enter(crowd, ask(key, f"{ask.__name__} {name}")) for name in "abc"]
+            for lease in leases:
+                lease.claim = claim(key, lease.owner)
+            assert other.renew(leases) == [Verdict.RENEWED] * 3
+            assert other.release(leases[0].claim)
+            assert other.disown(leases[1].claim)
+            assert owners(crowd, key) == [leases[2].owner]
+            assert other.release(leases[2].claim)
+
+    def test_a_lost_lease_touches_no_other(self, crowd: Crowd, other: Crowd, key: str) -> None:
+        """Renewed together, each is judged by itself."""
+        leases = [enter(crowd, part(key, name)) for name in "abc"]
+        assert other.release(leases[1].claim)
+        single = take(crowd, f"{key}:single")
+        verdicts = crowd.renew([*leases, single])
+        assert verdicts == [Verdict.RENEWED, Verdict.LOST, Verdict.RENEWED, Verdict.RENEWED]
+
+    def test_who_dies_frees_its_own_place(self, crowd: Crowd, other: Crowd, key: str) -> None:
+        """One that says nothing more is gone when its own time is over, and not before; the others stay."""
+        for ask in (part, reader):
+            short, long = enter(crowd, ask(key, "a", ttl=self.short)), enter(crowd, ask(key, "b"))
+            assert owners(other, key) == ["a", "b"]
+            run_out(short)
+            assert owners(other, key) == ["b"]
+            assert [holding.owner for holding in other.list(f"{key}*")] == ["b"]
+            assert crowd.renew([short, long]) == [Verdict.LOST, Verdict.RENEWED]
+            assert not crowd.release(short.claim)
+            assert enter(crowd, ask(key, "a")).fence > long.fence
+            assert crowd.force_release(key)
+
+    def test_a_dead_ones_place_is_taken_in_time(self, crowd: Crowd, other: Crowd, key: str) -> None:
+        """By the next that asks once the lease is over, and never before its holder knows."""
+        short = enter(crowd, part(key, "a", 2, ttl=self.short))
+        enter(crowd, part(key, "b", 2))
+
+        def gets_in() -> bool:
+            return not isinstance(other.acquire(part(key, "c", 2)), Busy)
+
+        wait_until(gets_in, "the place of one that died", interval=0.002)
+        assert not short.held()
+        assert owners(crowd, key) == ["b", "c"]
+
+    def test_readers_that_died_let_a_writer_in(self, crowd: Crowd, other: Crowd, key: str) -> None:
+        """A key whose readers all ran out is free for one that wants it alone, and their leases are lost."""
+        leases = [enter(crowd, reader(key, name, ttl=self.short)) for name in "abc"]
+        turned_away(other, alone(key, "writer"))
+        run_out(leases[-1])
+        fence = enter(other, alone(key, "writer")).fence
+        assert fence > max(lease.fence for lease in leases)
+        assert crowd.renew(leases) == [Verdict.LOST] * 3
+        assert not crowd.release(leases[0].claim)
+        assert owners(crowd, key) == ["writer"]
+
+    def test_any_text_is_a_key_or_an_owner_of_several(self, crowd: Crowd, open_store: Opens) -> None:
+        """Letter by letter, and one prefix apart from another."""
+        second: Crowd = open_store(prefix=f"{crowd.prefix}a:")  # type: ignore[assignment]  # see above
+        for odd in ODD_KEYS.values():
+            leases = [enter(crowd, part(odd, owner, 2)) for owner in (odd, f"until:{odd}")]
+            turned_away(crowd, part(odd, "more", 2))
+            assert owners(crowd, odd) == [odd, f"until:{odd}"]
+            assert second.holders(odd) == []
+            second.set_slots(odd, 7)
+            assert crowd.slots(odd) is None
+            assert crowd.renew(leases) == [Verdict.RENEWED] * 2
+            assert [crowd.release(lease.claim) for lease in leases] == [True, True]
+            second.set_slots(odd, None)
+        second.close()
+
+    def test_a_writer_that_waits_comes_in_among_readers(self, crowd: Crowd, other: Crowd, key: str) -> None:
+        """However many read, each when another has not yet left: it is let in, and they go on after it."""
+        reading, writing, over = Locks(crowd), Locks(other), threading.Event()
+
+        def read() -> None:
+            while not over.is_set():
+                lock = reading.lock(key, shared=True)
+                if lock.acquire(timeout=20):
+                    over.wait(0.02)
+                    lock.release()
+
+        readers = [threading.Thread(target=read) for _ in range(4)]
+        for each in readers:
+            each.start()
+        try:
+            wait_until(lambda: len(owners(crowd, key)) > 1, "some to read")
+            for _ in range(2):
+                assert writing.lock(key).acquire(timeout=20)
+                assert writing.force_release(key)
+                wait_until(lambda: len(owners(crowd, key)) > 1, "some to read on")
+        finally:
+            over.set()
+            for each in readers:
+                each.join()
+
+    def test_one_that_does_not_wait_shuts_nobody_out(self, crowd: Crowd, other: Crowd, key: str) -> None:
+        """A try for the key alone that is refused leaves no trace: who reads comes in as before."""
+        enter(crowd, reader(key, "a"))
+        for name in "bcd":
+            assert not Locks(other).lock(key).acquire(blocking=False)
+            enter(crowd, reader(key, name))
