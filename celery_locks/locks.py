@@ -9,15 +9,17 @@ from celery_locks import config, duration
 from celery_locks.errors import LockConfigError, StoreUnavailable
 from celery_locks.guard import Guard
 from celery_locks.lease import Lease
-from celery_locks.lock import Lock, inspects, not_owned, timeout
+from celery_locks.lock import Lock, inspects, keys_of, not_owned, timeout
 from celery_locks.stores import DEFAULT_PREFIX, Store, open_store
 from celery_locks.stores.base import require_name
+from celery_locks.stores.several import joined
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from celery_locks.guard import Refusal
-    from celery_locks.lease import Holding
+    from celery_locks.lease import Claim, Holding
+    from celery_locks.lock import Keys
 
 T = TypeVar("T")
 B = TypeVar("B")
@@ -66,13 +68,13 @@ class Locks:
         except LockConfigError as error:
             raise LockConfigError(f"{where}: {error}") from None
 
-    def lock(self, key: str, *, ttl: float = 30.0, heartbeat: bool = False) -> Lock:
-        """A lock on a key, not yet taken. It ends after `ttl` seconds unless renewed; `heartbeat` renews it."""
+    def lock(self, key: Keys, *, ttl: float = 30.0, heartbeat: bool = False) -> Lock:
+        """A lock on a key, or on several, not yet taken. It ends after `ttl` seconds unless renewed by `heartbeat`."""
         return Lock(self.guard, key, ttl=ttl, heartbeat=heartbeat)
 
     def run(  # noqa: PLR0913 - a call that says how, by name
         self,
-        key: str,
+        key: Keys,
         job: Callable[[], T],
         *,
         ttl: float = 30.0,
@@ -95,18 +97,18 @@ class Locks:
             if isinstance(refusal, StoreUnavailable):
                 raise refusal
             if isinstance(busy, _Raise):
-                raise timeout(key, refusal, wait)
+                raise timeout(refusal.key or lock.key, refusal, wait)
             return busy
 
         return self.guard.run(lock.claim(), lambda _: job(), otherwise, wait=wait, beat=lock.beat)
 
-    def locked(self, key: str) -> bool:
-        """Whether anybody has the key now."""
+    def locked(self, key: Keys) -> bool:
+        """Whether anybody has the key now; of several, any of them."""
         return self.holder(key) is not None
 
-    def holder(self, key: str) -> Holding | None:
-        """Who has the key now: owner, fence and remaining seconds."""
-        return inspects(self.store).inspect(require_name(key))
+    def holder(self, key: Keys) -> Holding | None:
+        """Who has the key now: owner, fence and remaining seconds. Of several, the first that is taken."""
+        return next(filter(None, self._holdings(keys_of(key))), None)
 
     def list(self, pattern: str = "*") -> list[Holding]:
         """The keys taken now, sorted, those that match the glob."""
@@ -118,19 +120,30 @@ class Locks:
         """Free a key whoever has it; False when it was free. The holder's work goes on without its lock."""
         return inspects(self.store).force_release(require_name(key))
 
-    def restore(self, key: str, owner: str) -> Lock:
+    def restore(self, key: Keys, owner: str) -> Lock:
         """Take up a lock acquired elsewhere, by its owner's name. Raises `LockNotOwned` when that owner has it not."""
         if self.store.in_connection:
             raise LockConfigError(
                 f"{key!r}: a lock of this store lives in its connection: it cannot be taken up elsewhere"
             )
         before = self.store.clock()
-        holding = self.holder(key)
-        if holding is None or holding.owner != owner:
-            raise not_owned(key, holding, "taken up")
-        lock = self.lock(key, ttl=holding.remaining or 30.0)
-        lock.adopt(Lease(lock.claim(owner), holding.fence, before + (holding.remaining or 0.0), self.store.clock))
+        found = self._owned(self.lock(key).claim(owner))
+        lock = self.lock(key, ttl=min(each.remaining or 0.0 for each in found) or 30.0)
+        claim, clock = lock.claim(owner), self.store.clock
+        parts = [Lease(claim.of(each.key), each.fence, before + (each.remaining or 0.0), clock) for each in found]
+        lock.adopt(joined(claim, parts, self.store))
         return lock
+
+    def _owned(self, claim: Claim) -> tuple[Holding, ...]:
+        found: tuple[Holding, ...] = ()
+        for holding in self._holdings(claim.keys):
+            if holding is None or holding.owner != claim.owner:
+                raise not_owned(claim, holding, "taken up")
+            found += (holding,)
+        return found
+
+    def _holdings(self, keys: Iterable[str]) -> Iterator[Holding | None]:
+        return map(inspects(self.store).inspect, keys)
 
     def close(self) -> None:
         """Give back the store's connections. Leases are not released."""

@@ -58,7 +58,7 @@ def _found(lease: Lease | Lock | None) -> Lease:
         return lease
     if isinstance(lease, Lock):
         if lease.lease is None:
-            raise not_owned(lease.key, None, "written under")
+            raise not_owned(lease.claim(), None, "written under")
         return lease.lease
     if lease is not None:
         raise TypeError(f"a guard goes by a lease, or a lock that is held, and not by a {type(lease).__name__}")

@@ -72,6 +72,7 @@ class MemoryStore(Store, Inspects):
     """
 
     in_process = True
+    counts_as_one = True
 
     def __init__(
         self, *, prefix: str = DEFAULT_PREFIX, clock: Callable[[], float] = time.monotonic, space: _Space | None = None

@@ -26,7 +26,7 @@ def test_a_lease_is_shown_from_before_it_is_asked_for_until_it_is_given_back(roo
     assert [state for state, _ in seen] == [CLAIMED, LEAVING]
     assert region.state(0) == FREE
     [entry] = {entry for _, entry in seen}
-    facts = (region.pid, room.keeper.number, "wallet:42", lease.owner, 30.0, "shop.sync", "an-id", None)
+    facts = (region.pid, room.keeper.number, "wallet:42", lease.owner, 30.0, "shop.sync", "an-id", None, ())
     assert entry == facts
 
 

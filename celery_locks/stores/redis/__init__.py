@@ -98,6 +98,9 @@ class RedisStore(Store, Inspects, Lines):
     def release(self, claim: Claim) -> bool:
         return bool(self._run(Call(scripts.RELEASE, self._names(claim.key), self._release_with(claim, 0))))
 
+    def undo(self, claim: Claim) -> None:
+        self._run(Call(scripts.RELEASE, self._names(claim.key), self._release_with(claim, -1)))
+
     def disown(self, claim: Claim) -> bool:
         return bool(self._run(Call(scripts.RELEASE, self._names(claim.key), self._release_with(claim, 1))))
 

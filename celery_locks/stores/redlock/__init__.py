@@ -40,6 +40,8 @@ class RedlockStore(Store, Inspects):
     ours, runs more than a hundredth faster than another. The fence is what tells holders apart where they do not.
     """
 
+    renews_by_fence = True
+
     def __init__(
         self, address: Address, *, prefix: str = DEFAULT_PREFIX, clock: Callable[[], float] = time.monotonic
     ) -> None:
@@ -85,6 +87,13 @@ class RedlockStore(Store, Inspects):
         until = time.monotonic() + max(claim.ttl, self._retention_ms / 1000)
         names = self._names.of(claim.key)
         return self._agreed(Ask(scripts.RELEASE, names, (claim.owner, self._retention_ms), until))
+
+    def undo(self, claim: Claim) -> None:
+        """Taken back by all nodes; what one of them hears late is older than the owner's next attempt."""
+        names, until = self._names.of(claim.key)[:1], time.monotonic() + claim.ttl
+        ask = Ask(scripts.UNDO, names, (claim.owner, self._number()), until)
+        with self._rings.one() as ring:
+            ring.ask([ask], lambda: len(ask.answers) >= ring.majority)
 
     def inspect(self, key: str) -> Holding | None:
         require_name(key)

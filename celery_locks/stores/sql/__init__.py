@@ -84,6 +84,10 @@ class SqlStore(Store, Inspects):
             self._purge()
         return released
 
+    def undo(self, claim: Claim) -> None:
+        row = {"digest": digest(self.prefix, claim.key), "holder": holder(claim.owner)}
+        self._database.ask(self._database.statements.undo, row)
+
     def inspect(self, key: str) -> Holding | None:
         _, owner, fence, remaining = self._seen(self._named(key))
         return None if owner is None else Holding(key, read(owner), fence, remaining)

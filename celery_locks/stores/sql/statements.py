@@ -32,6 +32,10 @@ UPDATE {table}
 SET done = substr({joined}, 1, {longest}), owner = NULL, holder = NULL, expires_at = {now}
 WHERE digest = :digest AND holder = :holder AND expires_at > {now}
 """
+UNDO = """
+UPDATE {table} SET owner = NULL, holder = NULL, expires_at = {now}
+WHERE digest = :digest AND holder = :holder AND expires_at > {now}
+"""
 IS_DONE = "SELECT 1 FROM {table} WHERE digest = :digest AND done LIKE :marked"
 FORCE_RELEASE = """
 UPDATE {table} SET owner = NULL, holder = NULL, expires_at = {now}
@@ -95,6 +99,7 @@ class Statements:
         self.look = self._made(LOOK)
         self.acquire = self._made(tongue.acquire)
         self.release = self._made(RELEASE)
+        self.undo = self._made(UNDO)
         self.is_done = self._made(IS_DONE)
         self.give_up = self._made(tongue.give_up)
         self.force_release = self._made(FORCE_RELEASE)
