@@ -18,6 +18,7 @@ from tests.stores.contract import (
     InspectContract,
     LinesContract,
     ProcessContract,
+    SeveralContract,
     StoreContract,
     WatchesContract,
 )
@@ -32,6 +33,7 @@ CAPABILITIES = {
     Inspects: InspectContract,
     base.Lines: LinesContract,
     base.Watches: WatchesContract,
+    base.Together: SeveralContract,
 }
 #: Promises nothing between processes.
 WITHIN_A_PROCESS = {MemoryStore}
@@ -51,7 +53,7 @@ STORES = sorted(set(_stores()), key=lambda store: store.__name__)
 def required(store: type[Store]) -> set[type]:
     """The contracts that a store's own declaration asks for."""
     wanted: set[type] = {contract for capability, contract in CAPABILITIES.items() if issubclass(store, capability)}
-    wanted.add(ConnectionContract if store.in_connection else ExpiringContract)
+    wanted |= {ConnectionContract if store.in_connection else ExpiringContract, SeveralContract}
     return wanted if store in WITHIN_A_PROCESS else wanted | {ProcessContract}
 
 

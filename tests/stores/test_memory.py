@@ -7,10 +7,10 @@ import uuid
 import pytest
 
 from celery_locks.stores.memory import MemoryStore
-from tests.stores.contract import ExpiringContract, InspectContract, StoreContract
+from tests.stores.contract import ExpiringContract, InspectContract, SeveralContract, StoreContract
 
 
-class TestMemoryStore(StoreContract, ExpiringContract, InspectContract):
+class TestMemoryStore(StoreContract, ExpiringContract, InspectContract, SeveralContract):
     """It promises nothing between processes."""
 
     store_type = MemoryStore

@@ -24,6 +24,7 @@ def _read(*names: str) -> Script:
 _LINES = ("line", "home", "turn", "hand_over")
 
 ACQUIRE = _read(*_LINES, "join", "acquire")
+ACQUIRE_TOGETHER = _read(*_LINES, "join", "acquire_together")
 RENEW = _read("renew")
 RELEASE = _read(*_LINES, "release")
 FORCE_RELEASE = _read(*_LINES, "force_release")

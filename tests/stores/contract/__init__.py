@@ -25,6 +25,7 @@ from tests.stores.contract.lines import LinesContract
 from tests.stores.contract.lost_answer import LostAnswerContract
 from tests.stores.contract.processes import ProcessContract
 from tests.stores.contract.server import ServerContracts
+from tests.stores.contract.several import SeveralContract
 from tests.stores.contract.verbs import StoreContract
 from tests.stores.contract.waiting import OpensWith
 from tests.stores.contract.watching import WatchesContract
@@ -49,6 +50,7 @@ __all__ = [
     "ProcessContract",
     "Scene",
     "ServerContracts",
+    "SeveralContract",
     "StoreContract",
     "StoreFixtures",
     "WatchesContract",
