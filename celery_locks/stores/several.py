@@ -60,7 +60,7 @@ class Several:
         """Renew leases of one key and of several in one call of the store. One that has lost a key is lost."""
         if not any(lease.claim.others for lease in leases):
             return self._store.renew(leases)
-        of_each = [[lease.of(key) for key in lease.keys] for lease in leases]
+        of_each = [_as_taken(lease) for lease in leases]
         said = iter(self._store.renew([part for of_one in of_each for part in of_one]))
         return [_worst([next(said) for _ in of_one]) for of_one in of_each]
 
@@ -110,6 +110,8 @@ class JointLease(Lease):
         self._has_one_fence = has_one_fence
         deadlines = [part.deadline for part in taken if part.deadline is not None]
         super().__init__(claim, 0, min(deadlines, default=None), clock)
+        for part in taken:
+            part.news = self._tell
         self.caveat = next((part.caveat for part in taken if part.caveat), "")
 
     @property
@@ -132,6 +134,12 @@ class JointLease(Lease):
         if self._has_one_fence or key not in self._parts:
             return super().fence_of(key)
         return self._parts[key].fence
+
+    def as_taken(self) -> list[Lease]:
+        """The leases that the store gave, which it may know by their own fences, as they are by now."""
+        for part in self._parts.values():
+            part.hear()
+        return [*self._parts.values()]
 
     def held(self) -> bool:
         """Whether it was ours when last heard of, its time is not over, and its sessions last for certain."""
@@ -158,6 +166,11 @@ def joined(claim: Claim, taken: Sequence[Lease], store: Store) -> Lease:
         return taken[0]
     has_one_fence = store.counts_as_one or len({part.fence for part in taken}) == 1
     return JointLease(claim, taken, has_one_fence=has_one_fence, clock=store.clock)
+
+
+def _as_taken(lease: Lease) -> list[Lease]:
+    # One that another process took is known by its claim alone, where that is enough for its store.
+    return lease.as_taken() if isinstance(lease, JointLease) else [lease.of(key) for key in lease.keys]
 
 
 def _of_each(verb: Callable[[Claim], bool], claim: Claim) -> list[bool]:

@@ -91,7 +91,11 @@ def test_what_is_not_covered_is_found() -> None:
         store_type = MemoryStore
 
     assert uncovered(MemoryStore, []) == ["no test class has store_type = MemoryStore"]
-    assert uncovered(MemoryStore, [Bare]) == ["Bare lacks ExpiringContract", "Bare lacks InspectContract"]
+    assert uncovered(MemoryStore, [Bare]) == [
+        "Bare lacks ExpiringContract",
+        "Bare lacks InspectContract",
+        "Bare lacks SeveralContract",
+    ]
 
 
 def test_the_table_tells_each_store_and_contract() -> None:

@@ -76,8 +76,8 @@ def test_a_callable_must_answer_with_a_text(answer):
     with pytest.raises(LockConfigError) as caught:
         key(lambda **_: answer, one, 1)
     assert str(caught.value) == (
-        f"task bank.withdraw: lock_key gave {answer!r}; a key is a text of at least one character, and several are a list of"
-        " such"
+        f"task bank.withdraw: lock_key gave {answer!r}; a key is a text of at least one character, and several are a"
+        " list of such"
     )
 
 

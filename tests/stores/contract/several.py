@@ -69,7 +69,7 @@ class SeveralContract:
             assert other.release(take(other, each, "cleo").claim)
         assert all(other.release(lease.claim) for lease in held)
         lease = take_all(store, keys)
-        assert {refused(other, each).holder for each in keys} == {"anna"}
+        assert {refused(other, each, "dora").holder for each in keys} == {"anna"}
         assert Several(store).release(lease.claim)
 
     def test_fences_are_in_order_for_each_key(self, store: Store, other: Store, key: str) -> None:
