@@ -66,6 +66,10 @@ class Store(abc.ABC):
         """Give back what was just given. Unlike one that has released, the owner may ask again."""
         self.release(claim)
 
+    def level(self, claim: Claim, fence: int) -> bool:  # noqa: ARG002 - for those who can
+        """Raise the fences of all keys of a claim, which its owner holds, to this one; False where that cannot be."""
+        return False
+
     def disown(self, claim: Claim) -> bool:
         """Give back what a dead owner may hold; where the store can, nothing comes of a late acquire of its own."""
         return self.release(claim)
@@ -191,10 +195,7 @@ class Crowds(abc.ABC):
 
 
 class Together(abc.ABC):
-    """A store that takes several keys in one step, all or none. Its one fence is higher than any of theirs before.
-
-    `Busy` says which is taken, the first of those that are. A ticket joins the line of that key, and leaves all others.
-    """
+    """A store that takes several keys in one step, all or none, with one fence that is above all that they had."""
 
     @abc.abstractmethod
     def joins(self, claim: Claim) -> bool:
@@ -202,7 +203,7 @@ class Together(abc.ABC):
 
     @abc.abstractmethod
     def acquire_together(self, claim: Claim) -> Lease | Busy:
-        """Take all keys of the claim, or none."""
+        """Take all, or say which is the first that is taken: a ticket joins the line of that, and leaves all others."""
 
     @abc.abstractmethod
     def release_together(self, claim: Claim, *, is_dead: bool = False) -> bool:

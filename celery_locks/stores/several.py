@@ -43,18 +43,12 @@ class Several:
             return self._together.acquire_together(claim)
         taken: list[Lease] = []
         try:
-            for key in claim.keys:
-                outcome = self._store.acquire(claim.of(key))
-                if isinstance(outcome, Busy):
-                    self._step_back(claim, taken, key)
-                    return outcome if outcome == _REFUSED else outcome._replace(key=key)
-                taken.append(outcome)
+            return self._one_by_one(claim, taken)
         except StoreUnavailable:
             # What was under way the store has undone itself. An interrupt is followed by a release of all.
             for part in reversed(taken):
                 _surely(self._store.release, part.claim)
             raise
-        return joined(claim, taken, self._store)
 
     def renew(self, leases: Sequence[Lease]) -> list[Verdict]:
         """Renew leases of one key and of several in one call of the store. One that has lost a key is lost."""
@@ -86,6 +80,22 @@ class Several:
         if self._together and self._together.joins(claim):
             return self._together.release_together(claim, is_dead=True)
         return any(_of_each(self._store.disown, claim))
+
+    def _one_by_one(self, claim: Claim, taken: list[Lease]) -> Lease | Busy:
+        for key in claim.keys:
+            outcome = self._store.acquire(claim.of(key))
+            if isinstance(outcome, Busy):
+                self._step_back(claim, taken, key)
+                return outcome if outcome == _REFUSED else outcome._replace(key=key)
+            taken.append(outcome)
+        return self._leased(claim, taken)
+
+    def _leased(self, claim: Claim, taken: Sequence[Lease]) -> Lease:
+        lease = joined(claim, taken, self._store)
+        highest = max(part.fence for part in taken)
+        if self._store.counts_as_one or not self._store.level(claim, highest):
+            return lease
+        return Lease(claim, highest, lease.deadline, self._store.clock)
 
     def _step_back(self, claim: Claim, taken: Sequence[Lease], busy: str) -> None:
         """Hold nothing, and wait in no other line than that of the key that is taken."""

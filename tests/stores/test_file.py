@@ -43,6 +43,7 @@ class TestFileStore(StoreContract, ConnectionContract, InspectContract, ProcessC
     """Its locks live in open files."""
 
     store_type = FileStore
+    has_one_fence = False
 
     @pytest.fixture
     def url(self, folder: pathlib.Path) -> str:

@@ -84,6 +84,12 @@ class SqlStore(Store, Inspects):
             self._purge()
         return released
 
+    def level(self, claim: Claim, fence: int) -> bool:
+        digests = {f"digest_{number}": digest(self.prefix, key) for number, key in enumerate(claim.keys)}
+        named = {**digests, "holder": holder(claim.owner), "fence": fence}
+        answer = self._database.ask(self._database.statements.level(len(digests)), named)
+        return answer.changed == len(digests)
+
     def undo(self, claim: Claim) -> None:
         row = {"digest": digest(self.prefix, claim.key), "holder": holder(claim.owner)}
         self._database.ask(self._database.statements.undo, row)

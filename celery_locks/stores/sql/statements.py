@@ -32,6 +32,10 @@ UPDATE {table}
 SET done = substr({joined}, 1, {longest}), owner = NULL, holder = NULL, expires_at = {now}
 WHERE digest = :digest AND holder = :holder AND expires_at > {now}
 """
+LEVEL = """
+UPDATE {table} SET fence = CASE WHEN fence > :fence THEN fence ELSE :fence END
+WHERE digest IN ({digests}) AND holder = :holder AND expires_at > {now}
+"""
 UNDO = """
 UPDATE {table} SET owner = NULL, holder = NULL, expires_at = {now}
 WHERE digest = :digest AND holder = :holder AND expires_at > {now}
@@ -112,6 +116,10 @@ class Statements:
         if count not in self._renewals:
             self._renewals[count] = self._made(self._tongue.renew(count))
         return self._renewals[count]
+
+    def level(self, count: int) -> Statement:
+        """The one that gives so many the same fence."""
+        return self._made(LEVEL.replace("{digests}", rows(count, ":digest_{number}", ", ")))
 
     def renewed(self, count: int) -> Statement | None:
         """The one that tells which of so many were renewed; none where `renew` tells it."""
