@@ -26,6 +26,8 @@ logger = logging.getLogger("celery_locks.several")
 
 #: The answer to an owner that is done with a key.
 _REFUSED = Busy()
+#: Of so many releases that were broken off it is remembered how far they had come.
+_REMEMBERED = 1000
 
 
 class Several:
@@ -64,6 +66,9 @@ class Several:
             return self._together.release_together(claim)
         # A store may know nothing any more of what it was given back: called again after an interrupt, it is not asked.
         given = self._given_back.setdefault(claim.owner, set())
+        while len(self._given_back) > _REMEMBERED:
+            # Another thread may be here too.
+            self._given_back.pop(next(iter(list(self._given_back))), None)
 
         def released(part: Claim) -> bool:
             ours = part.key in given or self._store.release(part)
