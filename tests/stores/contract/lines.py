@@ -40,7 +40,7 @@ class LinesContract(LeavingContract, JoiningContract):
     def test_without_a_ticket_nobody_joins(self, queue: Queue, key: str) -> None:
         """A plain try is refused, and neither has nor takes a place."""
         take(queue, key, "holder")
-        assert refused(queue, key)[2:] == (None, None, True)
+        assert refused(queue, key)[2:5] == (None, None, True)
         assert join(queue, key, "a").place == 1
         assert queue.release(claim(key, "holder"))
         refused(queue, key)
