@@ -55,12 +55,15 @@ class _SilentWire:
     """Answers as the server would, at once: what is left is the store's own work."""
 
     sees_listeners = True
+    is_whole = True
 
     def run(self, *_: object) -> int:
         return 1
 
     def batch(self, calls: Sequence[object]) -> list[int]:
         return [1] * len(calls)
+
+    each = batch
 
     def names(self, _pattern: str) -> Iterator[str]:
         return iter(())

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from celery_locks.lease import Claim
 
 
 @dataclass(frozen=True)
 class Event:
     """Something happened to a key.
 
-    `owner` names the execution it happened to; `task` and `task_id` are set where a Celery job is behind it.
+    `owner` names the execution it happened to; `task` and `task_id` are set where a Celery job is behind it. `keys`:
+    all that its lock is on, where that are several.
     """
 
     key: str
@@ -18,6 +23,12 @@ class Event:
     task: str | None = field(default=None, kw_only=True)
     task_id: str | None = field(default=None, kw_only=True)
     pid: int = field(default_factory=os.getpid, kw_only=True)
+    keys: tuple[str, ...] = field(default=(), kw_only=True)
+
+
+def of(claim: Claim) -> dict[str, Any]:
+    """What an event says of whose it is."""
+    return {"task": claim.task, "task_id": claim.task_id, "keys": claim.keys if claim.others else ()}
 
 
 @dataclass(frozen=True)

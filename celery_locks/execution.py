@@ -59,8 +59,9 @@ class Execution:
         self._id: str | None = request.id if traced else None
         self._queued = traced and not request.is_eager
         owner = new_owner(f"{task.name}[{self._id}]" if self._id else task.name)
-        key = plan.key(args, kwargs)
-        self._claim = Claim(key, owner, self._options.ttl, task.name, self._id, self._ticket(key, owner), *plan.kind)
+        keys = plan.keys(args, kwargs)
+        ticket = self._ticket(keys, owner)
+        self._claim = Claim(keys[0], owner, self._options.ttl, task.name, self._id, ticket, *plan.kind, keys[1:])
         self._interruption = Interruption()
         self._started = time.monotonic()
 
@@ -90,7 +91,7 @@ class Execution:
         finally:
             await_end()
 
-    def _ticket(self, key: str, owner: str) -> Ticket | None:
+    def _ticket(self, keys: tuple[str, ...], owner: str) -> Ticket | None:
         """A job that can go back to its queue waits in its slot only when it is the next, and else away from here."""
         options = self._options
         if not (self._queued and self._plan.lines_up):
@@ -99,7 +100,7 @@ class Execution:
         stance = Stance.WAITS_IF_NEXT if options.wait else Stance.GOES
         waker = self._plan.guard.waker
         home = waker.home() if waker and options.wait else ""
-        if place and place[0] == key:
+        if place and place[0] in keys:
             return Ticket(marked(place[1], options.slots, shared=options.shared), stance, home)
         if options.on_contention in ("skip", "fail") or isinstance(options.on_contention, (Skip, Fail)):
             return None
@@ -150,7 +151,7 @@ class Execution:
         except Retry:
             raise
         except BaseException:
-            self._plan.guard.leave_line(self._claim.key, refusal.ticket)
+            self._plan.guard.leave_line(refusal.key or self._claim.key, refusal.ticket)
             raise
 
     def _contended(self, contention: Contention, ticket: str | None) -> Any:
@@ -231,12 +232,12 @@ class Execution:
 
     def _event(self, kind: Callable[..., T], contention: Contention, *facts: object) -> T:
         claim = self._claim
-        return kind(claim.key, claim.owner, contention.holder, *facts, task=claim.task, task_id=claim.task_id)
+        return kind(contention.key, claim.owner, contention.holder, *facts, **events.of(claim))
 
     def _contention(self, busy: Busy) -> Contention:
         request = self._request
         return Contention(
-            key=self._claim.key,
+            key=busy.key or self._claim.key,
             task=self._task.name,
             task_id=self._id,
             holder=busy.holder,

@@ -16,6 +16,7 @@ from celery_locks.loss import lose, report_outage
 from celery_locks.parent import Care
 from celery_locks.patience import Patience
 from celery_locks.stores.base import Lines, Waiting
+from celery_locks.stores.several import Several
 from celery_locks.waker import Waker
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class Guard:
         keeper: Keeper | None = None,
     ) -> None:
         self.store = store
+        self._several = Several(store)
         self._clock = clock
         self._keeper = keeper or Keeper(store, clock)
         self.waker = Waker(store, clock) if isinstance(store, Lines) else None
@@ -122,9 +124,8 @@ class Guard:
         if beat is not None or on_lost or self.store.in_connection:
             self._care.watch(outcome, beat or (claim.ttl if self.store.in_connection else NEVER * claim.ttl), on_lost)
         if signals.acquired:
-            signals.acquired.send(
-                events.Acquired(claim.key, claim.owner, outcome.fence, waited, task=claim.task, task_id=claim.task_id)
-            )
+            fence = outcome.fence_of(claim.key)
+            signals.acquired.send(events.Acquired(claim.key, claim.owner, fence, waited, **events.of(claim)))
         return outcome
 
     def leave(self, lease: Lease) -> bool:
@@ -133,7 +134,7 @@ class Guard:
             return True
         self._care.forget(lease)
         try:
-            released = self.store.release(lease.claim)
+            released = self._verbs(lease.claim).release(lease.claim)
         finally:
             self._care.left(lease)
         if released and lease.state is not State.LOST:
@@ -158,7 +159,7 @@ class Guard:
         try:
             return self.leave(lease)
         except StoreUnavailable as error:
-            logger.warning("%r stays taken until its lease ends: %s", lease.key, error)
+            logger.warning("%s stays taken until its lease ends: %s", lease.claim.shown, error)
             report_outage(lease.claim, "release", error.message)
             return lease.held()
 
@@ -194,22 +195,21 @@ class Guard:
 
     def _take(self, claim: Claim, started: float, wait: float | None) -> Lease | Busy:
         try:
-            outcome = self.store.acquire(claim)
+            outcome = self._verbs(claim).acquire(claim)
             if isinstance(outcome, Busy):
                 outcome = self._patience.wait(claim, outcome, started, wait)
             return self._in_time(outcome) if isinstance(outcome, Lease) else outcome
         except StoreUnavailable as error:
             self._care.left(claim)
             report_outage(claim, "acquire", error.message)
-            raise StoreUnavailable(f"{claim.key!r} could not be locked: {error}", claim.key) from error
+            raise StoreUnavailable(f"{claim.shown} could not be locked: {error}", claim.key) from error
 
     def _in_time(self, lease: Lease) -> Lease:
         if lease.held():
             return lease
         self._abandon(lease.claim)
-        raise StoreUnavailable(
-            f"the store took longer to answer than the lease lasts ({lease.ttl:g} s): use a longer ttl", lease.key
-        )
+        text = f"the store took longer to answer than the lease lasts ({lease.ttl:g} s): use a longer ttl"
+        raise StoreUnavailable(text, lease.key)
 
     def _end(self, claim: Claim, lease: Lease | Refusal | None, error: BaseException) -> None:
         """Whatever ended the work, its own error is the one that is seen."""
@@ -220,20 +220,22 @@ class Guard:
 
     def _abandon(self, claim: Claim) -> None:
         try:
-            self.store.release(claim)
+            self._verbs(claim).release(claim)
         except StoreUnavailable as error:
-            logger.warning("%r may stay taken for %g s: %s", claim.key, claim.ttl, error)
+            logger.warning("%s may stay taken for %g s: %s", claim.shown, claim.ttl, error)
+
+    def _verbs(self, claim: Claim) -> Store | Several:
+        return self._several if claim.others else self.store
 
     def _say_contended(self, claim: Claim, busy: Busy, waited: float) -> None:
         if signals.contended:
-            signals.contended.send(
-                events.Contended(claim.key, claim.owner, *busy[:3], waited, task=claim.task, task_id=claim.task_id)
-            )
+            key = busy.key or claim.key
+            signals.contended.send(events.Contended(key, claim.owner, *busy[:3], waited, **events.of(claim)))
 
     def _say_over(self, signal: Signal[E], kind: Callable[..., E], lease: Lease) -> None:
         if signal:
             claim, held = lease.claim, self._clock() - lease.since
-            signal.send(kind(claim.key, claim.owner, lease.fence, held, task=claim.task, task_id=claim.task_id))
+            signal.send(kind(claim.key, claim.owner, lease.fence_of(claim.key), held, **events.of(claim)))
 
 
 def surely(step: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:

@@ -15,6 +15,7 @@ from celery_locks.lease import State
 from celery_locks.loss import strike
 from celery_locks.renewal import UNANSWERED, renewed
 from celery_locks.rounds import Rounds
+from celery_locks.stores.several import Several
 from celery_locks.ward import Given, Ward, Watched, began
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Keeper:
 
     def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
+        self._several = Several(store)
         self._clock = clock
         self._watched: dict[str, Watched] = {}
         self._coming = Coming()
@@ -88,7 +90,7 @@ class Keeper:
 
     def give_back(self, claim: Claim) -> bool:
         """Release what a process held that is no more."""
-        return self._store.disown(claim)
+        return (self._several if claim.others else self._store).disown(claim)
 
     def forget(self, held: Lease | Claim) -> None:
         """Beat for it no more. A beat under way may still reach the store and is not reported."""
@@ -133,7 +135,7 @@ class Keeper:
             raise
 
     def _renewed_alone(self, lease: Lease) -> bool:
-        lost = renewed(self._store, [lease], self._clock)
+        lost = renewed(self._several, [lease], self._clock)
         if not lost and lease.state is State.UNKNOWN:
             raise StoreUnavailable(UNANSWERED)
         return not lost
@@ -197,7 +199,7 @@ class Keeper:
         try:
             with self._beating:
                 due = [watched for watched in due if watched.ward.begins(before)]
-                lost = renewed(self._store, [watched.lease for watched in due], self._clock) if due else set()
+                lost = renewed(self._several, [watched.lease for watched in due], self._clock) if due else set()
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the beat of a worker's leases
             self._doubt(due, error)
             return

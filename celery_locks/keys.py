@@ -14,9 +14,9 @@ from celery_locks.digest import digest
 from celery_locks.errors import LockConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
 
-KeySource: TypeAlias = "str | Callable[..., str]"
+KeySource: TypeAlias = "str | list[str] | tuple[str, ...] | Callable[..., str | list[str] | tuple[str, ...]]"
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
@@ -71,35 +71,57 @@ class KeyMaker:
         self._arguments = arguments
         self._make = self._maker(source)
 
-    def __call__(self, args: tuple[Any, ...] | list[Any], kwargs: Mapping[str, Any]) -> str:
-        """The key of the job with these arguments."""
+    def __call__(self, args: tuple[Any, ...] | list[Any], kwargs: Mapping[str, Any]) -> tuple[str, ...]:
+        """The keys of the job with these arguments: one, or several, sorted."""
         try:
             bound = self._arguments.bind(args, kwargs)
         except TypeError as error:
             raise TypeError(f"{self._task}(): {error}") from None
-        key: object = self._make(bound)
-        if not isinstance(key, str) or not key:
-            raise LockConfigError(f"{self._where}: lock_key gave {key!r}; a key is a text of at least one character")
-        return key
+        made: object = self._make(bound)
+        if isinstance(made, str) and made:
+            return (made,)
+        if isinstance(made, (list, tuple)) and made and all(isinstance(key, str) and key for key in made):
+            return in_order(made)
+        raise LockConfigError(
+            f"{self._where}: lock_key gave {made!r}; a key is a text of at least one character, and several are a list"
+            " of such"
+        )
 
-    def _maker(self, source: object) -> Callable[[dict[str, Any]], str]:
+    def _maker(self, source: object) -> Callable[[dict[str, Any]], object]:
         if callable(source):
             return self._by_callable(source)
         if isinstance(source, str) and source:
             return self._by_template(source)
-        raise LockConfigError(f"{self._where}: {_refusal(source)}")
+        if isinstance(source, (list, tuple)):
+            return self._by_templates(source)
+        raise LockConfigError(
+            f"{self._where}: lock_key must be a template such as 'wallet:{{user_id}}', a list of templates, or a"
+            f" callable, not {source!r}"
+        )
 
-    def _by_callable(self, source: Callable[..., str]) -> Callable[[dict[str, Any]], str]:
+    def _by_templates(self, sources: Sequence[object]) -> Callable[[dict[str, Any]], object]:
+        for number, source in enumerate(sources):
+            if not isinstance(source, str) or not source:
+                raise LockConfigError(
+                    f"{self._where}: lock_key[{number}] is {source!r}, and each in a list must be a template such as"
+                    " 'wallet:{user_id}'"
+                )
+        if not sources:
+            raise LockConfigError(f"{self._where}: lock_key is an empty list: name at least one key")
+        makers = [self._by_template(str(source)) for source in sources]
+        return lambda bound: [make(bound) for make in makers]
+
+    def _by_callable(self, source: Callable[..., object]) -> Callable[[dict[str, Any]], object]:
         self._check_callable(source)
         return lambda bound: self._called(source, bound)
 
-    def _called(self, source: Callable[..., str], bound: dict[str, Any]) -> str:
+    def _called(self, source: Callable[..., object], bound: dict[str, Any]) -> object:
         try:
             return source(**bound)
         except Exception as error:
             raise LockConfigError(f"{self._where}: the lock_key callable failed on {bound!r}: {error!r}") from error
 
-    def _check_callable(self, source: Callable[..., str]) -> None:
+    def _check_callable(self, source: Callable[..., object]) -> None:
         try:
             signature = inspect.signature(source)
         except (TypeError, ValueError):
@@ -207,10 +229,9 @@ def _has_parts(template: str) -> bool:
     return any(_split(field)[1] or _has_parts(spec or "") for field, spec in fields)
 
 
-def _refusal(source: object) -> str:
-    if isinstance(source, (list, tuple)):
-        return f"lock_key is a list, {source!r}; this version locks one key a task: write one template"
-    return f"lock_key must be a template such as 'wallet:{{user_id}}' or a callable, not {source!r}"
+def in_order(keys: Iterable[str]) -> tuple[str, ...]:
+    """Several keys as everybody takes them: sorted, and each once."""
+    return tuple(sorted(set(keys)))
 
 
 _formatter = _Formatter()

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import enum
-import functools
 import math
-import os
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from celery_locks import duration
-from celery_locks.errors import LockError, LockLost
+from celery_locks.errors import LockError, LockLost, LockNotOwned
+from celery_locks.owner import new_owner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from celery_locks.ticket import Ticket
 
+__all__ = ["Busy", "Claim", "Holding", "Lease", "State", "Verdict", "new_owner"]
+
 
 class Claim(NamedTuple):
-    """One owner asks for one key. The same owner asking again asks for the same lease.
+    """One owner asks for one key, or for several, all or none. Asking again it asks for the same lease.
 
-    With a ticket it joins the key's line when the key is taken, where the store keeps lines.
+    With a ticket it joins the line of a key that is taken, where the store keeps lines.
     """
 
     key: str
@@ -34,8 +35,22 @@ class Claim(NamedTuple):
     slots: int = 1
     #: It only reads: it holds the key together with others that do.
     shared: bool = False
-    #: Keys that are taken together with it, all or none, in order.
+    #: Keys that are taken together with it, all or none, in order, and behind it in that order.
     others: tuple[str, ...] = ()
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """All keys it asks for, in the order in which everybody takes them."""
+        return (self.key, *self.others)
+
+    @property
+    def shown(self) -> str:
+        """What it asks for, as a message names it."""
+        return repr([*self.keys]) if self.others else repr(self.key)
+
+    def of(self, key: str) -> Claim:
+        """What it asks of one of its keys."""
+        return self._replace(key=key, others=()) if self.others else self
 
 
 class Verdict(enum.Enum):
@@ -60,6 +75,8 @@ _OVER = (State.LOST, State.RELEASED)
 
 class Lease:
     """A key held by one owner until a deadline, with a fence that orders it among all holders of the key.
+
+    Or several keys: they are held together, until one of them is lost.
 
     The deadline is monotonic time, counted from before the request left, so that it is never later than the
     store's. `remaining` is `None` where the lock lives in a connection and has no ttl.
@@ -96,8 +113,33 @@ class Lease:
 
     @property
     def key(self) -> str:
-        """The key it is held on."""
+        """The key it is held on; of several the first."""
         return self.claim.key
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """All keys it is held on, sorted."""
+        return self.claim.keys
+
+    @property
+    def fences(self) -> dict[str, int]:
+        """Its fence for each of its keys."""
+        return {key: self.fence_of(key) for key in self.keys}
+
+    def fence_of(self, key: str) -> int:
+        """Its fence for one of its keys."""
+        if key != self.claim.key and key not in self.claim.others:
+            raise LockNotOwned(f"the lease of {self.claim.shown} is none of {key!r}: take the lock on that key", key)
+        return self.fence
+
+    def of(self, key: str) -> Lease:
+        """The lease as one of this key alone, which ends when this one does: for what only this key guards."""
+        if not self.claim.others and key == self.key:
+            return self
+        part = Lease(self.claim.of(key), self.fence_of(key), self.deadline, self._clock)
+        part.ttl, part.caveat, part.news = self.ttl, self.caveat, self._tell
+        part.renewer = lambda _, ttl: self.renew(ttl)
+        return part
 
     @property
     def owner(self) -> str:
@@ -135,8 +177,8 @@ class Lease:
     def renew(self, ttl: float | None = None) -> None:
         """Extend it now, by `ttl` seconds from now on if given. Raises `LockLost` when it is no longer ours."""
         if self.renewer is None:
-            raise LockError(f"the lease of {self.key!r} cannot be renewed here: nothing keeps it", self.key)
-        self.renewer(self, self.ttl if ttl is None else duration.ttl("ttl", ttl, f"the lease of {self.key!r}"))
+            raise LockError(f"the lease of {self.claim.shown} cannot be renewed here: nothing keeps it", self.key)
+        self.renewer(self, self.ttl if ttl is None else duration.ttl("ttl", ttl, f"the lease of {self.claim.shown}"))
 
     def extend(self, deadline: float | None) -> None:
         """Note that the store has renewed it. What is over stays over, however late an answer comes."""
@@ -165,13 +207,23 @@ class Lease:
         reason = self.reason or ("it was released" if self.state is State.RELEASED else "its ttl ran out")
         mend = "the lease's fence" if self.deadline is None else "a longer ttl, a heartbeat, or the lease's fence"
         return LockLost(
-            f"the lease of {self.key!r} is gone: {reason}. Another owner may hold the key: undo or check what was done,"
-            f" and consider {mend}",
+            f"the lease of {self.claim.shown} is gone: {reason}. Another owner may hold the key: undo or check what was"
+            f" done, and consider {mend}",
             self.key,
         )
 
+    def _tell(self, part: Lease) -> None:
+        """Let a part of it know how it fares."""
+        if not self.held() and not self.reason:
+            # One that lives in a session knows why when it is asked.
+            self.loss()
+        part.ttl, part.deadline, part.state, part.reason = self.ttl, self.deadline, self.state, self.reason
+        if self.reason:
+            part.lose(self.reason)
+
     def __repr__(self) -> str:
-        return f"<Lease {self.key!r} of {self.owner} fence={self.fence} {self.state.value}>"
+        fence = self.fences if self.claim.others else self.fence
+        return f"<Lease {self.claim.shown} of {self.owner} fence={fence} {self.state.value}>"
 
 
 class Busy(NamedTuple):
@@ -196,16 +248,3 @@ class Holding(NamedTuple):
     owner: str
     fence: int
     remaining: float | None
-
-
-@functools.cache
-def _process() -> str:
-    return f"{os.uname().nodename}:{os.getpid()}"
-
-
-os.register_at_fork(after_in_child=_process.cache_clear)
-
-
-def new_owner(name: str = "lock") -> str:
-    """A name for one execution, never given twice: what runs, where, and 64 random bits."""
-    return f"{name}@{_process()}#{os.urandom(8).hex()}"

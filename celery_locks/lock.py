@@ -1,4 +1,4 @@
-"""A lock on one key, used like `threading.Lock`."""
+"""A lock on a key, or on several, used like `threading.Lock`."""
 
 from __future__ import annotations
 
@@ -10,18 +10,25 @@ from celery_locks import duration, options
 from celery_locks.crowd import crowds, held_by, inspects
 from celery_locks.errors import LockConfigError, LockError, LockNotOwned, LockTimeout
 from celery_locks.guard import surely
+from celery_locks.keys import in_order
 from celery_locks.lease import Busy, Claim, Lease, State, new_owner
 from celery_locks.stores.base import require_name
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
+    from typing import TypeAlias
 
     from celery_locks.guard import Guard
     from celery_locks.lease import Holding
 
+    Keys: TypeAlias = "str | list[str] | tuple[str, ...]"
+
 
 class Lock:
-    """A lock on one key, used like `threading.Lock`. Not re-entrant: its own holder waits like everybody else.
+    """A lock on a key, used like `threading.Lock`. Not re-entrant: its own holder waits like everybody else.
+
+    Or on several keys: it has all of them or none.
 
     With `slots` so many may hold the key at a time; with `shared` all may who also share it.
     Threads may share it. What one thread took another may release, as long as it has taken nothing by it itself.
@@ -30,7 +37,7 @@ class Lock:
     def __init__(  # noqa: PLR0913 - settings, by name
         self,
         guard: Guard,
-        key: str,
+        key: Keys,
         *,
         ttl: float = 30.0,
         heartbeat: bool = False,
@@ -38,7 +45,9 @@ class Lock:
         shared: bool = False,
     ) -> None:
         where = f"lock {key!r}"
-        self.key = _one_key(key)
+        #: All its keys, sorted; `key` is the first.
+        self.keys = keys_of(key)
+        self.key = self.keys[0]
         self.slots, self.shared = options.kind_of(slots, shared, where)
         if slots > 1 or shared:
             crowds(guard.store, where)
@@ -50,7 +59,8 @@ class Lock:
 
     def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:  # noqa: FBT001, FBT002 - as threading.Lock
         """Take the key and say whether we have it. Blocks for ever, or at most `timeout` seconds."""
-        claim, wait = self.claim(), _wait(blocking, timeout, self.key)
+        claim = self.claim()
+        wait = _wait(blocking, timeout, claim)
         try:
             return isinstance(self._acquire(claim, wait), Lease)
         except BaseException as error:
@@ -63,29 +73,29 @@ class Lock:
         if lease is None or lease.state is State.RELEASED:
             # By another thread, in the second case.
             self._mine.lease = None
-            raise not_owned(self.key, None, "released")
+            raise not_owned(self.claim(), None, "released")
         if not surely(self._guard.leave, lease):
             self._drop(lease)
-            raise not_owned(self.key, self._seen(), "released")
+            raise not_owned(self.claim(), self._seen(lease.owner), "released")
         self._drop(lease)
 
     def locked(self) -> bool:
-        """Whether anybody has the key now."""
-        return self._holder() is not None
+        """Whether anybody has the key now; of several, any of them."""
+        return any(self._holdings())
 
     def owned(self) -> bool:
         """Whether this lock has the key now, as far as the store knows."""
         lease = self.lease
         if lease is None or not lease.held():
             return False
-        return held_by(self._guard.store, self.key, lease.owner) is not None
+        return all(held_by(self._guard.store, key, lease.owner) for key in self.keys)
 
     def renew(self, ttl: float | None = None) -> None:
         """Extend the lease, to `ttl` seconds from now if given. Raises `LockLost` when it is no longer ours."""
         lease = self.lease
         if lease is None:
-            raise not_owned(self.key, None, "renewed")
-        lease.renew(None if ttl is None else duration.ttl("ttl", ttl, f"lock {self.key!r}"))
+            raise not_owned(self.claim(), None, "renewed")
+        lease.renew(None if ttl is None else duration.ttl("ttl", ttl, f"lock {self.claim().shown}"))
 
     @property
     def lease(self) -> Lease | None:
@@ -112,7 +122,8 @@ class Lock:
 
     def claim(self, owner: str | None = None) -> Claim:
         """What is asked of the store: a new owner each time it is asked."""
-        return Claim(self.key, owner or new_owner(), self.ttl, slots=self.slots, shared=self.shared)
+        others = self.keys[1:]
+        return Claim(self.key, owner or new_owner(), self.ttl, slots=self.slots, shared=self.shared, others=others)
 
     def adopt(self, lease: Lease) -> None:
         """Take up a lease that exists already."""
@@ -125,7 +136,7 @@ class Lock:
         try:
             lease = self._acquire(claim, None)
             if isinstance(lease, Busy):
-                raise timeout(self.key, lease, 0.0)  # noqa: TRY301 - nothing may strike between here and the body
+                raise timeout(lease.key or self.key, lease, 0.0)  # noqa: TRY301 - nothing may strike between here and the body
             self._mine.entered.append(lease)
         except BaseException as error:
             surely(self._undo, claim, error)
@@ -166,16 +177,17 @@ class Lock:
         if self._mine.lease is lease:
             self._mine.lease = None
 
-    def _holder(self) -> Holding | None:
-        return inspects(self._guard.store).inspect(self.key)
+    def _holdings(self) -> Iterator[Holding | None]:
+        return map(inspects(self._guard.store).inspect, self.keys)
 
-    def _seen(self) -> Holding | None:
+    def _seen(self, owner: str) -> Holding | None:
+        """Who has one of the keys instead."""
         with contextlib.suppress(LockError):
-            return self._holder()
+            return next((each for each in self._holdings() if each and each.owner != owner), None)
         return None
 
     def __repr__(self) -> str:
-        return f"<Lock {self.key!r}: {self.lease or 'not held'}>"
+        return f"<Lock {self.claim().shown}: {self.lease or 'not held'}>"
 
 
 class _OfThread(threading.local):
@@ -187,21 +199,24 @@ class _OfThread(threading.local):
         self.entered: list[Lease] = []
 
 
-def _one_key(key: object) -> str:
-    if isinstance(key, (list, tuple)):
-        raise LockConfigError(f"several keys in one lock, {key!r}, are not supported in this version: lock one key")
-    return require_name(key)
+def keys_of(key: Keys) -> tuple[str, ...]:
+    """The keys of a lock on one or several. A list in which a key comes twice is one with that key once."""
+    if not isinstance(key, (list, tuple)):
+        return (require_name(key),)
+    if not key:
+        raise LockConfigError("a lock on several keys was given an empty list: name at least one key")
+    return in_order(map(require_name, key))
 
 
-def _wait(blocking: bool, timeout: float | None, key: str) -> float | None:  # noqa: FBT001 - as threading.Lock
+def _wait(blocking: bool, timeout: float | None, claim: Claim) -> float | None:  # noqa: FBT001 - as threading.Lock
     if not blocking:
         if timeout is not None:
-            raise LockConfigError(f"lock {key!r}: a timeout makes no sense with blocking=False; leave one out")
+            raise LockConfigError(f"lock {claim.shown}: a timeout makes no sense with blocking=False; leave one out")
         return 0.0
     if timeout is None:
         return None
     try:
-        return duration.seconds("timeout", timeout, f"lock {key!r}")
+        return duration.seconds("timeout", timeout, f"lock {claim.shown}")
     except LockConfigError as error:
         # `threading.Lock` waits for ever with -1.
         raise LockConfigError(f"{error}; to wait for ever leave it out") from None
@@ -214,11 +229,13 @@ def timeout(key: str, busy: Busy, waited: float) -> LockTimeout:
     return LockTimeout(f"{key!r} is {by}{after}: try later, or wait longer", key, busy.holder)
 
 
-def not_owned(key: str, holding: Holding | None, verb: str) -> LockNotOwned:
+def not_owned(claim: Claim, holding: Holding | None, verb: str) -> LockNotOwned:
     """The error for a key that somebody else has, or nobody."""
-    who = f"{holding.owner} has it" if holding else "this lock does not hold it"
+    it = repr(holding.key) if holding and claim.others else "it"
+    who = f"{holding.owner} has {it}" if holding else "this lock does not hold it"
     return LockNotOwned(
-        f"{key!r} cannot be {verb}: {who}; released already, or its lease ran out: use a longer ttl or heartbeat=True",
-        key,
+        f"{claim.shown} cannot be {verb}: {who}; released already, or its lease ran out: use a longer ttl or"
+        " heartbeat=True",
+        holding.key if holding else claim.key,
         holding.owner if holding else None,
     )

@@ -10,15 +10,17 @@ from celery_locks.crowd import crowds, held_by, holders, inspects
 from celery_locks.errors import LockConfigError, StoreUnavailable
 from celery_locks.guard import Guard
 from celery_locks.lease import Lease
-from celery_locks.lock import Lock, not_owned, timeout
+from celery_locks.lock import Lock, keys_of, not_owned, timeout
 from celery_locks.stores import DEFAULT_PREFIX, Store, open_store
 from celery_locks.stores.base import require_name
+from celery_locks.stores.several import joined
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from celery_locks.guard import Refusal
-    from celery_locks.lease import Holding
+    from celery_locks.lease import Claim, Holding
+    from celery_locks.lock import Keys
 
 T = TypeVar("T")
 B = TypeVar("B")
@@ -68,9 +70,9 @@ class Locks:
             raise LockConfigError(f"{where}: {error}") from None
 
     def lock(
-        self, key: str, *, ttl: float = 30.0, heartbeat: bool = False, slots: int = 1, shared: bool = False
+        self, key: Keys, *, ttl: float = 30.0, heartbeat: bool = False, slots: int = 1, shared: bool = False
     ) -> Lock:
-        """A lock on a key, not yet taken. It ends after `ttl` seconds unless renewed; `heartbeat` renews it.
+        """A lock on a key, or on several, not yet taken. It ends after `ttl` seconds unless renewed by `heartbeat`.
 
         With `slots` so many may hold the key at a time. With `shared` it only reads: it holds the key together with
         others that do, and not with one that does not.
@@ -79,7 +81,7 @@ class Locks:
 
     def run(  # noqa: PLR0913 - a call that says how, by name
         self,
-        key: str,
+        key: Keys,
         job: Callable[[], T],
         *,
         ttl: float = 30.0,
@@ -104,18 +106,21 @@ class Locks:
             if isinstance(refusal, StoreUnavailable):
                 raise refusal
             if isinstance(busy, _Raise):
-                raise timeout(key, refusal, wait)
+                raise timeout(refusal.key or lock.key, refusal, wait)
             return busy
 
         return self.guard.run(lock.claim(), lambda _: job(), otherwise, wait=wait, beat=lock.beat)
 
-    def locked(self, key: str) -> bool:
-        """Whether anybody has the key now."""
+    def locked(self, key: Keys) -> bool:
+        """Whether anybody has the key now; of several, any of them."""
         return self.holder(key) is not None
 
-    def holder(self, key: str) -> Holding | None:
-        """Who has the key now: owner, fence and remaining seconds. Of several that one who has had it longest."""
-        return inspects(self.store).inspect(require_name(key))
+    def holder(self, key: Keys) -> Holding | None:
+        """Who has the key now: owner, fence and remaining seconds. Of several who share it, who came first.
+
+        Of several keys, the first that is taken.
+        """
+        return next(filter(None, self._holdings(keys_of(key))), None)
 
     def holders(self, key: str) -> list[Holding]:
         """All who have the key now, those who came first before the others."""
@@ -145,19 +150,31 @@ class Locks:
         """Free a key whoever has it; False when it was free. The work of all its holders goes on without their lock."""
         return inspects(self.store).force_release(require_name(key))
 
-    def restore(self, key: str, owner: str) -> Lock:
+    def restore(self, key: Keys, owner: str) -> Lock:
         """Take up a lock acquired elsewhere, by its owner's name. Raises `LockNotOwned` when that owner has it not."""
         if self.store.in_connection:
             raise LockConfigError(
                 f"{key!r}: a lock of this store lives in its connection: it cannot be taken up elsewhere"
             )
         before = self.store.clock()
-        holding = held_by(self.store, require_name(key), owner)
-        if holding is None:
-            raise not_owned(key, self.holder(key), "taken up")
-        lock = self.lock(key, ttl=holding.remaining or 30.0)
-        lock.adopt(Lease(lock.claim(owner), holding.fence, before + (holding.remaining or 0.0), self.store.clock))
+        found = self._owned(self.lock(key).claim(owner))
+        lock = self.lock(key, ttl=min(each.remaining or 0.0 for each in found) or 30.0)
+        claim, clock = lock.claim(owner), self.store.clock
+        parts = [Lease(claim.of(each.key), each.fence, before + (each.remaining or 0.0), clock) for each in found]
+        lock.adopt(joined(claim, parts, self.store))
         return lock
+
+    def _owned(self, claim: Claim) -> tuple[Holding, ...]:
+        found: tuple[Holding, ...] = ()
+        for key in claim.keys:
+            holding = held_by(self.store, key, claim.owner)
+            if holding is None:
+                raise not_owned(claim, self.holder(key), "taken up")
+            found += (holding,)
+        return found
+
+    def _holdings(self, keys: Iterable[str]) -> Iterator[Holding | None]:
+        return map(inspects(self.store).inspect, keys)
 
     def close(self) -> None:
         """Give back the store's connections. Leases are not released."""

@@ -29,12 +29,12 @@ def strike(lease: Lease, on_lost: Callable[[Lease], None] | None) -> None:
         if on_lost:
             on_lost(lease)
     except Exception:
-        logger.exception("telling the job that the lease of %r is lost failed", lease.key)
+        logger.exception("telling the job that the lease of %s is lost failed", lease.claim.shown)
 
 
 def report(lease: Lease) -> None:
     """Say that it is lost, to the log and to all who listen: they may take their time."""
-    logger.warning("lost the lease of %r, held by %s: %s", lease.key, lease.owner, lease.reason)
+    logger.warning("lost the lease of %s, held by %s: %s", lease.claim.shown, lease.owner, lease.reason)
     tell(lease)
 
 
@@ -42,12 +42,11 @@ def tell(lease: Lease) -> None:
     """Say that it is lost to all who listen."""
     if signals.lost:
         claim = lease.claim
-        event = events.Lost(claim.key, claim.owner, lease.fence, lease.reason, task=claim.task, task_id=claim.task_id)
-        signals.lost.send(event)
+        fence = lease.fence_of(claim.key)
+        signals.lost.send(events.Lost(claim.key, claim.owner, fence, lease.reason, **events.of(claim)))
 
 
 def report_outage(claim: Claim, during: str, reason: str) -> None:
     """Say that the store had no answer: not knowing is not losing."""
     if signals.outage:
-        event = events.Outage(claim.key, claim.owner, during, reason, task=claim.task, task_id=claim.task_id)
-        signals.outage.send(event)
+        signals.outage.send(events.Outage(claim.key, claim.owner, during, reason, **events.of(claim)))

@@ -65,7 +65,7 @@ class Parent:
             else:
                 self._free.append(slot)
         if not is_shown:
-            self._warn("the key %.60r... is too long", claim.key)
+            self._warn("%.60s... is too long", claim.shown)
 
     def keeps(self, lease: Lease, interval: float, on_lost: OnLost) -> Ward | None:
         """Have a lease renewed whose claim was shown."""
@@ -113,11 +113,12 @@ class Parent:
 
     def _entry(self, keeper: Keeper, claim: Claim) -> tuple[object, ...]:
         key, owner, ttl, task, task_id, ticket = claim[:6]
-        return self._pid, keeper.number, key, owner, ttl, task, task_id, ticket.name if ticket else None
+        ticket_name = ticket.name if ticket else None
+        return self._pid, keeper.number, key, owner, ttl, task, task_id, ticket_name, claim.others
 
     def _entrust(self, kept: Kept, lease: Lease, deadline: float) -> None:
         ttl = lease.ttl
-        head = self._region.hold(kept.slot, (deadline, ttl, kept.interval, lease.fence, kept.on_lost))
+        head = self._region.hold(kept.slot, (deadline, ttl, kept.interval, lease.fence_of(lease.key), kept.on_lost))
         kept.begin(head, lease, since := deadline - ttl)
         barrier()
         if since + pace(kept.interval, ttl) < self._board.wakes_at:
@@ -129,7 +130,9 @@ class Parent:
         while self._region.is_beating(slot):
             if time.monotonic() > until:
                 # Of two renewals that meet in the store nobody knows whose ttl counts.
-                raise StoreUnavailable(f"the lease of {lease.key!r} is being renewed, and the store does not answer")
+                raise StoreUnavailable(
+                    f"the lease of {lease.claim.shown} is being renewed, and the store does not answer"
+                )
             time.sleep(0.001)
         lease.hear()
         if lease.is_over:
@@ -167,6 +170,8 @@ class Care:
     def __init__(self, store: Store, keeper: Keeper) -> None:
         self._keeper = keeper
         self._can_be_shared = not (store.in_connection or store.in_process)
+        #: The parent is told one fence a lease.
+        self._needs_all_fences = store.renews_by_fence
 
     def claims(self, claim: Claim, beat: float | None) -> None:
         """A claim is about to be made.
@@ -178,13 +183,16 @@ class Care:
 
     def watch(self, lease: Lease, interval: float, on_lost: OnLost) -> None:
         """Beat for a lease from now on."""
-        kept = mine.keeps(lease, interval, on_lost) if mine is not None else None
+        kept = mine.keeps(lease, interval, on_lost) if mine is not None and self._can_tell(lease) else None
         if kept is not None:
             self._keeper.watch_later(Given(lease, interval, on_lost, kept))
         elif on_lost is kill:
             self._keeper.watch(lease, interval, on_lost, Doomed(lease))
         else:
             self._keeper.watch(lease, interval, on_lost)
+
+    def _can_tell(self, lease: Lease) -> bool:
+        return not (self._needs_all_fences and lease.claim.others)
 
     def forget(self, held: Lease | Claim) -> None:
         """Beat for it no more: it is about to be given back."""

@@ -12,6 +12,7 @@ from celery_locks import closing
 from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Busy, Lease
 from celery_locks.stores.base import Crowds, Lines, Waiting, Watches
+from celery_locks.stores.several import Several
 from celery_locks.ticket import Stance, Ticket, ticket_of
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Patience:
         self, store: Store, waker: Waker | None, clock: Callable[[], float], sleep: Callable[[float], None]
     ) -> None:
         self._store = store
+        self._several = Several(store)
         self._waker = waker
         self._clock = clock
         self._sleep = sleep
@@ -67,14 +69,15 @@ class Patience:
             left = NAP if deadline is None else min(NAP, deadline - self._clock())
             if left <= 0 or closing.calls(claim.owner):
                 if ticket.stance is Stance.WAITS:
-                    self.leave([Waiting(claim.key, ticket.name)])
+                    self.leave([Waiting(outcome.key or claim.key, ticket.name)])
                     break
                 ticket = ticket._replace(stance=Stance.GOES)
             else:
                 longest = left if outcome.remaining is None else outcome.remaining
-                self._nap(waker, Waiting(claim.key, ticket.name), left, (longest, asked), claim.owner)
+                waiting = Waiting(outcome.key or claim.key, ticket.name)
+                self._nap(waker, waiting, left, (longest, asked), claim.owner)
             asked, ticket = self._clock(), ticket._replace(home=waker.home())
-            outcome = self._store.acquire(claim._replace(ticket=ticket))
+            outcome = self._ask(claim._replace(ticket=ticket))
         if isinstance(outcome, Busy) and not outcome.ticket and outcome != REFUSED:
             # There is no line any more, as on a server that is full: that is no reason to give up.
             return self._look_again(claim, outcome, deadline)
@@ -97,14 +100,17 @@ class Patience:
             if isinstance(outcome, Lease) or left <= 0 or closing.calls(claim.owner):
                 break
             self._rest(claim, outcome, pause, left)
-            outcome = self._store.acquire(claim)
+            outcome = self._ask(claim)
         return outcome
+
+    def _ask(self, claim: Claim) -> Lease | Busy:
+        return (self._several if claim.others else self._store).acquire(claim)
 
     def _rest(self, claim: Claim, busy: Busy, pause: float, left: float) -> None:
         """Until it is worth asking again: when the store says so, else for a while, and not past the lease's end."""
         ends = math.inf if busy.remaining is None else max(busy.remaining, 0.001)
         if isinstance(self._store, Watches) and busy != REFUSED:
-            self._store.watch(claim.key, min(CALLED if closing.may_call(claim.owner) else NAP, left, ends))
+            self._store.watch(busy.key or claim.key, min(CALLED if closing.may_call(claim.owner) else NAP, left, ends))
         else:
             self._sleep(min(pause, left, ends))
 

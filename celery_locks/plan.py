@@ -29,10 +29,10 @@ _plans: weakref.WeakSet[Plan] = weakref.WeakSet()
 class Plan:
     """A task's options and keys, made once when the task is bound to its app."""
 
-    def __init__(self, options: Options, key: KeyMaker, app: Any, where: str) -> None:
+    def __init__(self, options: Options, keys: KeyMaker, app: Any, where: str) -> None:
         self.options = options
         self.beat = options.beat_every(where)
-        self.key = key
+        self.keys = keys
         #: What each of its claims says besides.
         self.kind = options.slots, options.shared
         self._app = app

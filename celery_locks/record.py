@@ -28,6 +28,7 @@ class Entry(NamedTuple):
     task: str | None
     task_id: str | None
     ticket: str | None
+    others: tuple[str, ...] = ()
 
 
 class Term(NamedTuple):
@@ -86,6 +87,8 @@ def news_from_bytes(data: bytes) -> News:
 
 
 def _plain(fact: Any) -> Any:
+    if isinstance(fact, tuple):
+        return tuple(_plain(each) for each in fact)
     for kind in (str, int, float):
         if isinstance(fact, kind):
             return getattr(kind, f"__{kind.__name__}__")(fact)

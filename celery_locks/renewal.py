@@ -10,12 +10,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from celery_locks.lease import Lease
-    from celery_locks.stores import Store
+    from celery_locks.stores.several import Several
 
 UNANSWERED = "the part of the store that has it did not answer"
 
 
-def renewed(store: Store, leases: Sequence[Lease], clock: Callable[[], float]) -> set[Lease]:
+def renewed(store: Several, leases: Sequence[Lease], clock: Callable[[], float]) -> set[Lease]:
     """Renew these leases in one round trip, note it on each, and give back those that are lost."""
     before = clock()
     lost = set()

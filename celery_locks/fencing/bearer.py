@@ -21,20 +21,22 @@ class FenceWarning(UserWarning):
 
 
 def bearer(lease: Lease | Lock | None, key: str | None = None) -> Lease:
-    """The lease to write under: the one that is given, or that of the running job.
+    """The lease to write under: the one that is given, or that of the running job; of several keys, as one of `key`.
 
     Raises `LockError` where there is none, `LockNotOwned` where it is of another key than what is written is guarded
     by, `LockLost` where it is known to be over, and `LockConfigError` where its store gives no fences. What is not
     known here only the guard itself can tell.
     """
     found = _found(lease)
-    if key is not None and found.key != key:
+    if key is not None and key not in found.keys:
         raise LockNotOwned(
-            f"what is guarded by the key {key!r} was to be written under the lease of {found.key!r}, whose fence says"
-            " nothing about it: take the lock on that key",
+            f"what is guarded by the key {key!r} was to be written under the lease of {found.claim.shown}, whose fence"
+            " says nothing about it: take the lock on that key",
             key,
         )
     found.ensure_held()
+    if key is not None:
+        found = found.of(key)
     if not 0 < found.fence <= _LARGEST:
         raise LockConfigError(
             f"the lease of {found.key!r} has the fence {found.fence}, and a guard goes by numbers from 1 to 2**63-1"
@@ -58,7 +60,7 @@ def _found(lease: Lease | Lock | None) -> Lease:
         return lease
     if isinstance(lease, Lock):
         if lease.lease is None:
-            raise not_owned(lease.key, None, "written under")
+            raise not_owned(lease.claim(), None, "written under")
         return lease.lease
     if lease is not None:
         raise TypeError(f"a guard goes by a lease, or a lock that is held, and not by a {type(lease).__name__}")

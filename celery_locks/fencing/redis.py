@@ -108,7 +108,7 @@ class Fenced:
         lease: Lease | Lock | None,
         who: str = "",
     ) -> Any:
-        found = bearer(lease, key)
+        found = _of_one_key(bearer(lease, key), _shown(command, name))
         try:
             mine = f"{found.fence}:{who}:{found.key}".encode()
             return self._run(name, fence_of(name), mine, self._keep, command, *words)
@@ -124,6 +124,13 @@ class Fenced:
             if type(error).__name__ != "NoScriptError":
                 raise
         return self._client.execute_command("EVAL", _SCRIPT, 2, *words)
+
+
+def _of_one_key(lease: Lease, what: str) -> Lease:
+    # The key is written down with the fence.
+    if lease.claim.others:
+        raise LockConfigError(f"{what} is guarded by one of {lease.claim.shown}: say which, with key={lease.key!r}")
+    return lease
 
 
 @functools.lru_cache(maxsize=1024)

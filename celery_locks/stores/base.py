@@ -30,6 +30,10 @@ class Store(abc.ABC):
     in_process: ClassVar[bool] = False
     #: Why it does not let several hold one key, where there is a reason to be told.
     why_no_crowds: ClassVar[str] = ""
+    #: Its fences come from one counter, whatever the key: the last of several is right for all their keys.
+    counts_as_one: ClassVar[bool] = False
+    #: It renews by a lease's fence, and not by its owner alone.
+    renews_by_fence: ClassVar[bool] = False
 
     def __init__(self, *, prefix: str = DEFAULT_PREFIX, clock: Callable[[], float] = time.monotonic) -> None:
         self.prefix = prefix
@@ -48,8 +52,8 @@ class Store(abc.ABC):
         """Give each lease its full ttl again, in one round trip, and say which were no longer ours.
 
         A lease that expired is never renewed, also when nobody took its key since. Deadlines are the caller's to note.
-        A store of several nodes may say `UNKNOWN` for the leases of one that did not answer, so that those of the
-        others are not in doubt; when no node answered it raises as every verb does.
+        A store of several nodes may say `UNKNOWN` for the leases of one that did not answer, for those of the others
+        are not in doubt; when no node answered it raises as every verb does.
         """
 
     @abc.abstractmethod
@@ -60,11 +64,16 @@ class Store(abc.ABC):
         more: an acquire of its own that arrives late is refused.
         """
 
-    def disown(self, claim: Claim) -> bool:
-        """Give back what a dead owner may hold: as `release`, and where the store can, nothing comes of a late acquire.
+    def undo(self, claim: Claim) -> None:
+        """Give back what was just given. Unlike one that has released, the owner may ask again."""
+        self.release(claim)
 
-        Its last request may still be on its way.
-        """
+    def level(self, claim: Claim, fence: int) -> bool:  # noqa: ARG002 - for those who can
+        """Raise the fences of all keys of a claim, which its owner holds, to this one; False where that cannot be."""
+        return False
+
+    def disown(self, claim: Claim) -> bool:
+        """Give back what a dead owner may hold; where the store can, nothing comes of a late acquire of its own."""
         return self.release(claim)
 
     def close(self) -> None:  # noqa: B027 - a store without connections has nothing to give back
@@ -193,11 +202,26 @@ class Crowds(abc.ABC):
         """
 
 
+class Together(abc.ABC):
+    """A store that takes several keys in one step, all or none, with one fence that is above all that they had."""
+
+    @abc.abstractmethod
+    def joins(self, claim: Claim) -> bool:
+        """Whether it can do so for the keys of this claim: if not, they are taken one after another."""
+
+    @abc.abstractmethod
+    def acquire_together(self, claim: Claim) -> Lease | Busy:
+        """Take all, or say which is the first that is taken: a ticket joins the line of that, and leaves all others."""
+
+    @abc.abstractmethod
+    def release_together(self, claim: Claim, *, is_dead: bool = False) -> bool:
+        """Give back all of them, of an owner that may be dead; False when one was not ours."""
+
+
 class SessionLease(Lease):
     """A lease without a ttl, that lives in a session with the store and knows when that is over, or may be."""
 
     __slots__ = ()
-
     #: What to say of it when its session is over.
     over: ClassVar[str]
 

@@ -131,6 +131,7 @@ class MemoryStore(Store, Inspects, Crowds):
     """
 
     in_process = True
+    counts_as_one = True
 
     def __init__(
         self, *, prefix: str = DEFAULT_PREFIX, clock: Callable[[], float] = time.monotonic, space: _Space | None = None

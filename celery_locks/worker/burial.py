@@ -43,7 +43,7 @@ class Left(NamedTuple):
         """What is given back."""
         entry = self.entry
         ticket = Ticket(entry.ticket, Stance.GOES) if entry.ticket else None
-        return Claim(entry.key, entry.owner, self.ttl, entry.task, entry.task_id, ticket)
+        return Claim(entry.key, entry.owner, self.ttl, entry.task, entry.task_id, ticket, others=entry.others)
 
 
 def bury(left: Iterable[Left]) -> None:
@@ -87,18 +87,17 @@ def give_back(left: Sequence[Left], clock: Callable[[], float] = time.monotonic)
 def _tried(left: Sequence[Left], before: dict[str, bool | None]) -> dict[str, bool | None]:
     answers = {each.entry.owner: _is_given_back(each) for each in left}
     # One that was giving it back may have done so: the store says yes to the second who does.
-    freed = [each.entry for each in left if each.state != LEAVING and answers[each.entry.owner]]
-    if unsaid := [entry for entry in freed if not before.get(entry.owner)]:
+    freed = [each for each in left if each.state != LEAVING and answers[each.entry.owner]]
+    if unsaid := [each for each in freed if not before.get(each.entry.owner)]:
         _say_freed(unsaid)
     return before | answers
 
 
-def _say_freed(entries: list[Entry]) -> None:
-    keys = ", ".join(repr(entry.key) for entry in entries[:_SHOWN]) + (", ..." if len(entries) > _SHOWN else "")
-    logger.warning("process %d died and held %s: given back", entries[0].pid, keys)
-    for entry in entries:
-        event = events.Freed(entry.key, entry.owner, task=entry.task, task_id=entry.task_id, pid=entry.pid)
-        signals.freed.send(event)
+def _say_freed(freed: list[Left]) -> None:
+    keys = ", ".join(each.claim.shown for each in freed[:_SHOWN]) + (", ..." if len(freed) > _SHOWN else "")
+    logger.warning("process %d died and held %s: given back", freed[0].entry.pid, keys)
+    for claim, pid in [(each.claim, each.entry.pid) for each in freed]:
+        signals.freed.send(events.Freed(claim.key, claim.owner, pid=pid, **events.of(claim)))
 
 
 def _is_given_back(left: Left) -> bool | None:
@@ -109,5 +108,6 @@ def _is_given_back(left: Left) -> bool | None:
     try:
         return keeper.give_back(left.claim)
     except StoreUnavailable as error:
-        logger.warning("%r of the dead process %d may stay taken for %g s: %s", entry.key, entry.pid, left.ttl, error)
+        shown = left.claim.shown
+        logger.warning("%s of the dead process %d may stay taken for %g s: %s", shown, entry.pid, left.ttl, error)
         return None

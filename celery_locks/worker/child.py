@@ -39,7 +39,7 @@ class Child(Ward):
     ) -> None:
         self.head = region.head(slot)
         self.keeper = keepers.numbered(entry.keeper)
-        claim = Claim(entry.key, entry.owner, term.ttl, entry.task, entry.task_id)
+        claim = Claim(entry.key, entry.owner, term.ttl, entry.task, entry.task_id, others=entry.others)
         self.lease = Lease(claim, term.fence, term.deadline, clock)
         self.lease.news = self
         self.interval = term.interval
@@ -117,7 +117,9 @@ class Child(Ward):
         if news is not None and news.is_said:
             return False
         if self._on_lost == KILL:
-            logger.critical("the lease of %r is lost: ending process %d (lock_on_lost='kill')", lease.key, self._pid)
+            logger.critical(
+                "the lease of %s is lost: ending process %d (lock_on_lost='kill')", lease.claim.shown, self._pid
+            )
         return True
 
     def lost_by_itself(self) -> str:

@@ -49,8 +49,8 @@ class Door:
         waker = request.guard.waker if request.guard else None
         if waker is None or waker.is_calm():
             return None
-        key = request.key()
-        if key is None or not waker.is_wanted(key):
+        key = next(filter(waker.is_wanted, request.keys()), None)
+        if key is None:
             return None
         owner = new_owner(f"{request.task.name}[{request.id}]")
         name = marked(_name(request), plan.options.slots, shared=plan.options.shared)

@@ -47,12 +47,12 @@ class LockedRequest(Request):
             logger.warning("a job of %s comes by its countdown: %s", self.task.name, error)
             return None
 
-    def key(self) -> str | None:
-        """The key that it will ask for; None when that cannot be told from its arguments."""
+    def keys(self) -> tuple[str, ...]:
+        """The keys that it will ask for; none when that cannot be told from its arguments."""
         try:
-            return self.plan.key(tuple(self.args), dict(self.kwargs)) if self.plan else None
+            return self.plan.keys(tuple(self.args), dict(self.kwargs)) if self.plan else ()
         except Exception:  # noqa: BLE001 - the job will say so itself
-            return None
+            return ()
 
     @property
     def has_begun(self) -> bool:

@@ -16,7 +16,7 @@ from celery import Celery, group, shared_task, signals
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 
 from celery_locks import Contention, Fail, LockedTask, Requeue, Skip, current_lease
-from tests.acceptance import witnesses
+from tests.acceptance import wallets, witnesses
 from tests.acceptance.journal import Journal
 from tests.acceptance.queues import configure
 from tests.waiting import wait_until
@@ -24,7 +24,7 @@ from tests.waiting import wait_until
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["app", "witnesses"]
+__all__ = ["app", "wallets", "witnesses"]
 
 app = Celery("acceptance")
 configure(app)

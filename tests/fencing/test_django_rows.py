@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from celery_locks import LockError, LockNotOwned, Locks, StaleFence
 from tests.fencing.bank.accounts import accounts, labelled, stored
 from tests.fencing.bank.models import Account, Asset, House, Owner, Savings, Vault
-from tests.fencing.leases import lease_of
+from tests.fencing.leases import joint_lease_of, lease_of
 
 pytestmark = pytest.mark.usefixtures("bank_database")
 
@@ -178,6 +178,19 @@ def test_a_lease_of_another_key_is_refused():
         with pytest.raises(TransactionManagementError):
             Vault.objects.count()
     assert [*Vault.objects.order_by("owner").values_list("gold", "fence")] == [(1, 5), (0, None)]
+
+
+def test_rows_of_several_keys_are_written_under_the_lease_of_all():
+    """All or none of them; a row of yet another key is refused."""
+    for owner in (7, 8, 9):
+        Vault.objects.create(owner=owner)
+    lease = joint_lease_of(5, "vault:7", "vault:8")
+    assert Vault.objects.filter(owner__in=[7, 8]).fenced_update(lease, gold=1) == 2
+    with transaction.atomic():
+        assert Vault.objects.claim(lease, owner=8).fence == 5
+    with pytest.raises(LockNotOwned, match=r"'vault:9'.*\['vault:7', 'vault:8'\]"):
+        Vault.objects.fenced_update(lease, gold=2)
+    assert [*Vault.objects.order_by("owner").values_list("gold", "fence")] == [(1, 5), (1, 5), (0, None)]
 
 
 def test_a_key_may_be_the_same_for_all_rows(monkeypatch):

@@ -12,7 +12,7 @@ import valkey
 
 from celery_locks import LockConfigError, LockError, LockLost, LockNotOwned, Locks, StaleFence
 from celery_locks.fencing.redis import Fenced
-from tests.fencing.leases import lease_of
+from tests.fencing.leases import joint_lease_of, lease_of, separate_leases_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,6 +107,19 @@ def test_a_lease_of_another_key_is_refused_by_redis(client: redis.Redis, guard: 
             guard.set("wallet:1", "theirs", lease=lease_of(fence, "tenant:\n9"))
         assert caught.value.key == "tenant:\n9"
     assert client.get("wallet:1") == "ours"
+
+
+def test_of_several_keys_the_one_that_guards_a_name_is_named(client: redis.Redis, guard: Fenced) -> None:
+    """It is written down beside the value; the fence is that for the key."""
+    lease = separate_leases_of(**{"wallet:1": 5, "wallet:2": 7})
+    with pytest.raises(LockConfigError, match=r"guarded by one of \['wallet:1', 'wallet:2'\]: say which"):
+        guard.set("wallet:2", 1, lease=joint_lease_of(5, "wallet:1", "wallet:2"))
+    guard.set("wallet:2", 1, key="wallet:2", lease=lease)
+    guard.set("wallet:1", 1, key="wallet:1", lease=lease)
+    with pytest.raises(StaleFence):
+        guard.set("wallet:2", 2, key="wallet:2", lease=lease_of(6, "wallet:2"))
+    guard.set("wallet:1", 2, key="wallet:1", lease=lease_of(6, "wallet:1"))
+    assert [client.get(name) for name in ("wallet:1", "wallet:2")] == ["2", "1"]
 
 
 def test_a_lease_of_another_key_is_refused_before_it_is_sent(client: redis.Redis, guard: Fenced) -> None:

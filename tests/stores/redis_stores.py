@@ -62,7 +62,7 @@ def place_of(url: str) -> Place:
 
 def give_up(store: RedisStore, owner: str, key: str = "wallet") -> None:
     """Say what a client says that gives up its request."""
-    store._give_up(Call(scripts.RELEASE, store._names(key), store._release_with(claim(key, owner), 1)))
+    store._give_up([Call(scripts.RELEASE, store._names(key), store._release_with(claim(key, owner), 1))])
 
 
 def dump(server: RedisServer, name: str) -> bytes:

@@ -19,6 +19,7 @@ from tests.stores.contract import (
     InspectContract,
     LinesContract,
     ProcessContract,
+    SeveralContract,
     StoreContract,
     WatchesContract,
 )
@@ -34,6 +35,7 @@ CAPABILITIES = {
     base.Lines: LinesContract,
     base.Watches: WatchesContract,
     base.Crowds: CrowdsContract,
+    base.Together: SeveralContract,
 }
 #: Promises nothing between processes.
 WITHIN_A_PROCESS = {MemoryStore}
@@ -53,7 +55,7 @@ STORES = sorted(set(_stores()), key=lambda store: store.__name__)
 def required(store: type[Store]) -> set[type]:
     """The contracts that a store's own declaration asks for."""
     wanted: set[type] = {contract for capability, contract in CAPABILITIES.items() if issubclass(store, capability)}
-    wanted.add(ConnectionContract if store.in_connection else ExpiringContract)
+    wanted |= {ConnectionContract if store.in_connection else ExpiringContract, SeveralContract}
     return wanted if store in WITHIN_A_PROCESS else wanted | {ProcessContract}
 
 
@@ -92,7 +94,7 @@ def test_what_is_not_covered_is_found() -> None:
 
     assert uncovered(MemoryStore, []) == ["no test class has store_type = MemoryStore"]
     assert uncovered(MemoryStore, [Bare]) == [
-        *(f"Bare lacks {each}Contract" for each in ("Crowds", "Expiring", "Inspect"))
+        *(f"Bare lacks {each}Contract" for each in ("Crowds", "Expiring", "Inspect", "Several"))
     ]
 
 

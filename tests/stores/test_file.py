@@ -17,6 +17,7 @@ from tests.stores.contract import (
     ConnectionContract,
     InspectContract,
     ProcessContract,
+    SeveralContract,
     StoreContract,
     claim,
     refused,
@@ -38,10 +39,11 @@ def place(folder: pathlib.Path) -> Place:
     return straight(f"file://{folder}", opener(FileStore))
 
 
-class TestFileStore(StoreContract, ConnectionContract, InspectContract, ProcessContract):
+class TestFileStore(StoreContract, ConnectionContract, InspectContract, ProcessContract, SeveralContract):
     """Its locks live in open files."""
 
     store_type = FileStore
+    has_one_fence = False
 
     @pytest.fixture
     def url(self, folder: pathlib.Path) -> str:

@@ -20,6 +20,7 @@ def database(getlock_database: Database) -> Database:
 
 class TestGetLock(Sessions):
     store_type = GetLockStore
+    has_one_fence = False
 
 
 class TestGetLockFaults(SessionFaults):

@@ -7,10 +7,10 @@ import uuid
 import pytest
 
 from celery_locks.stores.memory import MemoryStore
-from tests.stores.contract import CrowdsContract, ExpiringContract, InspectContract, StoreContract
+from tests.stores.contract import CrowdsContract, ExpiringContract, InspectContract, SeveralContract, StoreContract
 
 
-class TestMemoryStore(StoreContract, ExpiringContract, InspectContract, CrowdsContract):
+class TestMemoryStore(StoreContract, ExpiringContract, InspectContract, CrowdsContract, SeveralContract):
     """It promises nothing between processes."""
 
     store_type = MemoryStore

@@ -146,6 +146,27 @@ class ShardedByMethod(LockedTask):
         return f"shard:{user_id % 10}"
 
 
+class Transfer(LockedTask):
+    lock_key = ("wallet:{source}", "wallet:{target}")
+
+
+@app.task(base=LockedTask, lock_key=["wallet:{source}", "wallet:{target}"])
+def move(source: int, target: int) -> int:
+    lease = current_lease()
+    assert_type(lease.keys, tuple[str, ...])
+    assert_type(lease.fences, dict[str, int])
+    assert_type(lease.of(lease.key), Lease)
+    return max(lease.fences[f"wallet:{source}"], lease.fences[f"wallet:{target}"])
+
+
+def both(source: int, target: int) -> list[str]:
+    return [f"wallet:{source}", f"wallet:{target}"]
+
+
+class TransferByCallable(LockedTask):
+    lock_key = staticmethod(both)
+
+
 # Plain code
 
 locks = Locks("redis://localhost/2", prefix="bank:")
@@ -168,6 +189,9 @@ lock.renew()
 lock.renew(60)
 lock.release()
 
+with locks.lock(["wallet:42", "wallet:7"]) as lease:
+    assert_type(lease.fences["wallet:7"], int)
+
 with locks.lock("wallet:42") as lease:
     assert_type(lease, Lease)
     assert_type(lease.fence, int)
@@ -183,7 +207,9 @@ assert_type(locks.run("invoice:7", job, busy="Processing"), int | str)
 assert_type(locks.run("invoice:7", job, busy=None), int | None)
 assert_type(locks.run("invoice:7", lambda: "done"), str)
 
+assert_type(locks.run(("a", "b"), job, wait=30), int)
 assert_type(locks.locked("cache:warm"), bool)
+assert_type(locks.holder(["cache:warm", "cache:cold"]), Holding | None)
 assert_type(locks.holder("cache:warm"), Holding | None)
 assert_type(locks.list("wallet:*"), list[Holding])
 assert_type(locks.force_release("wallet:42"), bool)

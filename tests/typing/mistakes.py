@@ -1,6 +1,6 @@
 """A user's mistakes: each line marked with an error must be one, and no other line."""
 
-# ruff: noqa: B018, RUF012 - an expression of no use and a list in a class are among the mistakes
+# ruff: noqa: B018, RUF012 - an expression of no use and a set in a class are among the mistakes
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from celery_locks import Contention, LockedTask, Locks, Requeue, current_lease, 
 
 
 class Wrong(LockedTask):
-    lock_key = ["a", "b"]  # error: assignment
+    lock_key = {"a", "b"}  # error: assignment
     lock_ttl = "10"  # error: assignment
     lock_heartbeat = 3  # error: assignment
     lock_wait = None  # error: assignment

@@ -45,7 +45,8 @@ def options_of(task):
 
 def key_of(task, *args, **kwargs):
     made = task._get_current_object() if hasattr(task, "_get_current_object") else task
-    return made._plan.key(args, kwargs)
+    (key,) = made._plan.keys(args, kwargs)
+    return key
 
 
 def refusal(**options: object) -> str:

@@ -19,6 +19,11 @@ def maker(source, function=withdraw) -> KeyMaker:
 
 
 def key(source, function, *args, **kwargs) -> str:
+    (made,) = keys(source, function, *args, **kwargs)
+    return made
+
+
+def keys(source, function, *args, **kwargs) -> tuple[str, ...]:
     return maker(source, function)(args, kwargs)
 
 

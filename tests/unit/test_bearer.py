@@ -11,6 +11,7 @@ from celery_locks.fencing import FenceWarning
 from celery_locks.fencing.bearer import bearer, stale
 from celery_locks.lease import Claim, Lease
 from celery_locks.stores.memory import MemoryStore
+from tests.fencing.leases import separate_leases_of
 
 
 @pytest.fixture
@@ -53,6 +54,30 @@ def test_a_lease_of_the_key_is_taken(locks):
     """And given back as it is."""
     with locks.lock("wallet:1") as lease:
         assert bearer(lease, "wallet:1") is lease
+
+
+def test_a_lease_of_several_keys_is_taken_as_that_of_the_one(locks):
+    """With its fence for that key; without a key it is as it is."""
+    lock = locks.lock(["wallet:1", "wallet:2"])
+    lock.acquire()
+    lease = lock.lease
+    found = bearer(lock, "wallet:2")
+    assert (found.keys, found.fence) == (("wallet:2",), lease.fence)
+    assert bearer(lease) is lease
+    with pytest.raises(LockNotOwned, match=r"'wallet:3'.*\['wallet:1', 'wallet:2'\]"):
+        bearer(lease, "wallet:3")
+    lease.lose("it is a test")
+    with pytest.raises(LockLost):
+        bearer(found)
+
+
+def test_a_lease_without_a_fence_for_all_its_keys_goes_by_that_of_the_key():
+    """Where none is named there is none to go by, and the error says how to name it."""
+    lease = separate_leases_of(a=5, b=7)
+    assert bearer(lease, "b").fence == 7
+    assert bearer(lease.of("a")).fence == 5
+    with pytest.raises(LockError, match=r"lease.of\('a'\)"):
+        bearer(lease)
 
 
 @pytest.mark.parametrize("end", ["release", "lose"])

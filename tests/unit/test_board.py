@@ -15,8 +15,8 @@ from tests.unit.fakes import in_child
 TERM = Term(deadline=1010.0, ttl=30.0, interval=10.0, fence=1_700_000_000_000_000, on_lost=2)
 
 
-def entry(key: str = "wallet:42", owner: str = "me", pid: int = 7) -> tuple[object, ...]:
-    return (pid, 3, key, owner, 30.0, "shop.sync", "an-id", "a-ticket")
+def entry(key: str = "wallet:42", owner: str = "me", pid: int = 7, others: tuple[str, ...] = ()) -> tuple[object, ...]:
+    return (pid, 3, key, owner, 30.0, "shop.sync", "an-id", "a-ticket", others)
 
 
 @pytest.fixture
@@ -151,16 +151,24 @@ class Key(str, enum.Enum):
     RATES = "wallet:42"
 
 
+def test_a_claim_of_several_keys_is_read(region: Region):
+    """All of them, in their order."""
+    assert region.claim(0, entry("a", others=("b", "c")))
+    found = region.entry(0)
+    assert (found.key, found.others) == ("a", ("b", "c"))
+
+
 def test_a_key_that_is_more_than_a_text(region: Region):
     """A member of an enumeration, or a text that is marked as safe, is written as the text it is."""
 
     class Seconds(float):
         pass
 
-    assert region.claim(0, Entry(7, 3, Key.RATES, "me", Seconds(30.0), "shop.sync", None, None))
+    assert region.claim(0, Entry(7, 3, Key.RATES, "me", Seconds(30.0), "shop.sync", None, None, (Key.RATES,)))
     found = region.entry(0)
-    assert found == (7, 3, "wallet:42", "me", 30.0, "shop.sync", None, None)
-    assert {type(fact) for fact in found} == {int, str, float, type(None)}
+    assert found == (7, 3, "wallet:42", "me", 30.0, "shop.sync", None, None, ("wallet:42",))
+    assert {type(fact) for fact in found} == {int, str, float, type(None), tuple}
+    assert {type(key) for key in found.others} == {str}
 
 
 def test_a_lease_that_is_shown_anew(region: Region):

@@ -69,6 +69,19 @@ def test_the_dead_own_nothing_any_more(pool: Pool, monkeypatch: pytest.MonkeyPat
     assert disowned == [claim._replace(ticket=Ticket("a-ticket", Stance.GOES))] * 2
 
 
+def test_all_keys_of_the_dead_are_given_back(pool: Pool, caplog):
+    """Those of a lease of several keys, once for all of them."""
+    claim = Claim("a", "me", 30.0, "shop.sync", "an-id", others=("b", "c"))
+    for key in ("a", "b"):
+        pool.room.take(key, owner="me")
+    pool.board.regions[1].claim(0, Entry(7, pool.room.keeper.number, *claim[:5], None, claim.others))
+    with heard(signals.freed) as freed:
+        burial.give_back(pool.left_by(7))
+    assert [pool.room.holder(key) for key in claim.keys] == [None] * 3
+    assert [(event.key, event.keys) for event in freed] == [("a", ("a", "b", "c"))]
+    assert caplog.messages == ["process 7 died and held ['a', 'b', 'c']: given back"]
+
+
 def test_a_store_that_hangs_holds_up_no_other(pool: Pool, monkeypatch: pytest.MonkeyPatch):
     """What a process held in several stores is given back to all of them at once."""
     room, asked, go_on = pool.room, threading.Event(), threading.Event()

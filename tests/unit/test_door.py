@@ -64,8 +64,19 @@ def test_a_message_that_is_delivered_again_comes_back_to_its_place(hall):
 def test_nobody_makes_a_key_while_all_is_calm(hall, monkeypatch):
     """A worker that has met no taken key does nothing for a message but look."""
     hall.waker._wanted.clear()
-    monkeypatch.setattr(LockedRequest, "key", lambda _: pytest.fail("a key was made"))
+    monkeypatch.setattr(LockedRequest, "keys", lambda _: pytest.fail("a key was made"))
     assert shut(job(hall))[0] is None
+
+
+def test_one_of_several_keys_is_enough(hall):
+    """It waits for the first in order that is known to be taken, and in the line of that alone."""
+    task = job(hall, lock_key=["z:{user_id}", "wallet:{user_id}", "a:{user_id}"])
+    kept, request = shut(task)
+    assert kept[0].key == KEY
+    assert requeue.place(request.request_dict) == kept[0][:2]
+    hall.waker.note("a:42")
+    assert shut(task)[0][0].key == "a:42"
+    assert shut(task, 43)[0] is None
 
 
 def test_one_that_may_wait_in_a_slot_says_so(hall):

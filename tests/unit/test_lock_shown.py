@@ -124,10 +124,13 @@ def test_a_key_must_be_a_text(room, key):
         room.locks.lock(key)
 
 
-def test_several_keys_are_refused(room):
-    """One key a lock in this version, and it says so."""
-    with pytest.raises(LockConfigError, match=r"several keys in one lock, \['a', 'b'\], are not supported"):
-        room.locks.lock(["a", "b"])
+@pytest.mark.parametrize(
+    ("keys", "why"), [([], "an empty list"), (["a", ""], "not ''"), (["a", 7], "not 7"), ({"a", "b"}, "must be a text")]
+)
+def test_several_keys_are_a_list_of_texts(room, keys, why):
+    """What is no list, an empty one, and a member that is no key are refused."""
+    with pytest.raises(LockConfigError, match=why):
+        room.locks.lock(keys)
 
 
 @pytest.mark.parametrize("ttl", [0, -1, "30", None, float("nan")], ids=repr)

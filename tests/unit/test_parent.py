@@ -7,6 +7,7 @@ import pytest
 from celery_locks.board import CLAIMED, FREE, HELD, LEAVING, SLOTS, Board, Region
 from celery_locks.interrupt import kill
 from celery_locks.record import FLAG, KILL, RAISE
+from celery_locks.worker.child import Child
 from tests.unit.fakes import Room, in_child, pass_time
 from tests.unit.pools import enter
 
@@ -26,7 +27,7 @@ def test_a_lease_is_shown_from_before_it_is_asked_for_until_it_is_given_back(roo
     assert [state for state, _ in seen] == [CLAIMED, LEAVING]
     assert region.state(0) == FREE
     [entry] = {entry for _, entry in seen}
-    facts = (region.pid, room.keeper.number, "wallet:42", lease.owner, 30.0, "shop.sync", "an-id", None)
+    facts = (region.pid, room.keeper.number, "wallet:42", lease.owner, 30.0, "shop.sync", "an-id", None, ())
     assert entry == facts
 
 
@@ -153,3 +154,27 @@ def test_without_a_parent_too_a_process_ends_before_another_can_have_the_key(roo
         room.clock.advance(0.05)
         room.keeper.tick()
     assert told == [pytest.approx(before, abs=0.06)]
+
+
+def test_a_lease_of_several_keys_is_shown_and_renewed_with_all_of_them(room: Room, region: Region):
+    """What the parent makes of it is renewed for each of its keys, by the owner's name alone."""
+    claim = room.claim("a")._replace(task="shop.sync", others=("b",))
+    lease = room.guard.enter(claim, beat=10.0)
+    entry, term = region.entry(0), region.term(0)
+    assert (entry.key, entry.others, term.fence) == ("a", ("b",), lease.fence_of("a"))
+    child = Child(region, 0, entry, term, strike=lambda *_: None, clock=room.clock)
+    room.clock.advance(20.0)
+    child.keeper = room.keeper
+    assert room.keeper.renew(child.lease, 30.0)
+    assert [room.store.memory.inspect(key).remaining for key in ("a", "b")] == [30.0, 30.0]
+    assert room.guard.leave(lease)
+    assert [room.holder(key) for key in ("a", "b")] == [None, None]
+
+
+def test_a_store_that_renews_by_fences_keeps_several_keys_itself(room: Room, region: Region):
+    """The board has room for one fence. What it holds is on the board all the same, for when it dies."""
+    room.guard._care._needs_all_fences = True
+    lease = room.guard.enter(room.claim("a")._replace(task="shop.sync", others=("b",)), beat=10.0)
+    assert region.state(0) == CLAIMED
+    assert room.watched() == [lease]
+    assert region.entry(0).others == ("b",)

@@ -29,8 +29,8 @@ from tests.unit.bank import options_of, refusal, withdraw
             ),
         ),
         (
-            {"lock_key": ["a", "b"]},
-            "task bank.withdraw: lock_key is a list, ['a', 'b']; this version locks one key a task: write one template",
+            {"lock_key": ["wallet:{user_id}", 7]},
+            ("task bank.withdraw: lock_key[1] is 7, and each in a list must be a template such as 'wallet:{user_id}'"),
         ),
     ],
     ids=["unknown", "value", "template", "heartbeat", "list"],

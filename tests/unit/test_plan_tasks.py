@@ -50,7 +50,7 @@ def test_a_shared_task_is_locked():
     task = shared_task(base=LockedTask, name="bank.shared", lock_key="wallet:{user_id}")(withdraw)
     app = bank.app()
     app.finalize()
-    assert app.tasks["bank.shared"]._plan.key((42,), {}) == "wallet:42"
+    assert app.tasks["bank.shared"]._plan.keys((42,), {}) == ("wallet:42",)
     assert task.name == "bank.shared"
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def ensure_own(lease: Lease, model: type[Fenced], rows: Iterable[dict[str, Any]]) -> None:
     """Raise if the lease is of another key than one of the rows, of which the columns that matter are given."""
     for row in rows if model.__fence_key__ else ():
-        if (key := key_of(model, row)) != lease.key:
+        if (key := key_of(model, row)) not in lease.keys:
             bearer(lease, key)
 
 

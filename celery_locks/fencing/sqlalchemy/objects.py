@@ -11,7 +11,7 @@ from sqlalchemy.orm import InstanceState
 from sqlalchemy.orm.attributes import set_committed_value
 from sqlalchemy.orm.exc import StaleDataError
 
-from celery_locks.errors import LockNotOwned
+from celery_locks.errors import LockConfigError, LockNotOwned
 from celery_locks.fencing.bearer import bearer
 from celery_locks.fencing.sqlalchemy.claims import raise_fence, read
 from celery_locks.fencing.sqlalchemy.columns import of_mapper
@@ -36,8 +36,7 @@ def write(session: Session, instances: Iterable[Any], lease: Lease | Lock | None
     each_once = {id(each): each for each in instances}.values()
     with undone_on_error(session, each_once):
         found = [_Row(session, each) for each in each_once]
-        for key in {key_of(row.instance) for row in found} or {None}:
-            held = bearer(lease, key)
+        held = _bearer_of_all(lease, {key_of(row.instance) for row in found})
         _refuse_without_transaction(session, found)
         _write(session, found, held)
 
@@ -83,6 +82,17 @@ class _Row:
         if not self.is_new:
             set_committed_value(self.instance, self.place.attribute, None)
         setattr(self.instance, self.place.attribute, fence)
+
+
+def _bearer_of_all(lease: Lease | Lock | None, keys: set[str | None]) -> Lease:
+    """The lease, which is to be of all these keys, with a fence that is right for each."""
+    held = [bearer(lease, key) for key in keys or {None}]
+    if len({each.fence for each in held}) > 1:
+        raise LockConfigError(
+            f"objects of {', '.join(repr(each.key) for each in held)} were to be written at once, and the store of the"
+            " lease has a fence for each key alone: write those of each key by themselves"
+        )
+    return held[0]
 
 
 def _state(instance: Any) -> Any:
@@ -139,10 +149,10 @@ def _claimed(session: Session, connection: Connection, mapper: Mapper[Any], iden
     if not found:
         raise NoResultFound(f"{place.row(identity)} is not there, and so was not claimed")
     key = key_of(found[0])
-    if key not in (None, lease.key):
+    if key is not None and key not in lease.keys:
         raise LockNotOwned(
             f"{place.row(identity)} is guarded by the key {key!r} and was to be claimed under the lease of"
-            f" {lease.key!r}: take the lock on that key",
+            f" {lease.claim.shown}: take the lock on that key",
             key,
         )
     return found[0]

@@ -26,6 +26,8 @@ class AdvisoryStore(SessionStore, Watches):
     at once the odds of any such pair are one in 37 million.
     """
 
+    counts_as_one = True
+
     def __init__(self, server: Server, *, prefix: str = DEFAULT_PREFIX) -> None:
         super().__init__(server, prefix=prefix)
 

@@ -42,6 +42,8 @@ class EtcdStore(Store, Inspects, Watches):
     past its ttl, and a leader that was stuck, may let a second one in. The fence is what tells them apart.
     """
 
+    counts_as_one = True
+
     def __init__(
         self,
         wire: Wire,
@@ -90,6 +92,12 @@ class EtcdStore(Store, Inspects, Watches):
                 freed = self._freed_unmarked(talk, names)
         self._leases.forget(names)
         return freed
+
+    def undo(self, claim: Claim) -> None:
+        """With its lease a key is gone, and no mark stays."""
+        if granted := self._leases.forget(self._names(claim)):
+            with self._talk() as talk:
+                revoke(talk, granted)
 
     def inspect(self, key: str) -> Holding | None:
         with self._talk() as talk:

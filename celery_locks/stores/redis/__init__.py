@@ -17,15 +17,15 @@ from redis.exceptions import (
 
 from celery_locks.errors import LockConfigError, LockError, StoreUnavailable
 from celery_locks.lease import Busy, Claim, Holding, Lease, Verdict
-from celery_locks.stores.base import DEFAULT_PREFIX, Crowds, Inspects, Lines, Store
+from celery_locks.stores.base import DEFAULT_PREFIX, Crowds, Inspects, Lines, Store, Together
 from celery_locks.stores.redis import scripts
 from celery_locks.stores.redis.address import Address, parse
 from celery_locks.stores.redis.connect import wire_for
 from celery_locks.stores.redis.listening import RedisListening
 from celery_locks.stores.redis.mending import outage
 from celery_locks.stores.redis.names import glob, key_of, lock_name
-from celery_locks.stores.redis.wire import Call, good, some
-from celery_locks.stores.redis.written import asks_for, asks_with, attends_with, busy, holdings, look
+from celery_locks.stores.redis.wire import Call
+from celery_locks.stores.redis.written import asks_for, asks_with, attends_with, busy, good, holdings, look, some
 from celery_locks.ticket import undated
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ _LONGEST = {"fence_retention": (3650 * DAY, "ten years"), "claim_window": (3600.
 _FAILURES = (RedisError, RedisClusterException, OSError, UnicodeError)
 
 
-class RedisStore(Store, Inspects, Lines, Crowds):
+class RedisStore(Store, Inspects, Lines, Crowds, Together):
     """One string a lock, `fence:owner`, that expires with its lease, and one beside it that remembers the last fence.
 
     Those who hold a key together are a sorted set, each with the time at which its lease ends.
@@ -81,23 +81,33 @@ class RedisStore(Store, Inspects, Lines, Crowds):
 
     def acquire(self, claim: Claim) -> Lease | Busy:
         names = self._names_for(claim)
-        asked = (claim.owner, _ms(claim.ttl), self._retention_ms, self._window_ms, self._channel)
-        call = Call(scripts.ACQUIRE, names, asked + asks_with(claim.ticket, heard=self._wire.sees_listeners))
+        call = Call(scripts.ACQUIRE, names, self._acquire_with(claim))
         if len(names) > _OF_ONE:
             # First what is needed also where a cluster can keep no line.
             call = Call(scripts.ENTER, (*names[:2], names[4], *names[2:4]), (*call.arguments, asks_for(claim)))
-        farewell = Call(scripts.RELEASE, names, self._release_with(claim, 1))
         before = self.clock()
-        try:
-            answer = self._run(call, farewell)
-        except StoreUnavailable as error:
-            if not isinstance(error.__cause__, (ResponseError, TimeoutError)):
-                # It was not refused, and no farewell was said: the connection broke.
-                self._give_up(farewell)
-            raise
+        answer = self._taken(call, [Call(scripts.RELEASE, names, self._release_with(claim, 1))])
         if isinstance(answer, int):
             return Lease(claim, answer, before + claim.ttl, self.clock)
         return busy(answer)
+
+    def joins(self, claim: Claim) -> bool:
+        return self._wire.is_whole and claim.slots == 1 and not claim.shared
+
+    def acquire_together(self, claim: Claim) -> Lease | Busy:
+        names = [name for key in claim.keys for name in self._names(key)]
+        call = Call(scripts.ACQUIRE_TOGETHER, names, self._acquire_with(claim))
+        before = self.clock()
+        answer = self._taken(call, self._releases(claim, 1))
+        if isinstance(answer, int):
+            return Lease(claim, answer, before + claim.ttl, self.clock)
+        place, refusal = answer or (1, [])
+        return busy(refusal)._replace(key=claim.keys[place - 1]) if refusal else Busy()
+
+    def release_together(self, claim: Claim, *, is_dead: bool = False) -> bool:
+        with self._speaking():
+            said = [good(answer) for answer in self._wire.each(self._releases(claim, int(is_dead)))]
+        return any(said) if is_dead else all(said)
 
     def renew(self, leases: Sequence[Lease]) -> list[Verdict]:
         calls = [Call(scripts.RENEW, [self._lock_name(lease.key)], (lease.owner, _ms(lease.ttl))) for lease in leases]
@@ -107,6 +117,9 @@ class RedisStore(Store, Inspects, Lines, Crowds):
 
     def release(self, claim: Claim) -> bool:
         return bool(self._run(Call(scripts.RELEASE, self._names_for(claim), self._release_with(claim, 0))))
+
+    def undo(self, claim: Claim) -> None:
+        self._run(Call(scripts.RELEASE, self._names_for(claim), self._release_with(claim, -1)))
 
     def disown(self, claim: Claim) -> bool:
         return bool(self._run(Call(scripts.RELEASE, self._names_for(claim), self._release_with(claim, 1))))
@@ -165,12 +178,22 @@ class RedisStore(Store, Inspects, Lines, Crowds):
     def _holdings(self, key: str, most: int) -> builtins.list[Holding]:
         return holdings(key, self._run(Call(scripts.INSPECT, [self._lock_name(key)], (most,)))[0])
 
-    def _give_up(self, farewell: Call) -> None:
+    def _taken(self, call: Call, farewell: Sequence[Call]) -> Any:
+        try:
+            return self._run(call, farewell)
+        except StoreUnavailable as error:
+            if not isinstance(error.__cause__, (ResponseError, TimeoutError)):
+                # It was not refused, and no farewell was said: the connection broke.
+                self._give_up(farewell)
+            raise
+
+    def _give_up(self, farewell: Sequence[Call]) -> None:
         """Undo a request that may have arrived without an answer, and refuse it should it arrive late."""
         with contextlib.suppress(StoreUnavailable):
-            self._run(farewell)
+            for call in farewell:
+                self._run(call)
 
-    def _run(self, call: Call, farewell: Call | None = None) -> Any:
+    def _run(self, call: Call, farewell: Sequence[Call] = ()) -> Any:
         try:
             return self._wire.run(call, farewell)
         except _FAILURES as error:
@@ -188,6 +211,13 @@ class RedisStore(Store, Inspects, Lines, Crowds):
             # A key is known to be writable by now.
             return LockConfigError(f"an owner or pattern cannot be written as UTF-8 ({error}): take that out of it")
         return outage(self._name, error)
+
+    def _acquire_with(self, claim: Claim) -> tuple[Any, ...]:
+        asked = (claim.owner, _ms(claim.ttl), self._retention_ms, self._window_ms, self._channel)
+        return asked + asks_with(claim.ticket, heard=self._wire.sees_listeners)
+
+    def _releases(self, claim: Claim, done: int) -> Sequence[Call]:
+        return [Call(scripts.RELEASE, self._names(key), self._release_with(claim, done)) for key in claim.keys]
 
     def _release_with(self, claim: Claim, done: int) -> tuple[Any, ...]:
         ticket = undated(claim.ticket.name) if claim.ticket else ""

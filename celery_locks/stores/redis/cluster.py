@@ -32,12 +32,13 @@ class Clustered:
     """A cluster. A request goes to the node that has its key; through redis-py only while its slot is on its way."""
 
     sees_listeners = False
+    is_whole = False
 
     def __init__(self, slots: Slots, connect: Callable[[], redis.RedisCluster]) -> None:
         self._slots = slots
         self._connect = connect
 
-    def run(self, call: Call, farewell: Call | None = None) -> Any:
+    def run(self, call: Call, farewell: Sequence[Call] = ()) -> Any:
         with contextlib.suppress(*_ELSEWHERE):
             return self._asked(call, farewell)
         try:
@@ -50,14 +51,18 @@ class Clustered:
             return self._led(call._replace(names=call.names[:2]))
 
     def batch(self, calls: Sequence[Call]) -> list[Any]:
-        """One call a key, for keys live on different nodes; all are sent before an answer is awaited."""
+        """One call a key, for keys live on different nodes."""
+        return [answer if _is_error(answer) else answer[0] for answer in self.each(calls)]
+
+    def each(self, calls: Sequence[Call]) -> list[Any]:
+        """All are sent before an answer is awaited."""
         answers = self._together([(call, call.by_sha()) for call in calls])
         amiss = [place for place, answer in enumerate(answers) if isinstance(answer, (NoScriptError, *_ELSEWHERE))]
         again = self._together([(calls[place], calls[place].in_full()) for place in amiss])
         for place, answer in zip(amiss, again, strict=True):
             call = calls[place]._replace(names=calls[place].names[:2])
             answers[place] = _tried(self._led, call) if isinstance(answer, MOVING) else answer
-        return [answer if _is_error(answer) else answer[0] for answer in answers]
+        return answers
 
     def names(self, pattern: str) -> Iterator[bytes | str]:
         for node in self._slots.masters():
@@ -77,7 +82,7 @@ class Clustered:
             self._slots.heed(node, error)
             raise
 
-    def _asked(self, call: Call, farewell: Call | None) -> Any:
+    def _asked(self, call: Call, farewell: Sequence[Call]) -> Any:
         node = self._slots.homes([call])[0]
         try:
             answer = self._told(node, call, farewell)
@@ -88,7 +93,7 @@ class Clustered:
         return answer
 
     @staticmethod
-    def _told(node: Pooled, call: Call, farewell: Call | None) -> Any:
+    def _told(node: Pooled, call: Call, farewell: Sequence[Call]) -> Any:
         try:
             return node.ask(call.by_sha(), farewell)
         except NoScriptError:

@@ -26,6 +26,8 @@ _LINES = ("line", "home", "turn", "hand_over", "crowd", "places")
 ACQUIRE = _read(*_LINES, "fence", "join", "acquire")
 #: To hold a key together with others.
 ENTER = _read(*_LINES, "fence", "join", "enter")
+#: To hold several keys.
+ACQUIRE_TOGETHER = _read(*_LINES, "fence", "join", "acquire_together")
 RENEW = _read("renew")
 RELEASE = _read(*_LINES, "release")
 FORCE_RELEASE = _read(*_LINES, "force_release")

@@ -15,6 +15,7 @@ from redis.exceptions import (
 )
 
 from celery_locks.stores.redis.packing import packed
+from celery_locks.stores.redis.written import good
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,8 +46,11 @@ class Call(NamedTuple):
 class Wire(Protocol):
     """Sends scripts and gives their answers. What goes wrong is redis-py's error, or the socket's."""
 
-    def run(self, call: Call, farewell: Call | None = None) -> Any:
+    def run(self, call: Call, farewell: Sequence[Call] = ()) -> Any:
         """The answer. When it does not come in time the farewell is said, whose own answer is not awaited."""
+
+    def each(self, calls: Sequence[Call]) -> list[Any]:
+        """One answer a call, or its error, in as few round trips as can be."""
 
     def batch(self, calls: Sequence[Call]) -> list[Any]:
         """One answer a call, in as few round trips as can be. All are of one script, that takes many keys.
@@ -59,6 +63,8 @@ class Wire(Protocol):
 
     #: Whether who asks for a key's listeners is told of all of them.
     sees_listeners: bool
+    #: Whether one script may be for any keys.
+    is_whole: bool
 
     def listener(self) -> Any:
         """A connection to hear on what is published. It is the caller's to end."""
@@ -77,6 +83,7 @@ class Pooled:
     """
 
     sees_listeners = True
+    is_whole = True
 
     def __init__(self, pool: redis.ConnectionPool) -> None:
         self._pool = pool
@@ -84,7 +91,7 @@ class Pooled:
         self._living: weakref.WeakSet[Any] = weakref.WeakSet()
         self._pid = os.getpid()
 
-    def run(self, call: Call, farewell: Call | None = None) -> Any:
+    def run(self, call: Call, farewell: Sequence[Call] = ()) -> Any:
         try:
             return self.ask(call.by_sha(), farewell)
         except NoScriptError:
@@ -97,14 +104,17 @@ class Pooled:
 
     def batch(self, calls: Sequence[Call]) -> list[Any]:
         merged = [_merged(calls[start : start + AT_ONCE]) for start in range(0, len(calls), AT_ONCE)]
+        return [one for answer in self.each(merged) for one in good(answer)]
+
+    def each(self, calls: Sequence[Call]) -> list[Any]:
         try:
-            answers = self._ask_all([call.by_sha() for call in merged])
+            answers = self._ask_all([call.by_sha() for call in calls])
         except ConnectionError:
             self.hang_up()
-            answers = self._ask_all([call.in_full() for call in merged])
+            answers = self._ask_all([call.in_full() for call in calls])
         if any(isinstance(answer, NoScriptError) for answer in answers):
-            answers = self._ask_all([call.in_full() for call in merged])
-        return [one for answer in answers for one in good(answer)]
+            answers = self._ask_all([call.in_full() for call in calls])
+        return answers
 
     def names(self, pattern: str) -> Iterator[bytes | str]:
         cursor: Any = 0
@@ -125,7 +135,7 @@ class Pooled:
     def close(self) -> None:
         self.hang_up()
 
-    def ask(self, words: tuple[Any, ...], farewell: Call | None = None) -> Any:
+    def ask(self, words: tuple[Any, ...], farewell: Sequence[Call] = ()) -> Any:
         """One request, one answer, one try."""
         connection = self._connected()
         try:
@@ -209,14 +219,15 @@ class Pooled:
         connection.disconnect()
 
 
-def _say(connection: Any, farewell: Call) -> None:
-    """Say a last word on a connection, and do not await its answer.
+def _say(connection: Any, farewell: Sequence[Call]) -> None:
+    """Say last words on a connection, and do not await their answers.
 
     A server that hangs may do the request when nobody listens any more. What comes on the same connection it reads
     right after that; a new connection would have to wait for its greeting, and might be read first.
     """
     with contextlib.suppress(RedisError, OSError):
-        connection.send_command(*farewell.in_full(), check_health=False)
+        for call in farewell:
+            connection.send_command(*call.in_full(), check_health=False)
 
 
 def _merged(calls: Sequence[Call]) -> Call:
@@ -229,17 +240,3 @@ def _heard(connection: Any) -> Any:
         return connection.read_response(disconnect_on_error=False)
     except ResponseError as error:
         return error
-
-
-def good(answer: Any) -> Any:
-    """The answer, unless it is an error."""
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
-
-
-def some(answers: list[Any]) -> list[Any]:
-    """The answers, unless there is none at all: that is an outage."""
-    if answers and all(isinstance(answer, Exception) for answer in answers):
-        raise answers[0]
-    return answers

@@ -85,3 +85,17 @@ def _holding(key: str, written: str, remaining: float | None) -> Holding:
     if ours := _LOCK.match(written):
         return Holding(key, ours[2], int(ours[1]), remaining)
     return Holding(key, written, 0, remaining)
+
+
+def good(answer: Any) -> Any:
+    """The answer, unless it is an error."""
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def some(answers: list[Any]) -> list[Any]:
+    """The answers, unless there is none at all: that is an outage."""
+    if answers and all(isinstance(answer, Exception) for answer in answers):
+        raise answers[0]
+    return answers

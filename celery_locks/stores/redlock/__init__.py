@@ -41,6 +41,7 @@ class RedlockStore(Store, Inspects):
     """
 
     why_no_crowds = "a majority of independent servers can agree on one holder, and not on a set of holders"
+    renews_by_fence = True
 
     def __init__(
         self, address: Address, *, prefix: str = DEFAULT_PREFIX, clock: Callable[[], float] = time.monotonic
@@ -87,6 +88,13 @@ class RedlockStore(Store, Inspects):
         until = time.monotonic() + max(claim.ttl, self._retention_ms / 1000)
         names = self._names.of(claim.key)
         return self._agreed(Ask(scripts.RELEASE, names, (claim.owner, self._retention_ms), until))
+
+    def undo(self, claim: Claim) -> None:
+        """Taken back by all nodes; what one of them hears late is older than the owner's next attempt."""
+        names, until = self._names.of(claim.key)[:1], time.monotonic() + claim.ttl
+        ask = Ask(scripts.UNDO, names, (claim.owner, self._number()), until)
+        with self._rings.one() as ring:
+            ring.ask([ask], lambda: len(ask.answers) >= ring.majority)
 
     def inspect(self, key: str) -> Holding | None:
         require_name(key)

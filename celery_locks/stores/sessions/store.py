@@ -86,6 +86,9 @@ class SessionStore(Store, Inspects):
     def release(self, claim: Claim) -> bool:
         return self._do(self._release, claim, self._name(claim.key))
 
+    def undo(self, claim: Claim) -> None:
+        self._do(self._undo, claim, self._name(claim.key))
+
     def inspect(self, key: str) -> Holding | None:
         held = self._do(lambda room: room.settled().look(self._name(key)))
         # Two keys may share a name, where names are short.
@@ -214,6 +217,18 @@ class SessionStore(Store, Inspects):
             room.finish(claim, name)
             raise
         return ours
+
+    def _undo(self, room: Room, claim: Claim, name: bytes) -> None:
+        held = room.held.get(name)
+        session = room.living() if held is not None and _is_of(held, claim) else None
+        if held is None or session is None:
+            return
+        try:
+            self._given_back(room, session, held)
+            room.drop(held)
+        except BaseException:
+            room.doom(held)
+            raise
 
     def _given_back(self, room: Room, session: Session, held: Held) -> bool:
         room.tidied(session)

@@ -84,6 +84,16 @@ class SqlStore(Store, Inspects):
             self._purge()
         return released
 
+    def level(self, claim: Claim, fence: int) -> bool:
+        digests = {f"digest_{number}": digest(self.prefix, key) for number, key in enumerate(claim.keys)}
+        named = {**digests, "holder": holder(claim.owner), "fence": fence}
+        answer = self._database.ask(self._database.statements.level(len(digests)), named)
+        return answer.changed == len(digests)
+
+    def undo(self, claim: Claim) -> None:
+        row = {"digest": digest(self.prefix, claim.key), "holder": holder(claim.owner)}
+        self._database.ask(self._database.statements.undo, row)
+
     def inspect(self, key: str) -> Holding | None:
         _, owner, fence, remaining = self._seen(self._named(key))
         return None if owner is None else Holding(key, read(owner), fence, remaining)

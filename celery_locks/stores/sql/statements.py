@@ -32,6 +32,14 @@ UPDATE {table}
 SET done = substr({joined}, 1, {longest}), owner = NULL, holder = NULL, expires_at = {now}
 WHERE digest = :digest AND holder = :holder AND expires_at > {now}
 """
+LEVEL = """
+UPDATE {table} SET fence = CASE WHEN fence > :fence THEN fence ELSE :fence END
+WHERE digest IN ({digests}) AND holder = :holder AND expires_at > {now}
+"""
+UNDO = """
+UPDATE {table} SET owner = NULL, holder = NULL, expires_at = {now}
+WHERE digest = :digest AND holder = :holder AND expires_at > {now}
+"""
 IS_DONE = "SELECT 1 FROM {table} WHERE digest = :digest AND done LIKE :marked"
 FORCE_RELEASE = """
 UPDATE {table} SET owner = NULL, holder = NULL, expires_at = {now}
@@ -95,6 +103,7 @@ class Statements:
         self.look = self._made(LOOK)
         self.acquire = self._made(tongue.acquire)
         self.release = self._made(RELEASE)
+        self.undo = self._made(UNDO)
         self.is_done = self._made(IS_DONE)
         self.give_up = self._made(tongue.give_up)
         self.force_release = self._made(FORCE_RELEASE)
@@ -107,6 +116,10 @@ class Statements:
         if count not in self._renewals:
             self._renewals[count] = self._made(self._tongue.renew(count))
         return self._renewals[count]
+
+    def level(self, count: int) -> Statement:
+        """The one that gives so many the same fence."""
+        return self._made(LEVEL.replace("{digests}", rows(count, ":digest_{number}", ", ")))
 
     def renewed(self, count: int) -> Statement | None:
         """The one that tells which of so many were renewed; none where `renew` tells it."""

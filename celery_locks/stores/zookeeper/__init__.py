@@ -47,6 +47,7 @@ class ZooKeeperStore(Store, Inspects, Watches):
     """
 
     in_connection = True
+    counts_as_one = True
 
     def __init__(self, address: Address, *, prefix: str = DEFAULT_PREFIX) -> None:
         super().__init__(prefix=prefix)
@@ -102,6 +103,10 @@ class ZooKeeperStore(Store, Inspects, Watches):
             return name.mark in self._session.known.done
         with self._asking.speaking():
             return self._session.leave(name)
+
+    def undo(self, claim: Claim) -> None:
+        if self.release(claim):
+            self._session.known.done.discard(self._folders.name(claim.key, claim.owner).mark)
 
     def inspect(self, key: str) -> Holding | None:
         return self._onlooker.inspect(key)

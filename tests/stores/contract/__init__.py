@@ -28,6 +28,7 @@ from tests.stores.contract.lost_answer import LostAnswerContract
 from tests.stores.contract.processes import ProcessContract
 from tests.stores.contract.rush import RushContract
 from tests.stores.contract.server import ServerContracts
+from tests.stores.contract.several import SeveralContract
 from tests.stores.contract.slots import SlotsContract
 from tests.stores.contract.verbs import StoreContract
 from tests.stores.contract.waiting import OpensWith
@@ -56,6 +57,7 @@ __all__ = [
     "RushContract",
     "Scene",
     "ServerContracts",
+    "SeveralContract",
     "SlotsContract",
     "StoreContract",
     "StoreFixtures",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 from typing import TYPE_CHECKING, Protocol
 
@@ -112,3 +113,22 @@ def run_out(lease: Lease) -> None:
     end = time.monotonic() + lease.ttl + 0.02
     wait_until(lambda: time.monotonic() > end, f"the end of {lease}")
     assert not lease.held()
+
+
+def in_threads(count: int, job: Callable[[str], None]) -> None:
+    """Do it in so many threads at once, each with a name of its own."""
+    errors: list[BaseException] = []
+
+    def run(name: str) -> None:
+        try:
+            job(name)
+        except BaseException as error:  # noqa: BLE001 - raised again in the test's own thread
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(f"thread {number}",)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    if errors:
+        raise errors[0]

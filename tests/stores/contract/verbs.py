@@ -12,12 +12,10 @@ import pytest
 from celery_locks.errors import LockConfigError
 from celery_locks.lease import Busy, Lease, Verdict
 from tests.judging import Stay, faults
-from tests.stores.contract.asking import ODD_KEYS, Opens, claim, patient, refused, take, verdict
+from tests.stores.contract.asking import ODD_KEYS, Opens, claim, in_threads, patient, refused, take, verdict
 from tests.stores.contract.fixtures import StoreFixtures
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from celery_locks.stores import Store
 
 
@@ -192,7 +190,7 @@ class StoreContract(StoreFixtures):
                 stays.append(Stay(begin, time.monotonic(), lease.fence, owner))
                 assert store.release(lease.claim)
 
-        self._in_threads(8, stay)
+        in_threads(8, stay)
         assert len(stays) == 40
         assert faults(stays) == []
 
@@ -204,23 +202,6 @@ class StoreContract(StoreFixtures):
             barrier.wait(30)
             answers.append(store.acquire(claim(key, owner)))
 
-        self._in_threads(threads, ask)
+        in_threads(threads, ask)
         assert len(answers) == threads
         return answers
-
-    def _in_threads(self, count: int, job: Callable[[str], None]) -> None:
-        errors: list[BaseException] = []
-
-        def run(name: str) -> None:
-            try:
-                job(name)
-            except BaseException as error:  # noqa: BLE001 - raised again in the test's own thread
-                errors.append(error)
-
-        threads = [threading.Thread(target=run, args=(f"thread {number}",)) for number in range(count)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(60)
-        if errors:
-            raise errors[0]

@@ -1,6 +1,6 @@
 -- KEYS: lock, fence, line, homes and, of one who shares the key, slots
--- ARGV: owner, fence retention ms, 1 to refuse this owner from now on although it holds nothing, claim window ms, channel,
--- the ticket that it asked with, or ''
+-- ARGV: owner, fence retention ms, 1 to refuse this owner from now on although it holds nothing, -1 not to although it does,
+-- claim window ms, channel, the ticket that it asked with, or ''
 -- Answers 1 when the lock is given back, now or by an earlier call of this owner, else 0.
 local find, sub = string.find, string.sub
 local here = {lock = KEYS[1], line = KEYS[3], homes = KEYS[4], slots = KEYS[5], window = ARGV[4], channel = ARGV[5]}
@@ -29,7 +29,7 @@ if done and not held and find('\0' .. done .. '\0', '\0' .. ARGV[1] .. '\0', 1, 
   return 1
 end
 local marked
-if done and (held or ARGV[3] == '1') then
+if done and (held and ARGV[3] ~= '-1' or ARGV[3] == '1') then
   if #done > most then
     -- Enough to know the owners of a burst; a key must not grow with its use. The pattern is slow, and rarely needed.
     local cut = find(done, '\0', most - 59, true)

@@ -1,0 +1,108 @@
+-- KEYS: for each key, in order, its lock, fence, line and homes   ARGV: as of acquire
+-- Takes all keys or none. Answers the fence, one for all of them; or {which is the first that is not to be had, what acquire
+-- answers of that}, and the ticket waits in its line alone; or {} when this owner is done with one of them. A ticket's date is
+-- of when its job first found one of its keys taken, and counts in the lines of all.
+local call, mine, keys = redis.call, ARGV[6], {}
+for i = 1, #KEYS, 4 do
+  local lock, fence, line, homes = unpack(KEYS, i, i + 3)
+  keys[#keys + 1] = {lock = lock, fence = fence, line = line, homes = homes, window = ARGV[4], channel = ARGV[5]}
+end
+
+-- Who has it, or false where nobody can be named; nil when it is to be had. An error when it is no lock.
+local function obstacle(here)
+  local taken = redis.pcall('GET', here.lock)
+  if type(taken) == 'table' then
+    local crowd = crowds().swept(here)
+    if crowd == false then
+      return nil, taken
+    elseif crowd then
+      return crowds().first_holder(here)
+    end
+    taken = false
+  end
+  here.others = taken and mine ~= '' and taken == '~' .. mine
+  if taken and not here.others then
+    local fence, owner = string.match(taken, '^(%d+):(.*)$')
+    here.had = owner == ARGV[1] and tonumber(fence)
+    if here.had then
+      return nil
+    end
+    return owner or (string.sub(taken, 1, 1) ~= '~' and taken)
+  end
+  if not taken then
+    local ticket, score, missed = first(here, mine)
+    local date = tonumber(ARGV[8])
+    if ticket and ticket ~= mine and not (date and date < score % AWAY) then
+      fill(here, mine, ticket, score, missed)
+      return false
+    end
+    here.others = ticket or date
+  end
+end
+
+-- What it might have had, or waited for, goes to the next: it waits for another key, and holds nothing meanwhile.
+local function step_back(here)
+  if mine ~= '' then
+    left(here, mine)
+  end
+  local taken = redis.pcall('GET', here.lock)
+  if type(taken) == 'string' and string.match(taken, '^%d+:(.*)$') == ARGV[1] then
+    call('DEL', here.lock)
+    taken = false
+  end
+  if not taken then
+    fill(here)
+  end
+end
+
+local had = 0
+for i, here in ipairs(keys) do
+  local holder, amiss = obstacle(here)
+  if amiss then
+    return amiss
+  elseif holder ~= nil then
+    for j, other in ipairs(keys) do
+      if j ~= i then
+        step_back(other)
+      end
+    end
+    return {i, lined_up(here, holder)}
+  end
+  had = had + (here.had and 1 or 0)
+end
+if had == #keys then
+  -- The same owner again: its first answer was lost on the way.
+  for _, here in ipairs(keys) do
+    call('PEXPIRE', here.lock, ARGV[2])
+  end
+  return keys[1].had
+end
+local fence = microseconds()
+for _, here in ipairs(keys) do
+  local last = call('GET', here.fence) or '0:'
+  local _, colon = string.find(last, '^%d+:')
+  if not colon then
+    return redis.error_reply('WRONGTYPE what is kept under ' .. here.fence .. ' is no fence')
+  end
+  here.done = string.sub(last, colon + 1)
+  if is_done(here.done, ARGV[1]) then
+    -- This owner gave up or released before its request arrived.
+    return {}
+  end
+  fence = math.max(fence, string.sub(last, 1, colon - 1) + 1)
+end
+local written = string.format('%.0f:', fence)
+-- The fences first: were one refused after a lock, that would stay without its owner knowing.
+for _, here in ipairs(keys) do
+  call('SET', here.fence, written .. here.done, 'PX', ARGV[3])
+end
+for _, here in ipairs(keys) do
+  call('SET', here.lock, written .. ARGV[1], 'PX', ARGV[2])
+end
+for _, here in ipairs(keys) do
+  if here.others and mine ~= '' then
+    out_of_line(here, mine)
+    call_in_next(here)
+  end
+end
+return fence
