@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 OnLost: TypeAlias = Literal["raise", "kill", "flag"]
 OnOutage: TypeAlias = Literal["requeue", "fail", "run"]
+Unique: TypeAlias = Literal["until_start", "until_done"]
 Countdown: TypeAlias = "float | Literal['auto']"
 
 BEATS_A_TTL = 3
@@ -43,6 +44,8 @@ class Options:
     on_outage: OnOutage = "requeue"
     store: str | None = None
     fair: bool = True
+    unique: Unique | None = None
+    unique_ttl: float = 3600.0
 
     @classmethod
     def made(cls, given: Mapping[str, Any], *, where: str) -> Options:
@@ -117,6 +120,10 @@ def _one_of(*words: str) -> Callable[[str, Any, str], Any]:
     return check
 
 
+def _optional(check: Callable[[str, Any, str], Any]) -> Callable[[str, Any, str], Any]:
+    return lambda name, value, where: None if value is None else check(name, value, where)
+
+
 def _anything(_name: str, value: Any, _where: str) -> Any:
     return value
 
@@ -153,6 +160,8 @@ _CHECKS: dict[str, Callable[[str, Any, str], Any]] = {
     "on_outage": _one_of("requeue", "fail", "run"),
     "store": _store,
     "fair": _yes_or_no,
+    "unique": _optional(_one_of("until_start", "until_done")),
+    "unique_ttl": ttl,
 }
 
 #: Option name to field.
@@ -162,4 +171,4 @@ KNOWN = {*NAMES, "lock_stores", "lock_prefix", "lock_restart_delay"}
 #: What only the URL of a store can say.
 IN_URL = {"lock_socket_timeout", "lock_fence_retention", "lock_session_timeout", "lock_try_timeout"}
 #: What a later version knows: to pass over one of them would be to run jobs that should not run.
-LATER = {"lock_slots", "lock_shared", "lock_unique", "lock_at_least", "lock_tasks"}
+LATER = {"lock_slots", "lock_shared", "lock_at_least", "lock_tasks"}

@@ -11,6 +11,7 @@ from celery.worker.request import Request
 from celery_locks import closing
 from celery_locks.errors import LockError, LockTimeout
 from celery_locks.worker.killed import explained
+from celery_locks.worker.unplaced import unplaced
 
 if TYPE_CHECKING:
     from celery_locks.guard import Guard
@@ -27,6 +28,8 @@ class LockedRequest(Request):
     held: Held | None = None
     #: Where Celery keeps what it cancels when the worker ends.
     _eta_timer_entry: Any = None
+    #: Whether its message is in a queue again.
+    _comes_again = False
 
     def __init__(self, message: Any, **options: Any) -> None:
         super().__init__(message, **options)
@@ -77,6 +80,34 @@ class LockedRequest(Request):
         plan = self.plan
         is_killed = plan is not None and plan.options.on_lost == "kill"
         super().on_failure(explained(exc_info, self.id) if is_killed else exc_info, *given, **named)
+        if not named.get("return_ok"):
+            self._is_over()
+
+    def on_timeout(self, soft: bool, timeout: float) -> None:  # noqa: FBT001 - Celery's signature
+        """Give back its place when its process was ended for its time."""
+        super().on_timeout(soft, timeout)
+        if not soft:
+            self._is_over()
+
+    def reject(self, requeue: bool = False) -> None:  # noqa: FBT001, FBT002 - Celery's signature
+        """Note whether it comes again."""
+        self._comes_again |= bool(requeue)
+        super().reject(requeue=requeue)
+
+    def _retry_worker_lost(self, *given: Any) -> bool:
+        """Note that it comes again. Celery asks from version 5.7 on."""
+        sent = bool(super()._retry_worker_lost(*given))  # type: ignore[misc]  # its stubs lack it
+        self._comes_again |= sent
+        return sent
+
+    def _announce_revoked(self, *given: Any, **named: Any) -> None:
+        super()._announce_revoked(*given, **named)  # type: ignore[misc]  # its stubs lack it
+        unplaced.add(self)
+
+    def _is_over(self) -> None:
+        """Its process has not said how it ended: nobody else gives back its place."""
+        if self.acknowledged and not self._comes_again:
+            unplaced.add(self)
 
     def on_retry(self, exc_info: Any) -> None:
         """Note that its key was taken: those who come for it now had better wait at the door."""
