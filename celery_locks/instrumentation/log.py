@@ -53,7 +53,7 @@ def _skipped(event: events.Skipped) -> None:
 
 
 def _duplicate(event: events.Duplicate) -> None:
-    logger.info("%s: queued or running, and not sent once more", _who(event), extra=_extra(event))
+    logger.info("%s: not sent once more, it has %r", _who(event), event.key, extra=_extra(event))
 
 
 def _expired(event: events.Expired) -> None:

@@ -29,5 +29,7 @@ def _seconds(app: Any, when: Any) -> float | None:
     if isinstance(when, str):
         when = maybe_iso8601(when)
     if isinstance(when, dt.datetime):
-        return float((maybe_make_aware(when, app.timezone) - app.now()).total_seconds())
+        # Two times of one zone would be subtracted as a clock on the wall shows them, which may be set in between.
+        utc = dt.timezone.utc
+        return float((maybe_make_aware(when, app.timezone).astimezone(utc) - app.now().astimezone(utc)).total_seconds())
     return None if when is None else float(when)
