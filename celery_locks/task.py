@@ -117,8 +117,11 @@ class LockedTask(_Task):
 
     def apply_async(self, args: Any = None, kwargs: Any = None, task_id: Any = None, *more: Any, **options: Any) -> Any:
         """Send a job. With `lock_unique` it is not sent while another has its place, whose result is given then."""
-        publish, plan = super().apply_async, self._plan
-        if plan is None or not plan.options.unique or self.app.conf.task_always_eager:
+        publish = super().apply_async
+        if _is_celerys_own(type(self)):
+            return publish(args, kwargs, task_id, *more, **options)
+        plan = self._plan or Plan.of(type(self), self.app)
+        if not plan.options.unique or self.app.conf.task_always_eager:
             return publish(args, kwargs, task_id, *more, **options)
 
         def published(*, task_id: str, headers: dict[str, Any]) -> Any:
