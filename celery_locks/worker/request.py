@@ -112,6 +112,7 @@ class LockedRequest(Request):
     def on_retry(self, exc_info: Any) -> None:
         """Note that its key was taken: those who come for it now had better wait at the door."""
         super().on_retry(exc_info)
+        self._comes_again = True
         reason = getattr(exc_info.exception, "exc", None)
         if isinstance(reason, Retry):
             # Pools within the worker's own process wrap what was raised, which others leave behind in theirs.
