@@ -57,7 +57,8 @@ class Place:
         try:
             return run(self._begin)
         except Reject as rejected:
-            comes_again = bool(rejected.requeue)  # type: ignore[attr-defined]  # its stubs lack it
+            # What was acknowledged early does not.
+            comes_again = bool(rejected.requeue and self._task.acks_late)  # type: ignore[attr-defined]  # its stubs lack it
             raise
         finally:
             _current.set(before)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from celery.exceptions import Retry
+from celery.exceptions import Ignore, Retry
 from celery.worker.request import Request
 
 from celery_locks import closing
@@ -80,7 +80,9 @@ class LockedRequest(Request):
         plan = self.plan
         is_killed = plan is not None and plan.options.on_lost == "kill"
         super().on_failure(explained(exc_info, self.id) if is_killed else exc_info, *given, **named)
-        if not named.get("return_ok"):
+        # Also when its process has said so: what failed before its call, as in `before_start`, has given back nothing. One
+        # that is ignored may have been replaced, by a job to which the place goes on.
+        if not isinstance(getattr(exc_info.exception, "exc", exc_info.exception), Ignore):
             self._is_over()
 
     def on_timeout(self, soft: bool, timeout: float) -> None:  # noqa: FBT001 - Celery's signature
@@ -91,7 +93,7 @@ class LockedRequest(Request):
 
     def reject(self, requeue: bool = False) -> None:  # noqa: FBT001, FBT002 - Celery's signature
         """Note whether it comes again."""
-        self._comes_again |= bool(requeue)
+        self._comes_again |= bool(requeue) and not self.acknowledged
         super().reject(requeue=requeue)
 
     def _retry_worker_lost(self, *given: Any) -> bool:
@@ -105,7 +107,7 @@ class LockedRequest(Request):
         unplaced.add(self)
 
     def _is_over(self) -> None:
-        """Its process has not said how it ended: nobody else gives back its place."""
+        """Give back its place, unless its message comes again."""
         if self.acknowledged and not self._comes_again:
             unplaced.add(self)
 

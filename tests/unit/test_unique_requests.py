@@ -7,7 +7,7 @@ import datetime as dt
 import pytest
 from billiard.einfo import ExceptionInfo
 from billiard.exceptions import Terminated, WorkerLostError
-from celery.exceptions import Reject, Retry
+from celery.exceptions import Ignore, Reject, Retry
 from celery.worker import state
 
 from celery_locks.unique import places
@@ -68,20 +68,32 @@ def test_a_lost_process(come, room, options, frees):
     assert (room.holder(PLACE) is None) is frees
 
 
-@pytest.mark.parametrize("error", [Retry("later"), Reject("later", requeue=True)])
+@pytest.mark.parametrize("error", [Retry("later"), Reject("later", requeue=True), Ignore("replaced")])
 @pytest.mark.usefixtures("given_up")
 def test_a_job_that_comes_again(come, room, error):
-    """Nothing is given back."""
+    """Nothing is given back, nor for one that may have been replaced."""
     request = come(**LATE)
-    request.on_failure(raised(error))
+    request.on_failure(raised(error), return_ok=True)
     assert room.holder(PLACE)
 
 
-def test_what_a_process_has_said_is_its_own_to_give_back(come, room, given_up):
-    """A failure that was reported costs the main process nothing."""
-    come(**LATE).on_failure(raised(ValueError("no")), return_ok=True)
-    assert given_up == []
-    assert room.holder(PLACE)
+@pytest.mark.parametrize("error", [ValueError("no"), Reject("no", requeue=False)])
+@pytest.mark.usefixtures("given_up")
+def test_a_job_that_failed_before_it_was_called(come, room, error):
+    """As in the task's `before_start`: no step of ours was on its way."""
+    request = come()
+    request.acknowledge()
+    request.on_failure(raised(error), return_ok=True)
+    assert room.holder(PLACE) is None
+
+
+@pytest.mark.usefixtures("given_up")
+def test_what_was_acknowledged_early_does_not_come_again(come, room):
+    """Reject(requeue=True) asks the broker for a message that it has forgotten."""
+    request = come()
+    request.acknowledge()
+    request.on_failure(raised(Reject("later", requeue=True)), return_ok=True)
+    assert room.holder(PLACE) is None
 
 
 @pytest.mark.parametrize("soft", [True, False])

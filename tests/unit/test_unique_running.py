@@ -92,6 +92,7 @@ ENDS = {
     "an error": ValueError("no"),
     "Ignore": Ignore(),
     "Reject": Reject("no", requeue=False),
+    "Reject of what was acknowledged early": Reject("later", requeue=True),
     "a soft time limit": SoftTimeLimitExceeded(),
     "the end of its process": SystemExit(1),
     "a Retry that was not published": Retry("by hand"),
@@ -181,7 +182,7 @@ def test_the_last_retry_gives_it_back(queued):
 
 def test_a_message_that_goes_back_to_its_queue_keeps_it(queued):
     """Reject(requeue=True): it comes again, with the same claim."""
-    post, message = queued()
+    post, message = queued(acks_late=True)
 
     def fail(_):
         raise Reject("later", requeue=True)
@@ -270,7 +271,7 @@ def test_a_copy_of_one_whose_worker_died_takes_it_again(queued, room):
 @pytest.mark.usefixtures("forgetful")
 def test_a_copy_in_another_name_that_goes_back(queued, room):
     """Its message cannot be told the name: the place is given back, and not kept for nobody."""
-    post, message = queued()
+    post, message = queued(acks_late=True)
     room.store.release(room.claim(PLACE, owner=post.holder()))
 
     def fail(_):
