@@ -80,8 +80,8 @@ class LockedRequest(Request):
         plan = self.plan
         is_killed = plan is not None and plan.options.on_lost == "kill"
         super().on_failure(explained(exc_info, self.id) if is_killed else exc_info, *given, **named)
-        # Also when its process has said so: what failed before its call, as in `before_start`, has given back nothing. One
-        # that is ignored may have been replaced, by a job to which the place goes on.
+        # Also when its process has said so: what failed before its call, as in `before_start`, has given back nothing.
+        # One that is ignored may have been replaced, by a job to which the place goes on.
         if not isinstance(getattr(exc_info.exception, "exc", exc_info.exception), Ignore):
             self._is_over()
 
