@@ -150,7 +150,7 @@ class TestCelerySingleton:
         assert caught.value.task_id == first.id
 
     def test_lock_expiry(self, mail, room):
-        """After it another is sent, whether the first has run or not."""
+        """After it another is sent, although the first is still queued."""
         post = mail(lock_unique_ttl=10)
         post.task.delay(42)
         room.clock.advance(11)
