@@ -115,7 +115,9 @@ class LockedTask(_Task):
 
         return execution.run(work)
 
-    def apply_async(self, args: Any = None, kwargs: Any = None, task_id: Any = None, *more: Any, **options: Any) -> Any:
+    def apply_async(
+        self, args: Any = None, kwargs: Any = None, task_id: Any = None, *more: Any, **options: Any
+    ) -> AsyncResult[Any]:
         """Send a job. With `lock_unique` it is not sent while another has its place, whose result is given then."""
         publish = super().apply_async
         if _is_celerys_own(type(self)):
@@ -127,9 +129,10 @@ class LockedTask(_Task):
         def published(*, task_id: str, headers: dict[str, Any]) -> Any:
             return publish(args, kwargs, task_id, *more, **{**options, "headers": headers})
 
-        return Sending(self, plan, task_id, options).send(args, kwargs, published)
+        result: AsyncResult[Any] = Sending(self, plan, task_id, options).send(args, kwargs, published)
+        return result
 
-    def on_duplicate(self, first: AsyncResult[Any]) -> Any:
+    def on_duplicate(self, first: AsyncResult[Any]) -> AsyncResult[Any]:
         """What a send gives that was not done, because this first job has its place. Override it to raise instead."""
         return first
 
