@@ -74,7 +74,7 @@ class Place:
             if self._let_go(self._lease, stay):
                 return self.claim
             self._is_free = True
-        claim = kept(self._plan, self.claim._replace(ttl=stay), is_done=self._is_free)
+        claim = kept(self._plan, self.claim._replace(ttl=stay))
         self.claim, self._is_free = claim or self.claim, claim is None
         return claim
 
@@ -104,7 +104,6 @@ class Place:
         options = self._plan.options
         if options.on_outage == "fail":
             return outage
-        self._has_begun = False
         return requeue.again(self._task, after_outage(options.countdown), outage, counted=False)
 
     def _take_over(self) -> None:
@@ -178,16 +177,14 @@ def current(task: str, task_id: str | None) -> Place | None:
     return place if place and task_id and place.claim[3:5] == (task, task_id) else None
 
 
-def kept(plan: Plan, claim: Claim, *, is_done: bool = False) -> Claim | None:
+def kept(plan: Plan, claim: Claim) -> Claim | None:
     """Have a place last while its job waits; taken anew if it is free. None when another job has it."""
     store = plan.guard.store
     try:
-        for each in (_renamed(claim),) if is_done else (claim, _renamed(claim)):
-            outcome = store.acquire(each)
-            if isinstance(outcome, Lease):
+        # A store that knows that an owner is done gives it nothing more.
+        for each in (claim, _renamed(claim)):
+            if isinstance(store.acquire(each), Lease):
                 return each
-            if outcome.holder:
-                return None
     except StoreUnavailable as error:
         logger.warning("%r may be free before its job runs: %s", claim.key, error)
         return claim

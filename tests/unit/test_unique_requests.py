@@ -9,6 +9,7 @@ from billiard.einfo import ExceptionInfo
 from billiard.exceptions import Terminated, WorkerLostError
 from celery.exceptions import Ignore, Reject, Retry
 from celery.worker import state
+from celery.worker.request import Request
 
 from celery_locks.unique import places
 from celery_locks.worker import unplaced
@@ -129,6 +130,25 @@ def test_terminated(come, room):
     """Its process has been ended."""
     come().on_failure(raised(Terminated(15)))
     assert room.holder(PLACE) is None
+
+
+@pytest.mark.usefixtures("given_up")
+def test_broken_off_because_the_worker_ends(come, room):
+    """Its message was not acknowledged, and comes again."""
+    request = come(**LATE)
+    request._already_cancelled = True
+    request.on_failure(raised(Terminated(15)))
+    assert room.holder(PLACE)
+
+
+@pytest.mark.skipif(not hasattr(Request, "_retry_worker_lost"), reason="Celery does so from version 5.7 on")
+@pytest.mark.usefixtures("given_up")
+def test_a_lost_process_whose_job_is_tried_again(come, room):
+    """It has been sent again, and keeps its place."""
+    request = come(retry_on_worker_lost=True)
+    request.acknowledge()
+    request.on_failure(raised(WorkerLostError("gone")))
+    assert room.holder(PLACE)
 
 
 @pytest.mark.usefixtures("given_up")

@@ -460,16 +460,38 @@ def test_a_job_whose_key_cannot_be_made_gives_it_back(queued, monkeypatch):
 
 def test_called_in_its_own_body(queued):
     """A direct call has a copy of the running request, and no place of its own: it gives none back."""
-    post, message = queued(lock_on_contention="fail")
+    post, message = queued()
     seen = []
 
     def call(task):
         if not seen:
             seen.append(None)
-            with pytest.raises(LockTimeout):
-                task(42)
+            assert task(7) is None
             seen.append(post.holder())
 
     post.body = call
     post.run(message)
     assert seen[1] is not None
+    assert post.holder() is None
+
+
+def test_a_job_that_another_process_sends_again_keeps_its_place(queued, room):
+    """As a worker's main process does, when the process that ran it is lost."""
+    post, message = queued()
+    before = post.holder()
+    room.clock.advance(3000)
+    sent = {"task_id": message["task_id"], "headers": message["headers"], "retries": 1}
+    assert post.task.apply_async((42,), **sent).id == message["task_id"]
+    assert post.sent[1]["headers"] == message["headers"]
+    assert (post.holder(), post.left()) == (before, 3600.0)
+
+
+@pytest.mark.usefixtures("forgetful")
+def test_a_job_that_is_sent_again_after_its_place_was_given_back(queued, room):
+    """It is taken in another name, and its message says in which."""
+    post, message = queued()
+    room.store.release(room.claim(PLACE, owner=post.holder()))
+    post.task.apply_async((42,), task_id=message["task_id"], headers=message["headers"])
+    assert post.sent[1]["headers"]["lock_unique_owner"] == post.holder() != message["headers"]["lock_unique_owner"]
+    assert post.run(post.sent[1]) == "done"
+    assert post.holder() is None

@@ -6,6 +6,7 @@ import pytest
 from celery import chain, chord, group
 
 from celery_locks import LockConfigError, StoreUnavailable, signals
+from celery_locks.lease import Busy
 from celery_locks.unique.sending import SENDING
 from tests.unit.bank import refusal
 from tests.unit.fakes import heard
@@ -96,7 +97,7 @@ def test_a_result_that_nobody_stores_is_not_waited_for(mail):
     """`get()` of a second result gives None at once, as that of the first, where results are ignored."""
     post = mail(ignore_result=True)
     post.task.delay(42)
-    assert post.task.delay(42).get() is None
+    assert post.task.delay(42).get(timeout=1) is None
 
 
 def test_publishing_fails(mail):
@@ -175,6 +176,34 @@ def test_a_place_that_no_job_has(mail, room, caplog):
     assert len(post.sent) == 1
     assert "is taken by no job (lock@here:1#abc)" in caplog.text
     assert post.holder() == "lock@here:1#abc"
+
+
+def test_a_store_that_does_not_know_who_has_it_is_asked_again(mail, room, monkeypatch):
+    """As one of several nodes whose votes are split: in a moment it knows."""
+    post = mail()
+    first = post.task.delay(42)
+    plain, unknown = room.store.acquire, [Busy(), Busy()]
+    monkeypatch.setattr(room.store, "acquire", lambda claim: unknown.pop() if unknown else plain(claim))
+    assert post.task.delay(42).id == first.id
+    assert len(post.sent) == 1
+
+
+def test_what_somebody_waits_for_is_sent_without_a_store(mail, room):
+    """Also with lock_on_outage="fail": the next step of a chain is sent by a worker, who has nobody to tell."""
+    post = mail(lock_on_outage="fail")
+    step = post.task.si(42)
+    step.freeze()
+    room.store.fail("acquire")
+    step.apply_async()
+    assert len(post.sent) == 1
+
+
+def test_a_task_that_another_thread_is_just_binding_is_unique(mail, monkeypatch):
+    """It is in its app already, and has no plan yet."""
+    post = mail()
+    monkeypatch.setattr(type(post.task), "_plan", None)
+    assert post.task.delay(42).id == post.task.delay(42).id
+    assert len(post.sent) == 1
 
 
 def test_the_headers_of_a_sender_are_kept(mail):
