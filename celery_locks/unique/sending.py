@@ -43,14 +43,23 @@ class Sending:
 
     def send(self, args: Any, kwargs: Any, publish: Callable[..., Any]) -> Any:
         """Publish it and give its result; or the first one's."""
-        key = places.place_key(self._task.name, self._plan.key(args or (), kwargs or {}))
         running = place.current(self._task.name, self._id)
         ours = places.found(self._options.get("headers"), self._task.name, self._id, self._stay)
-        if running and (ours or running.claim.key == key):
-            return self._go_on(running, publish)
         if ours:
-            return self._published(place.kept(self._plan, ours), publish)
-        claim = places.claimed(self._task.name, self._id, key, min(SENDING, self._stay))
+            return self._go_on(running, publish) if running else self._published(place.kept(self._plan, ours), publish)
+        key = self._key(args or (), kwargs or {})
+        if running and running.claim.key == key:
+            return self._go_on(running, publish)
+        return self._claim(places.claimed(self._task.name, self._id, key, min(SENDING, self._stay)), publish)
+
+    def _key(self, args: Any, kwargs: Any) -> str:
+        # The worker is not given a model but what Celery dumps it to.
+        dump = getattr(self._task, "_dump_pydantic_arguments", None)
+        if dump and self._options.get("serializer") != "pickle":
+            args, kwargs = dump(args, kwargs)
+        return places.place_key(self._task.name, self._plan.key(args, kwargs))
+
+    def _claim(self, claim: Claim, publish: Callable[..., Any]) -> Any:
         try:
             outcome = self._asked(claim)
         except StoreUnavailable as outage:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from celery import chain, chord, group
+from celery import Task, chain, chord, group
 
 from celery_locks import LockConfigError, StoreUnavailable, signals
 from celery_locks.lease import Busy
@@ -166,6 +166,22 @@ def test_a_store_that_is_down_may_refuse(mail, room):
     with pytest.raises(StoreUnavailable, match=r"bank\.withdraw is not sent: 'unique:bank\.withdraw:wallet:42'"):
         post.task.delay(42)
     assert post.sent == []
+
+
+class Order:
+    """What a task may take whose arguments are models."""
+
+    tenant = 7
+
+
+def test_models_are_seen_as_the_worker_sees_them(mail):
+    """Celery dumps them when it publishes: the key is made of that."""
+    dumped = staticmethod(lambda _, kwargs: ((), {**kwargs, "user_id": {"tenant": kwargs["user_id"].tenant}}))
+    post = mail(lock_key="{task}:{args}", _dump_pydantic_arguments=dumped)
+    if not hasattr(Task, "_dump_pydantic_arguments"):
+        pytest.skip("Celery dumps them from version 5.7 on")
+    first = post.task.delay(user_id=Order())
+    assert post.task.delay(user_id=Order()).id == first.id
 
 
 def test_a_place_that_no_job_has(mail, room, caplog):
