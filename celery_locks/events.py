@@ -67,6 +67,11 @@ class Skipped(Event):
 
 
 @dataclass(frozen=True)
+class Duplicate(Event):
+    """A job was not sent: one is queued or runs that has its place. `owner`, `task` and `task_id` are that one's."""
+
+
+@dataclass(frozen=True)
 class Released(Event):
     """The key was given back after `held` seconds."""
 

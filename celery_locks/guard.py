@@ -58,7 +58,7 @@ class Guard:
         self._clock = clock
         self._keeper = keeper or Keeper(store, clock)
         self.waker = Waker(store, clock) if isinstance(store, Lines) else None
-        self._care = Care(store, self._keeper)
+        self.care = self._care = Care(store, self._keeper)
         self._patience = Patience(store, self.waker, clock, sleep or time.sleep)
 
     def run(  # noqa: PLR0913 - a call that says how, by name

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 OnLost: TypeAlias = Literal["raise", "kill", "flag"]
 OnOutage: TypeAlias = Literal["requeue", "fail", "run"]
+Unique: TypeAlias = Literal["until_start", "until_done"]
 Countdown: TypeAlias = "float | Literal['auto']"
 
 BEATS_A_TTL = 3
@@ -46,6 +47,8 @@ class Options:
     fair: bool = True
     slots: int = 1
     shared: bool = False
+    unique: Unique | None = None
+    unique_ttl: float = 3600.0
 
     @classmethod
     def made(cls, given: Mapping[str, Any], *, where: str) -> Options:
@@ -139,6 +142,10 @@ def _one_of(*words: str) -> Callable[[str, Any, str], Any]:
     return check
 
 
+def _optional(check: Callable[[str, Any, str], Any]) -> Callable[[str, Any, str], Any]:
+    return lambda name, value, where: None if value is None else check(name, value, where)
+
+
 def _anything(_name: str, value: Any, _where: str) -> Any:
     return value
 
@@ -177,6 +184,8 @@ _CHECKS: dict[str, Callable[[str, Any, str], Any]] = {
     "fair": _yes_or_no,
     "slots": slots_of,
     "shared": _yes_or_no,
+    "unique": _optional(_one_of("until_start", "until_done")),
+    "unique_ttl": ttl,
 }
 
 #: Option name to field.
@@ -186,4 +195,4 @@ KNOWN = {*NAMES, "lock_stores", "lock_prefix", "lock_restart_delay"}
 #: What only the URL of a store can say.
 IN_URL = {"lock_socket_timeout", "lock_fence_retention", "lock_session_timeout", "lock_try_timeout"}
 #: What a later version knows: to pass over one of them would be to run jobs that should not run.
-LATER = {"lock_unique", "lock_at_least", "lock_tasks"}
+LATER = {"lock_at_least", "lock_tasks"}

@@ -47,6 +47,7 @@ class Plan:
         settings = config.defaults(app.conf)
         Options.made(settings, where="the settings")
         options = Options.made({**settings, **declared(task)}, where=where)
+        store = None
         if config.known_store(app.conf, options.store):
             # Checked now, and nothing is connected. Files on this machine are left to the first job: they come with a
             # warning, and need none.
@@ -55,6 +56,8 @@ class Plan:
                 crowds(store, where)
         elif options.slots > 1 or options.shared:
             raise LockConfigError(f"{where}: {NEEDS_CROWDS}, and without lock_store locks are files, which cannot")
+        if options.unique and (store is None or store.in_connection):
+            raise _not_handed_over(where, options.unique)
         return cls(options, KeyMaker(name, options.key, _arguments(task)), app, where)
 
     @staticmethod
@@ -80,6 +83,13 @@ class Plan:
         if self._guard is None:
             self._guard = Locks.from_app(self._app, self.options.store).guard
         return self._guard
+
+
+def _not_handed_over(where: str, unique: str) -> LockConfigError:
+    return LockConfigError(
+        f"{where}: lock_unique={unique!r} needs a store whose locks are handed from the sender to the worker. Those of"
+        " files, database sessions and ZooKeeper live in one process: set lock_store to Redis, Redlock, etcd or sql+..."
+    )
 
 
 def declared(task: type) -> dict[str, Any]:

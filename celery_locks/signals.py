@@ -18,7 +18,19 @@ from celery_locks import events
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Signal", "acquired", "contended", "expired", "freed", "lost", "outage", "released", "requeued", "skipped"]
+__all__ = [
+    "Signal",
+    "acquired",
+    "contended",
+    "duplicate",
+    "expired",
+    "freed",
+    "lost",
+    "outage",
+    "released",
+    "requeued",
+    "skipped",
+]
 
 logger = logging.getLogger("celery_locks.signals")
 Happened = TypeVar("Happened", bound=events.Event)
@@ -60,6 +72,7 @@ acquired: Signal[events.Acquired] = Signal("acquired")
 contended: Signal[events.Contended] = Signal("contended")
 requeued: Signal[events.Requeued] = Signal("requeued")
 skipped: Signal[events.Skipped] = Signal("skipped")
+duplicate: Signal[events.Duplicate] = Signal("duplicate")
 released: Signal[events.Released] = Signal("released")
 freed: Signal[events.Freed] = Signal("freed")
 expired: Signal[events.Expired] = Signal("expired")

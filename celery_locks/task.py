@@ -16,10 +16,15 @@ from celery_locks.execution import LEASE, Execution, Skipped
 from celery_locks.lease import Lease
 from celery_locks.options import Options
 from celery_locks.plan import Plan
+from celery_locks.unique import Place, Sending
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from celery.result import AsyncResult
+
     from celery_locks.keys import KeySource
-    from celery_locks.options import Countdown, OnLost, OnOutage
+    from celery_locks.options import Countdown, OnLost, OnOutage, Unique
     from celery_locks.policies import Policy
 
 if TYPE_CHECKING:
@@ -56,6 +61,8 @@ class LockedTask(_Task):
     lock_fair: ClassVar[bool] = Options.fair
     lock_slots: ClassVar[int] = Options.slots
     lock_shared: ClassVar[bool] = Options.shared
+    lock_unique: ClassVar[Unique | None] = Options.unique
+    lock_unique_ttl: ClassVar[float] = Options.unique_ttl
 
     _declares_lock_options = True
     _plan: ClassVar[Plan | None] = None
@@ -87,14 +94,49 @@ class LockedTask(_Task):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the job under its lock."""
-        call = super().__call__
         if _is_celerys_own(type(self)):
-            return call(*args, **kwargs)
+            return super().__call__(*args, **kwargs)
         # A task whose declaration was refused has no plan, and says so again instead of running unlocked.
-        execution = Execution(self, self._plan or Plan.of(type(self), self.app), args, kwargs)
+        plan = self._plan or Plan.of(type(self), self.app)
+        if plan.options.unique and (place := Place.of(self, plan)):
+            return place.run(lambda begin: self._locked(plan, args, kwargs, begin))
+        return self._locked(plan, args, kwargs)
+
+    def _locked(
+        self, plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any], begin: Callable[[], None] | None = None
+    ) -> Any:
+        call = super().__call__
+        execution = Execution(self, plan, args, kwargs)
         # Celery's own __call__ hides a job's request behind a blank one before version 5.5: go past it.
         body = self.run if execution.traced and getattr(call, "__func__", None) is Task.__call__ else call
-        return execution.run(lambda: body(*args, **kwargs))
+
+        def work() -> Any:
+            if begin:
+                begin()
+            return body(*args, **kwargs)
+
+        return execution.run(work)
+
+    def apply_async(
+        self, args: Any = None, kwargs: Any = None, task_id: Any = None, *more: Any, **options: Any
+    ) -> AsyncResult[Any]:
+        """Send a job. With `lock_unique` it is not sent while another has its place, whose result is given then."""
+        publish = super().apply_async
+        if _is_celerys_own(type(self)):
+            return publish(args, kwargs, task_id, *more, **options)
+        plan = self._plan or Plan.of(type(self), self.app)
+        if not plan.options.unique or self.app.conf.task_always_eager:
+            return publish(args, kwargs, task_id, *more, **options)
+
+        def published(*, task_id: str, headers: dict[str, Any]) -> Any:
+            return publish(args, kwargs, task_id, *more, **{**options, "headers": headers})
+
+        result: AsyncResult[Any] = Sending(self, plan, task_id, options).send(args, kwargs, published)
+        return result
+
+    def on_duplicate(self, first: AsyncResult[Any]) -> AsyncResult[Any]:
+        """What a send gives that was not done, because this first job has its place. Override it to raise instead."""
+        return first
 
     def apply(self, *args: Any, **kwargs: Any) -> EagerResult[Any]:
         """Run a job here and now, as `task_always_eager` does. There is no queue to go back to: it may time out."""

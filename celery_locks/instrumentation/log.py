@@ -19,6 +19,7 @@ def install() -> None:
     signals.contended.connect(_contended)
     signals.requeued.connect(_requeued)
     signals.skipped.connect(_skipped)
+    signals.duplicate.connect(_duplicate)
     signals.expired.connect(_expired)
     signals.outage.connect(_outage)
 
@@ -49,6 +50,10 @@ def _requeued(event: events.Requeued) -> None:
 
 def _skipped(event: events.Skipped) -> None:
     logger.info("%s: not run, %s", _who(event), event.reason, extra=_extra(event))
+
+
+def _duplicate(event: events.Duplicate) -> None:
+    logger.info("%s: not sent once more, it has %r", _who(event), event.key, extra=_extra(event))
 
 
 def _expired(event: events.Expired) -> None:

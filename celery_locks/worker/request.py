@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from celery.exceptions import Retry
+from celery.exceptions import Ignore, Retry
 from celery.worker.request import Request
 
 from celery_locks import closing
 from celery_locks.errors import LockError, LockTimeout
 from celery_locks.worker.killed import explained
+from celery_locks.worker.unplaced import unplaced
 
 if TYPE_CHECKING:
     from celery_locks.guard import Guard
@@ -27,6 +28,8 @@ class LockedRequest(Request):
     held: Held | None = None
     #: Where Celery keeps what it cancels when the worker ends.
     _eta_timer_entry: Any = None
+    #: Whether its message is in a queue again.
+    _comes_again = False
 
     def __init__(self, message: Any, **options: Any) -> None:
         super().__init__(message, **options)
@@ -77,10 +80,41 @@ class LockedRequest(Request):
         plan = self.plan
         is_killed = plan is not None and plan.options.on_lost == "kill"
         super().on_failure(explained(exc_info, self.id) if is_killed else exc_info, *given, **named)
+        # Also when its process has said so: what failed before its call, as in `before_start`, has given back nothing.
+        # One that is ignored may have been replaced, by a job to which the place goes on.
+        if not isinstance(getattr(exc_info.exception, "exc", exc_info.exception), Ignore):
+            self._is_over()
+
+    def on_timeout(self, soft: bool, timeout: float) -> None:  # noqa: FBT001 - Celery's signature
+        """Give back its place when its process was ended for its time."""
+        super().on_timeout(soft, timeout)
+        if not soft:
+            self._is_over()
+
+    def reject(self, requeue: bool = False) -> None:  # noqa: FBT001, FBT002 - Celery's signature
+        """Note whether it comes again."""
+        self._comes_again |= bool(requeue) and not self.acknowledged
+        super().reject(requeue=requeue)
+
+    def _retry_worker_lost(self, *given: Any) -> bool:
+        """Note that it comes again. Celery asks from version 5.7 on."""
+        sent = bool(super()._retry_worker_lost(*given))  # type: ignore[misc]  # its stubs lack it
+        self._comes_again |= sent
+        return sent
+
+    def _announce_revoked(self, *given: Any, **named: Any) -> None:
+        super()._announce_revoked(*given, **named)  # type: ignore[misc]  # its stubs lack it
+        unplaced.add(self)
+
+    def _is_over(self) -> None:
+        """Give back its place, unless its message comes again."""
+        if self.acknowledged and not self._comes_again:
+            unplaced.add(self)
 
     def on_retry(self, exc_info: Any) -> None:
         """Note that its key was taken: those who come for it now had better wait at the door."""
         super().on_retry(exc_info)
+        self._comes_again = True
         reason = getattr(exc_info.exception, "exc", None)
         if isinstance(reason, Retry):
             # Pools within the worker's own process wrap what was raised, which others leave behind in theirs.

@@ -29,6 +29,8 @@ from celery_locks import (
 if TYPE_CHECKING:
     import datetime as dt
 
+    from celery.result import AsyncResult
+
 app = Celery("bank", broker="redis://localhost")
 
 
@@ -49,6 +51,24 @@ def withdraw(user_id: int, amount: int) -> int:
     lease.renew()
     lease.renew(60)
     return user_id + amount
+
+
+class Once(LockedTask):
+    abstract = True
+    lock_unique = "until_start"
+    lock_unique_ttl = 60
+
+    def on_duplicate(self, first: AsyncResult[Any]) -> AsyncResult[Any]:
+        raise RuntimeError(first.id)
+
+
+@app.task(base=Once, lock_key="{task}:{args}")
+def rebuild(user_id: int) -> int:
+    return user_id
+
+
+def sends() -> str:
+    return str(rebuild.delay(7).id + rebuild.apply_async((7,), countdown=5).id)
 
 
 @app.task(base=LockedTask, bind=True, lock_key="report:{date:%Y-%m}")

@@ -12,6 +12,7 @@ from celery_locks.instrumentation import log
 JOB = {"task": "bank.withdraw", "task_id": "7"}
 CONTENDED = events.Contended("wallet:42", "me", "somebody", 12.34, 3, 0.0, **JOB)
 REQUEUED = events.Requeued("wallet:42", "me", "somebody", 2.0, 4, **JOB)
+DUPLICATE = events.Duplicate("wallet:42", "me", **JOB)
 SKIPPED = events.Skipped("wallet:42", "me", "somebody", "skipped: 'wallet:42' is taken", **JOB)
 EXPIRED = events.Expired("wallet:42", "me", 7, 31.26, **JOB)
 OUTAGE = events.Outage("wallet:42", "me", "acquire", "Redis did not answer", **JOB)
@@ -32,6 +33,7 @@ LINES = [
         "bank.withdraw[7]: 'wallet:42' is held by somebody, its lease lasts 12.3 s more, place 3 in line",
     ),
     (REQUEUED, "DEBUG", "bank.withdraw[7]: waits for 'wallet:42', try 4 in 2.0 s"),
+    (DUPLICATE, "INFO", "bank.withdraw[7]: not sent once more, it has 'wallet:42'"),
     (SKIPPED, "INFO", "bank.withdraw[7]: not run, skipped: 'wallet:42' is taken"),
     (
         EXPIRED,

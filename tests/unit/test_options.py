@@ -28,6 +28,8 @@ def test_the_defaults_are_the_documented_ones():
         "on_contention": "requeue",
         "countdown": "auto",
         "fair": True,
+        "unique": None,
+        "unique_ttl": 3600.0,
         "max_requeues": None,
         "max_wait": None,
         "on_lost": "raise",

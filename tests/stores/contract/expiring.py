@@ -75,6 +75,19 @@ class ExpiringContract:
         wait_until(lambda: not first.held(), "the end of the first ttl")
         assert refused(other, key).remaining > 15
 
+    def test_a_lease_is_handed_on_by_the_name_of_its_owner(self, store: Store, other: Store, key: str) -> None:
+        """Another client takes it over: it is the same lease, with that one's ttl, and that one gives it back."""
+        first = take(store, key, ttl=60.0)
+        second = take(other, key, ttl=1.5)
+        assert second.fence == first.fence
+        assert 0 < refused(store, key).remaining <= 3
+        second.ttl = 60.0
+        assert verdict(other, second) is Verdict.RENEWED
+        assert take(store, key, ttl=90.0).fence == first.fence
+        assert refused(other, key).remaining > 60
+        assert other.release(second.claim)
+        assert take(store, key, "ben").fence > first.fence
+
     def test_an_expired_lease_is_never_renewed(self, store: Store, other: Store, key: str) -> None:
         """A lease that ran out is lost, also when nobody took its key since, and stays lost."""
         lease = take(store, key, ttl=self.short)

@@ -1,0 +1,122 @@
+"""One send of a job that is to be in its queue only once."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from celery.utils import uuid
+
+from celery_locks import events, signals
+from celery_locks.errors import StoreUnavailable
+from celery_locks.guard import surely
+from celery_locks.lease import Busy, Lease
+from celery_locks.unique import place, places
+from celery_locks.unique.stay import stay
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from celery_locks.lease import Claim
+    from celery_locks.plan import Plan
+
+logger = logging.getLogger("celery_locks.unique")
+
+#: A sender that dies between taking the place and publishing leaves it taken for so long, in seconds.
+SENDING = 30.0
+#: A store of several nodes may not know who has a key at once. Seconds between looks.
+PAUSES = (0.05, 0.1, 0.2)
+
+
+class Sending:
+    """Sends it, or gives the result of the job that has the place. What must not be dropped is sent in any case."""
+
+    def __init__(self, task: Any, plan: Plan, task_id: str | None, options: Mapping[str, Any]) -> None:
+        self._task, self._plan, self._options = task, plan, options
+        self._store = plan.guard.store
+        self._id = task_id or str(uuid())
+        #: Its id was given out before: a member of a group, chord or chain, whose end somebody waits for. Celery sends
+        #: such with where the answer goes.
+        self._is_awaited = task_id is not None and "reply_to" in options
+        self._stay = stay(task, plan.options.unique_ttl, options)
+
+    def send(self, args: Any, kwargs: Any, publish: Callable[..., Any]) -> Any:
+        """Publish it and give its result; or the first one's."""
+        running = place.current(self._task.name, self._id)
+        ours = places.found(self._options.get("headers"), self._task.name, self._id, self._stay)
+        if ours:
+            return self._go_on(running, publish) if running else self._published(place.kept(self._plan, ours), publish)
+        key = self._key(args or (), kwargs or {})
+        if running and running.claim.key == key:
+            return self._go_on(running, publish)
+        return self._claim(places.claimed(self._task.name, self._id, key, min(SENDING, self._stay)), publish)
+
+    def _key(self, args: Any, kwargs: Any) -> str:
+        # The worker is not given a model but what Celery dumps it to.
+        dump = getattr(self._task, "_dump_pydantic_arguments", None)
+        if dump and self._options.get("serializer") != "pickle":
+            args, kwargs = dump(args, kwargs)
+        return places.place_key(self._task.name, self._plan.keys(args, kwargs))
+
+    def _claim(self, claim: Claim, publish: Callable[..., Any]) -> Any:
+        try:
+            outcome = self._asked(claim)
+        except StoreUnavailable as outage:
+            return self._without_store(claim, outage, publish)
+        except BaseException:
+            surely(places.give_back, self._store, claim)
+            raise
+        return self._first(outcome, publish) if isinstance(outcome, Lease) else self._second(claim, outcome, publish)
+
+    def _go_on(self, running: place.Place, publish: Callable[..., Any]) -> Any:
+        """The running job sends itself again: a retry, a re-queue, or another that replaces it."""
+        claim = running.goes_on(self._stay)
+        try:
+            return self._published(claim, publish)
+        except BaseException:
+            running.stays()
+            raise
+
+    def _asked(self, claim: Claim) -> Lease | Busy:
+        for pause in PAUSES:
+            outcome = self._store.acquire(claim)
+            if isinstance(outcome, Lease) or outcome.holder:
+                return outcome
+            time.sleep(pause)
+        return self._store.acquire(claim)
+
+    def _first(self, lease: Lease, publish: Callable[..., Any]) -> Any:
+        try:
+            result = self._published(lease.claim, publish)
+        except BaseException:
+            surely(places.give_back, self._store, lease.claim)
+            raise
+        lease.ttl = self._stay
+        try:
+            # Not asked for again: it may have run by now, and be given back.
+            self._store.renew([lease])
+        except StoreUnavailable as error:
+            logger.warning("%r may be free before its job runs: %s", lease.key, error)
+        return result
+
+    def _second(self, claim: Claim, busy: Busy, publish: Callable[..., Any]) -> Any:
+        first = places.job_of(busy.holder, self._task.name)
+        if self._is_awaited:
+            return self._published(None, publish)
+        if first is None:
+            logger.warning("%r is taken by no job (%s): %s is sent all the same", claim.key, busy.holder, self._id)
+            return self._published(None, publish)
+        signals.duplicate.send(events.Duplicate(claim.key, busy.holder or "", task=claim.task, task_id=first))
+        result = self._task.AsyncResult(first)
+        result.ignored = self._options.get("ignore_result", self._task.ignore_result)
+        return self._task.on_duplicate(result)
+
+    def _without_store(self, claim: Claim, outage: StoreUnavailable, publish: Callable[..., Any]) -> Any:
+        if self._plan.options.on_outage == "fail" and not self._is_awaited:
+            raise StoreUnavailable(f"{claim.task} is not sent: {claim.key!r} could not be locked: {outage}", claim.key)
+        logger.warning("%s[%s] is sent without its place %r: %s", claim.task, claim.task_id, claim.key, outage)
+        return self._published(None, publish)
+
+    def _published(self, claim: Claim | None, publish: Callable[..., Any]) -> Any:
+        return publish(task_id=self._id, headers=places.headers_of(claim, self._options.get("headers")))

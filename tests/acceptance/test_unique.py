@@ -1,0 +1,297 @@
+"""Jobs that are in their queue only once, sent to a real worker."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from celery import Celery, chain, chord, group
+from celery.exceptions import TimeLimitExceeded, WorkerLostError
+from kombu.exceptions import OperationalError
+
+from tests.acceptance.counter import QUEUE, Counter, declare_on
+from tests.acceptance.journal import judge
+from tests.acceptance.nodes import Worker
+from tests.acceptance.office import PATIENCE, only_rabbitmq, only_redis
+from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.acceptance.conftest import System
+    from tests.acceptance.office import Office
+
+
+@pytest.fixture(scope="module")
+def worker(system: System) -> Iterator[Worker]:
+    """One worker of two processes for all tests of a broker, started when the first asks for it."""
+    ann = Worker("single-ann", system.conf, system.journal, queues=[QUEUE], module="tests.acceptance.singles")
+    ann.start()
+    yield ann
+    ann.close()
+
+
+@pytest.fixture
+def counter(desk: Office) -> Counter:
+    """Where the jobs are sent from."""
+    return Counter(desk)
+
+
+@pytest.fixture
+def until(tmp_path: Path) -> Iterator[Path]:
+    """The file for which jobs wait that stay open."""
+    yield tmp_path / "until"
+    (tmp_path / "until").touch()
+
+
+def test_a_second_send_gives_the_first_result(counter: Counter, worker: Worker, until: Path) -> None:
+    """While the first is queued and while it runs; once it is done, the next is sent."""
+    first = counter.send("single_open", "first", until=str(until))
+    assert counter.send("single_open", "second", until=str(until)).id == first.id
+    counter.desk.journal.wait_for_start(counter.desk.key, "first")
+    again = counter.send("single_open", "third", until=str(until))
+    assert again.id == first.id
+    until.touch()
+    assert again.get(timeout=PATIENCE) == "first"
+    counter.wait_until_free("single_open")
+    fourth = counter.send("single_open", "fourth", until=str(until))
+    assert fourth.get(timeout=PATIENCE) == "fourth"
+    assert counter.desk.journal.jobs(counter.desk.key) == ["first", "fourth"]
+    assert worker.is_alive()
+
+
+@pytest.mark.usefixtures("worker")
+@only_redis
+def test_fifty_senders_at_once(counter: Counter) -> None:
+    """One job is published, and all have its result."""
+    at_once, results = threading.Barrier(50), []
+
+    def send(number: int) -> None:
+        at_once.wait(timeout=PATIENCE)
+        results.append(counter.send("single", f"sender {number}", seconds=0.5))
+
+    threads = [threading.Thread(target=send, args=(number,)) for number in range(50)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert len(results) == 50
+    assert len({result.id for result in results}) == 1
+    assert results[0].get(timeout=PATIENCE) == counter.desk.journal.jobs(counter.desk.key)[0]
+    counter.desk.journal.wait_for_runs(counter.desk.key, 1)
+    assert len(counter.desk.journal.events("message", counter.desk.key)) == 1
+
+
+@only_redis
+def test_a_broker_that_cannot_be_reached(counter: Counter, celery_setup_app: Celery) -> None:
+    """What cannot be published has no place; the same job is sent as soon as there is a broker."""
+    url = celery_setup_app.conf.broker_url
+    celery_setup_app.conf.update(broker_url="redis://127.0.0.1:1", broker_transport_options={"max_retries": 0})
+    with pytest.raises((OperationalError, OSError)):
+        counter.send("single", "lost", options={"retry": False, "queue": "nobody"})
+    assert counter.holder("single") is None
+    celery_setup_app.conf.broker_url = url
+
+
+@pytest.mark.usefixtures("worker")
+@only_redis
+def test_a_retry_keeps_the_place(counter: Counter) -> None:
+    """Between its tries, in which its key is free, and while it runs again."""
+    desk = counter.desk
+    job = counter.send("single_retry", "tried", times=2)
+    desk.journal.wait_for_runs(desk.key, 1)
+    desk.wait_until_free()
+    assert counter.send("single_retry", "second", times=0).id == job.id
+    desk.journal.wait_for_start(desk.key, "tried", times=2)
+    assert counter.send("single_retry", "third", times=0).id == job.id
+    assert job.get(timeout=PATIENCE) == 3
+    counter.wait_until_free("single_retry")
+    assert desk.journal.jobs(desk.key) == ["tried"] * 3
+
+
+@pytest.mark.usefixtures("worker")
+@only_redis
+def test_a_failure_frees_the_place(counter: Counter) -> None:
+    """A job that failed for good is no more in the way."""
+    job = counter.send("single_fails", "fails")
+    counter.desk.wait_for_state(job, "FAILURE")
+    counter.wait_until_free("single_fails")
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_message_that_goes_back_keeps_the_place(counter: Counter) -> None:
+    """Reject(requeue=True): it comes again, takes it over again, and frees it when it is done."""
+    job = counter.send("single_reject", "rejected", requeue=True)
+    assert job.get(timeout=PATIENCE) == "rejected"
+    counter.wait_until_free("single_reject")
+    assert counter.desk.journal.jobs(counter.desk.key) == ["rejected"] * 2
+
+
+@pytest.mark.usefixtures("worker")
+@only_redis
+def test_a_job_that_waits_for_its_key_keeps_the_place(counter: Counter) -> None:
+    """However often it goes back to its queue."""
+    with counter.desk.taken():
+        job = counter.send("single", "waits")
+        counter.desk.wait_for_messages("waits", 2)
+        assert counter.send("single", "second").id == job.id
+    assert job.get(timeout=PATIENCE) == "waits"
+    counter.wait_until_free("single")
+    assert counter.desk.journal.jobs(counter.desk.key) == ["waits"]
+
+
+@pytest.mark.usefixtures("worker")
+@only_redis
+def test_a_revoked_job_frees_the_place(counter: Counter) -> None:
+    """Revoked before it began, by the worker that discards it."""
+    with counter.desk.taken():
+        job = counter.send("single", "revoked")
+        counter.desk.wait_until_waiting(job)
+        counter.desk.app.control.revoke(job.id)
+        counter.desk.wait_for_state(job, "REVOKED")
+        counter.wait_until_free("single")
+
+
+@pytest.mark.usefixtures("worker")
+def test_an_expired_job_frees_the_place(counter: Counter) -> None:
+    """Expired before it began, by the worker that discards it."""
+    with counter.desk.taken():
+        job = counter.send("single", "expires", options={"expires": 1.5})
+        counter.desk.wait_until_waiting(job)
+        counter.desk.wait_for_state(job, "REVOKED")
+        counter.wait_until_free("single")
+
+
+def test_a_job_that_expires_in_its_queue_frees_the_place(counter: Counter) -> None:
+    """RabbitMQ drops it, and with Redis it lies there: nobody need come for it."""
+    job = counter.send("single", "expires", options={"expires": 1.0, "queue": "nobody"})
+    assert counter.holder("single") == job.id
+    counter.wait_until_free("single")
+
+
+@pytest.mark.usefixtures("worker")
+@only_redis
+def test_a_terminated_job_frees_the_place(counter: Counter, until: Path) -> None:
+    """revoke(terminate=True) while it runs, long before its ttl of a minute."""
+    job = counter.send("single_open", "terminated", until=str(until))
+    counter.desk.journal.wait_for_start(counter.desk.key, "terminated")
+    counter.desk.app.control.revoke(job.id, terminate=True)
+    counter.wait_until_free("single_open")
+
+
+@pytest.mark.usefixtures("worker")
+@only_redis
+def test_a_hard_time_limit_frees_the_place(counter: Counter) -> None:
+    """Its process is killed, and its worker gives it back."""
+    job = counter.send("single_hard", "too long", seconds=60)
+    with pytest.raises(TimeLimitExceeded):
+        job.get(timeout=PATIENCE)
+    counter.wait_until_free("single_hard")
+
+
+@pytest.mark.usefixtures("worker")
+@only_redis
+def test_a_killed_process_frees_the_place(counter: Counter, until: Path) -> None:
+    """SIGKILL for the pool process of a job that was acknowledged early: it will not come again."""
+    job = counter.send("single_open", "killed", until=str(until))
+    os.kill(counter.desk.journal.wait_for_start(counter.desk.key, "killed").pid, signal.SIGKILL)
+    counter.wait_until_free("single_open")
+    with pytest.raises(WorkerLostError):
+        job.get(timeout=PATIENCE)
+
+
+@pytest.mark.usefixtures("worker")
+@only_rabbitmq
+def test_a_job_that_is_delivered_again_takes_its_place_again(counter: Counter, until: Path) -> None:
+    """SIGKILL for the pool process of a job that is acknowledged late: the copy is unique while it runs."""
+    desk = counter.desk
+    job = counter.send("single_late", "killed", until=str(until))
+    os.kill(desk.journal.wait_for_start(desk.key, "killed").pid, signal.SIGKILL)
+    desk.journal.wait_for_start(desk.key, "killed", times=2)
+    wait_until(lambda: counter.holder("single_late") == job.id, "the copy to have the place", PATIENCE)
+    assert counter.send("single_late", "second", until=str(until)).id == job.id
+    until.touch()
+    assert job.get(timeout=PATIENCE) == "killed"
+    counter.wait_until_free("single_late")
+
+
+@only_redis
+def test_a_killed_worker_frees_the_place(counter: Counter, hire: Callable[..., Worker], until: Path) -> None:
+    """Within one ttl, with the whole worker gone."""
+    victim = hire("victim", queues=["singles-dead"], module="tests.acceptance.singles")
+    victim.start()
+    first = counter.send("single_late", "killed", until=str(until), options={"queue": "singles-dead"})
+    counter.desk.journal.wait_for_start(counter.desk.key, "killed")
+    wait_until(
+        lambda: (held := counter.desk.locks.holder(counter.place("single_late"))) and held.remaining < 2,
+        "the worker to have taken it over",
+    )
+    victim.kill()
+    counter.wait_until_free("single_late")
+    assert counter.send("single_late", "next", until=str(until), options={"queue": "singles-dead"}).id != first.id
+
+
+@pytest.mark.usefixtures("worker")
+@only_redis
+def test_until_start_lets_one_wait_while_another_runs(counter: Counter, until: Path) -> None:
+    """The second is queued once the first runs, and a third is one too many; both run, one after the other."""
+    desk = counter.desk
+    first = counter.send("single_start", "first", until=str(until))
+    desk.journal.wait_for_start(desk.key, "first")
+    second = counter.send("single_start", "second", until=str(until))
+    assert second.id != first.id
+    desk.wait_until_waiting(second)
+    assert counter.send("single_start", "third", until=str(until)).id == second.id
+    until.touch()
+    assert [job.get(timeout=PATIENCE) for job in (first, second)] == ["first", "second"]
+    judge(desk.journal.runs(desk.key), ["first", "second"])
+    counter.wait_until_free("single_start")
+
+
+@pytest.mark.usefixtures("worker")
+@only_redis
+def test_a_chord_with_a_job_twice_ends(counter: Counter) -> None:
+    """What a chord counts on is sent, however often: its body is called."""
+    twice = [counter.job("single", "one"), counter.job("single", "two")]
+    body = counter.desk.app.signature("note", kwargs={"key": counter.desk.key, "job": "body"}, queue=QUEUE)
+    chord(twice, body).apply_async()
+    assert counter.desk.notes("body") == [[["one", "two"]]]
+    counter.wait_until_free("single")
+    judge(counter.desk.journal.runs(counter.desk.key), ["one", "two"])
+
+
+@pytest.mark.usefixtures("worker")
+@only_redis
+def test_a_group_and_a_chain_with_a_job_twice_end(counter: Counter) -> None:
+    """All results that were given out come, also while another job has the place."""
+    with counter.desk.taken():
+        alone = counter.send("single", "alone")
+        both = group(counter.job("single", "one"), counter.job("single", "two")).apply_async()
+        last = chain(counter.job("single", "three"), counter.job("single", "four")).apply_async()
+    assert alone.get(timeout=PATIENCE) == "alone"
+    assert both.get(timeout=PATIENCE) == ["one", "two"]
+    assert last.get(timeout=PATIENCE) == "four"
+    judge(counter.desk.journal.runs(counter.desk.key), ["alone", "one", "two", "three", "four"])
+    counter.wait_until_free("single")
+
+
+@pytest.mark.usefixtures("worker")
+@only_redis
+def test_nothing_of_it_stays(counter: Counter) -> None:
+    """After its job a place is a key that is free."""
+    counter.send("single", "one").get(timeout=PATIENCE)
+    counter.wait_until_free("single")
+    assert not [each for each in counter.desk.locks.list("unique:*") if counter.desk.key in each.key]
+
+
+@only_redis
+def test_two_senders(desk: Office) -> None:
+    """What one takes the other finds taken."""
+    with Celery("other", broker=desk.app.conf.broker_url, set_as_current=False) as other:
+        there = declare_on(other, desk.vault.url)["single"]
+        first = there.apply_async(kwargs={"key": desk.key, "job": "there"}, queue="nobody")
+        assert Counter(desk).send("single", "here", options={"queue": "nobody"}).id == first.id
