@@ -453,7 +453,7 @@ def test_a_job_whose_key_cannot_be_made_gives_it_back(queued, monkeypatch):
     def fail(*_):
         raise ValueError("no such field")
 
-    monkeypatch.setattr(post.task._plan, "key", fail)
+    monkeypatch.setattr(post.task._plan, "keys", fail)
     assert isinstance(post.run(message), ValueError)
     assert post.holder() is None
 
