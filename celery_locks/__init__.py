@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from celery_locks.annotation import install
     from celery_locks.current import current_lease
     from celery_locks.errors import (
         LockConfigError,
@@ -43,6 +44,7 @@ __all__ = [
     "StaleFence",
     "StoreUnavailable",
     "current_lease",
+    "install",
 ]
 
 _MODULE = {
@@ -63,6 +65,7 @@ _MODULE = {
     "StaleFence": "errors",
     "StoreUnavailable": "errors",
     "current_lease": "current",
+    "install": "annotation",
 }
 
 

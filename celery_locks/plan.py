@@ -30,6 +30,8 @@ class Plan:
 
     def __init__(self, options: Options, key: KeyMaker, app: Any, where: str) -> None:
         self.options = options
+        #: The options that are set for this task.
+        self.given: dict[str, Any] = {}
         self.beat = options.beat_every(where)
         self.key = key
         self._app = app
@@ -37,18 +39,19 @@ class Plan:
         _plans.add(self)
 
     @classmethod
-    def of(cls, task: type, app: Any) -> Plan:
-        """Check the declaration of a task. Raises `LockConfigError` saying what to mend."""
-        name = task.name  # type: ignore[attr-defined]  # every bound task has one
+    def of(cls, task: type, app: Any, name: str, given: dict[str, Any]) -> Plan:
+        """Check the options that are given for a task. Raises `LockConfigError` saying what to mend."""
         where = f"task {name}"
         settings = config.defaults(app.conf)
         Options.made(settings, where="the settings")
-        options = Options.made({**settings, **declared(task)}, where=where)
+        options = Options.made({**settings, **given}, where=where)
         if config.known_store(app.conf, options.store):
             # Checked now, and nothing is connected. Files on this machine are left to the first job: they come with a
             # warning, and need none.
             Locks.opened(app, options.store)
-        return cls(options, KeyMaker(name, options.key, _arguments(task)), app, where)
+        plan = cls(options, KeyMaker(name, options.key, _arguments(task)), app, where)
+        plan.given = given
+        return plan
 
     @staticmethod
     def open_all() -> None:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-from typing import IO, TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import click
-from celery import Task, states
-from celery.exceptions import TaskRevokedError
-from celery.result import EagerResult
+from celery import Task
 
-from celery_locks.current import current_lease
-from celery_locks.errors import LockConfigError, LockError
-from celery_locks.execution import LEASE, Execution, Skipped
-from celery_locks.lease import Lease
+from celery_locks.adopted import REQUEST, applied, lease_of
+from celery_locks.annotation import attend, is_celerys_own, lock_bound, planned, tasks_of
+from celery_locks.execution import Execution
 from celery_locks.options import Options
-from celery_locks.plan import Plan
 
 if TYPE_CHECKING:
+    from celery.result import EagerResult
+
     from celery_locks.keys import KeySource
+    from celery_locks.lease import Lease
     from celery_locks.options import Countdown, OnLost, OnOutage
+    from celery_locks.plan import Plan
     from celery_locks.policies import Policy
 
 if TYPE_CHECKING:
@@ -40,7 +38,7 @@ class LockedTask(_Task):
     """
 
     abstract = True
-    Request = "celery_locks.worker:LockedRequest"
+    Request = REQUEST
 
     lock_key: ClassVar[KeySource] = Options.key
     lock_ttl: ClassVar[float] = Options.ttl
@@ -62,64 +60,29 @@ class LockedTask(_Task):
     def on_bound(cls, app: Any) -> None:
         """Check the declaration: a mistake in it is found before there is a job."""
         super().on_bound(app)
-        app.steps["consumer"].add("celery_locks.worker:Line")
-        app.steps["worker"].update(("celery_locks.worker:Keeping", "celery_locks.worker:Ending"))
+        if attend(app):
+            lock_bound(app)
         cls._plan = None
-        if not _is_celerys_own(cls):
-            cls._plan = _planned(cls, app)
+        for name in [cls.name] if cls.name else [task.name for task in tasks_of(cls, app)]:
+            if not is_celerys_own(cls, name):
+                cls._plan = planned(cls, app, name)
 
     @property
     def lease(self) -> Lease:
         """The lease of the job that runs now. Raises `LockError` outside a job."""
-        lease = (self.request.properties or {}).get(LEASE) or self._called_by_hand()
-        if isinstance(lease, Lease):
-            return lease
-        raise LockError(f"task {self.name} holds no lease here: self.lease works inside a running job")
-
-    def _called_by_hand(self) -> Lease | None:
-        # Before version 5.5 Celery puts a blank request on top of a direct call.
-        with contextlib.suppress(LockError):
-            lease = current_lease()
-            return lease if lease.claim.task == self.name else None
-        return None
+        return lease_of(self)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the job under its lock."""
         call = super().__call__
-        if _is_celerys_own(type(self)):
+        if is_celerys_own(type(self), self.name):
             return call(*args, **kwargs)
         # A task whose declaration was refused has no plan, and says so again instead of running unlocked.
-        execution = Execution(self, self._plan or Plan.of(type(self), self.app), args, kwargs)
+        execution = Execution(self, self._plan or planned(type(self), self.app, self.name), args, kwargs)
         # Celery's own __call__ hides a job's request behind a blank one before version 5.5: go past it.
         body = self.run if execution.traced and getattr(call, "__func__", None) is Task.__call__ else call
         return execution.run(lambda: body(*args, **kwargs))
 
     def apply(self, *args: Any, **kwargs: Any) -> EagerResult[Any]:
         """Run a job here and now, as `task_always_eager` does. There is no queue to go back to: it may time out."""
-        result = super().apply(*args, **kwargs)
-        if isinstance(result.result, Skipped):
-            return EagerResult(result.id, TaskRevokedError(str(result.result)), states.REVOKED, name=self.name)
-        return result
-
-
-class Refused(LockConfigError, click.ClickException):  # type: ignore[misc, override]  # its message is never set
-    """A declaration that cannot be. Celery's command line shows it as one line, without a traceback, and stops."""
-
-    def __init__(self, message: str, key: str | None = None, holder: str | None = None) -> None:
-        Exception.__init__(self, message, key, holder)
-
-    def show(self, file: IO[Any] | None = None) -> None:
-        """Print it for the command line."""
-        click.echo(f"Error: {self}", file=file, err=True)
-
-
-def _planned(cls: type[LockedTask], app: Any) -> Plan:
-    try:
-        return Plan.of(cls, app)
-    except LockConfigError as error:
-        raise Refused(error.message) from None
-
-
-def _is_celerys_own(cls: type[LockedTask]) -> bool:
-    """Celery's built-in tasks become locked ones when an app is made with `task_cls=LockedTask`: leave them alone."""
-    return cls.name.startswith("celery.") and cls.__module__.startswith("celery.")
+        return applied(self, super().apply(*args, **kwargs))

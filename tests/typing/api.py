@@ -23,6 +23,7 @@ from celery_locks import (
     Skip,
     current_lease,
     events,
+    install,
     signals,
 )
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     import datetime as dt
 
 app = Celery("bank", broker="redis://localhost")
+app.conf.lock_tasks = {"shop.*": {"key": "shop:{id}", "ttl": 60}}
+install(app)
 
 
 # Tasks: by the decorator
