@@ -60,7 +60,8 @@ class Execution:
         self._queued = traced and not request.is_eager
         owner = new_owner(f"{task.name}[{self._id}]" if self._id else task.name)
         key = plan.key(args, kwargs)
-        self._claim = Claim(key, owner, self._options.ttl, task.name, self._id, self._ticket(key, owner))
+        ticket, at_least = self._ticket(key, owner), self._options.at_least
+        self._claim = Claim(key, owner, self._options.ttl, task.name, self._id, ticket, at_least=at_least)
         self._interruption = Interruption()
         self._started = time.monotonic()
 

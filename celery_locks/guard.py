@@ -112,7 +112,7 @@ class Guard:
         if self.waker and in_line and wait != 0.0 and claim.ticket is None:
             claim = claim._replace(ticket=Ticket(ticket_of(claim.owner), home=self.waker.home()))
         self._care.claims(claim, beat)
-        outcome = self._take(claim, started, wait)
+        outcome = self._take(claim, started, wait) if not claim.at_least else self._take_for(claim, started, wait, beat)
         waited = self._clock() - started
         if isinstance(outcome, Busy):
             self._care.left(claim)
@@ -120,7 +120,9 @@ class Guard:
             return outcome
         outcome.renewer = self.renew
         outcome.since = started + waited
-        if beat is not None or on_lost or self.store.in_connection:
+        if claim.at_least:
+            outcome.until = outcome.since + claim.at_least
+        if beat is not None or on_lost or self.store.in_connection or (claim.at_least and claim.task):
             self._care.watch(outcome, beat or (claim.ttl if self.store.in_connection else NEVER * claim.ttl), on_lost)
         if signals.acquired:
             signals.acquired.send(
@@ -134,7 +136,7 @@ class Guard:
             return True
         self._care.forget(lease)
         try:
-            released = self.store.release(lease.claim)
+            released = self._care.leave(lease) if lease.claim.at_least else self.store.release(lease.claim)
         finally:
             self._care.left(lease)
         if released and lease.state is not State.LOST:
@@ -203,6 +205,19 @@ class Guard:
             self._care.left(claim)
             report_outage(claim, "acquire", error.message)
             raise StoreUnavailable(f"{claim.key!r} could not be locked: {error}", claim.key) from error
+
+    def _take_for(self, claim: Claim, started: float, wait: float | None, beat: float | None) -> Lease | Busy:
+        """Take a key that is to stay taken: at the store for so long, should we die, and its answer may take a ttl.
+
+        With a beat we believe in it for its ttl alone, as always: that is renewed, and a loss is known as soon.
+        """
+        lease = self._take(claim._replace(ttl=claim.at_least + claim.ttl), started, wait)
+        if isinstance(lease, Lease) and lease.deadline is not None:
+            lease.ttl = claim.ttl if beat else max(claim.ttl, claim.at_least)
+            lease.shorten(lease.deadline - lease.claim.ttl + lease.ttl)
+            lease.claim = claim
+            return self._in_time(lease)
+        return lease
 
     def _in_time(self, lease: Lease) -> Lease:
         if lease.held():

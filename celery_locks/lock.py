@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from celery_locks.guard import Guard
     from celery_locks.lease import Holding
+    from celery_locks.stores import Store
 
 
 class Lock:
@@ -26,11 +27,14 @@ class Lock:
     Threads may share it. What one thread took another may release, as long as it has taken nothing by it itself.
     """
 
-    def __init__(self, guard: Guard, key: str, *, ttl: float = 30.0, heartbeat: bool = False) -> None:
+    def __init__(
+        self, guard: Guard, key: str, *, ttl: float = 30.0, heartbeat: bool = False, at_least: float = 0.0
+    ) -> None:
         where = f"lock {key!r}"
         self.key = _one_key(key)
         self.ttl = duration.ttl("ttl", ttl, where)
         self.beat = options.beat_interval(self.ttl, heartbeat=heartbeat, where=where)
+        self.at_least = can_stay(guard.store, duration.seconds("at_least", at_least, where), where)
         self._guard = guard
         self._lease: Lease | None = None
         self._mine = _OfThread()
@@ -100,7 +104,7 @@ class Lock:
 
     def claim(self, owner: str | None = None) -> Claim:
         """What is asked of the store: a new owner each time it is asked."""
-        return Claim(self.key, owner or new_owner(), self.ttl)
+        return Claim(self.key, owner or new_owner(), self.ttl, at_least=self.at_least)
 
     def adopt(self, lease: Lease) -> None:
         """Take up a lease that exists already."""
@@ -209,6 +213,17 @@ def not_owned(key: str, holding: Holding | None, verb: str) -> LockNotOwned:
         key,
         holding.owner if holding else None,
     )
+
+
+def can_stay(store: Store, at_least: float, where: str) -> float:
+    """For how long a key is to stay taken, if it can in this store."""
+    if at_least and store.in_connection:
+        raise LockConfigError(
+            f"{where}: at_least={at_least:g} cannot be kept by {type(store).__name__}: its locks end with their"
+            " connection or file, and have no ttl for which they could stay; use a store that has, such as Redis, SQL"
+            " or etcd"
+        )
+    return at_least
 
 
 def inspects(store: object) -> Inspects:

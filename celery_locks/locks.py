@@ -66,9 +66,12 @@ class Locks:
         except LockConfigError as error:
             raise LockConfigError(f"{where}: {error}") from None
 
-    def lock(self, key: str, *, ttl: float = 30.0, heartbeat: bool = False) -> Lock:
-        """A lock on a key, not yet taken. It ends after `ttl` seconds unless renewed; `heartbeat` renews it."""
-        return Lock(self.guard, key, ttl=ttl, heartbeat=heartbeat)
+    def lock(self, key: str, *, ttl: float = 30.0, heartbeat: bool = False, at_least: float = 0.0) -> Lock:
+        """A lock on a key, not yet taken. It ends after `ttl` seconds unless renewed; `heartbeat` renews it.
+
+        The key stays taken for `at_least` so many seconds after it was, also when it is released before.
+        """
+        return Lock(self.guard, key, ttl=ttl, heartbeat=heartbeat, at_least=at_least)
 
     def run(  # noqa: PLR0913 - a call that says how, by name
         self,
@@ -78,6 +81,7 @@ class Locks:
         ttl: float = 30.0,
         wait: float = 0.0,
         heartbeat: bool = False,
+        at_least: float = 0.0,
         busy: B | _Raise = RAISE,
     ) -> T | B:
         """Do the work under a lock and give its result.
@@ -88,7 +92,7 @@ class Locks:
         if not callable(job):
             kind = type(job).__name__
             raise LockConfigError(f"lock {key!r}: the job must be a callable, not of type {kind}: write job, not job()")
-        lock = self.lock(key, ttl=ttl, heartbeat=heartbeat)
+        lock = self.lock(key, ttl=ttl, heartbeat=heartbeat, at_least=at_least)
         wait = duration.seconds("wait", wait, f"lock {key!r}")
 
         def otherwise(refusal: Refusal) -> B:

@@ -43,6 +43,7 @@ class Options:
     on_outage: OnOutage = "requeue"
     store: str | None = None
     fair: bool = True
+    at_least: float = 0.0
 
     @classmethod
     def made(cls, given: Mapping[str, Any], *, where: str) -> Options:
@@ -153,6 +154,7 @@ _CHECKS: dict[str, Callable[[str, Any, str], Any]] = {
     "on_outage": _one_of("requeue", "fail", "run"),
     "store": _store,
     "fair": _yes_or_no,
+    "at_least": seconds,
 }
 
 #: Option name to field.
@@ -162,4 +164,4 @@ KNOWN = {*NAMES, "lock_stores", "lock_prefix", "lock_restart_delay", "lock_tasks
 #: What only the URL of a store can say.
 IN_URL = {"lock_socket_timeout", "lock_fence_retention", "lock_session_timeout", "lock_try_timeout"}
 #: What a later version knows: to pass over one of them would be to run jobs that should not run.
-LATER = {"lock_slots", "lock_shared", "lock_unique", "lock_at_least"}
+LATER = {"lock_slots", "lock_shared", "lock_unique"}

@@ -10,8 +10,9 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from celery_locks import config
-from celery_locks.errors import LockError
+from celery_locks.errors import LockConfigError, LockError
 from celery_locks.keys import Arguments, KeyMaker
+from celery_locks.lock import can_stay
 from celery_locks.locks import Locks
 from celery_locks.options import NAMES, Options
 
@@ -48,7 +49,9 @@ class Plan:
         if config.known_store(app.conf, options.store):
             # Checked now, and nothing is connected. Files on this machine are left to the first job: they come with a
             # warning, and need none.
-            Locks.opened(app, options.store)
+            can_stay(Locks.opened(app, options.store).store, options.at_least, where)
+        elif options.at_least:
+            raise LockConfigError(f"{where}: lock_at_least needs a store with a ttl: set app.conf.lock_store")
         plan = cls(options, KeyMaker(name, options.key, _arguments(task)), app, where)
         plan.given = given
         return plan

@@ -52,6 +52,7 @@ class LockedTask(_Task):
     lock_on_outage: ClassVar[OnOutage] = Options.on_outage
     lock_store: ClassVar[str | None] = Options.store
     lock_fair: ClassVar[bool] = Options.fair
+    lock_at_least: ClassVar[float] = Options.at_least
 
     _declares_lock_options = True
     _plan: ClassVar[Plan | None] = None

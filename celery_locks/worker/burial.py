@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from itertools import groupby
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from celery_locks import events, keepers, signals
 from celery_locks.board import LEAVING
 from celery_locks.errors import StoreUnavailable
-from celery_locks.lease import Claim
+from celery_locks.lease import Claim, Lease
 from celery_locks.loss import lose
 from celery_locks.rounds import leave_signals_to_main
 from celery_locks.ticket import Stance, Ticket
@@ -35,15 +36,21 @@ class Left(NamedTuple):
 
     entry: Entry
     state: int
-    ttl: float
     child: Child | None
+    ttl: float
+    fence: int = 0
+    #: The key stays taken until then, if its job had begun.
+    until: float = -math.inf
 
     @property
-    def claim(self) -> Claim:
+    def lease(self) -> Lease:
         """What is given back."""
         entry = self.entry
         ticket = Ticket(entry.ticket, Stance.GOES) if entry.ticket else None
-        return Claim(entry.key, entry.owner, self.ttl, entry.task, entry.task_id, ticket)
+        claim = Claim(entry.key, entry.owner, self.ttl, entry.task, entry.task_id, ticket)
+        lease = Lease(claim, self.fence, deadline=math.inf)
+        lease.until = self.until
+        return lease
 
 
 def bury(left: Iterable[Left]) -> None:
@@ -107,7 +114,7 @@ def _is_given_back(left: Left) -> bool | None:
     if keeper is None:
         return False
     try:
-        return keeper.give_back(left.claim)
+        return keeper.give_back(left.lease)
     except StoreUnavailable as error:
         logger.warning("%r of the dead process %d may stay taken for %g s: %s", entry.key, entry.pid, left.ttl, error)
         return None

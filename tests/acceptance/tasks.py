@@ -115,6 +115,7 @@ declare("line_acks_late", lock_countdown=60.0, acks_late=True, reject_on_worker_
 declare("line_short_lease", lock_countdown=60.0, lock_ttl=1.5)
 declare("line_soon", lock_countdown=3.0)
 declare("no_line", lock_countdown=0.2, lock_fair=False)
+declare("at_least", lock_at_least=2.0, lock_countdown=60.0)
 declare("three_tries", lock_max_requeues=2)
 declare("one_second", lock_max_wait=1.0)
 declare("lost_raise", lock_ttl=1.0, lock_on_lost="raise")
@@ -230,6 +231,8 @@ declare("reject", rejects, acks_late=True, lock_ttl=60.0)
 declare("parent", has_children)
 declare("open", stays_open, acks_late=True)
 declare("open_short_lease", stays_open, lock_ttl=1.0)
+declare("open_at_least", stays_open, lock_ttl=300.0, lock_at_least=4.0)
+declare("retry_at_least", retries_itself, max_retries=1, lock_at_least=2.0, lock_countdown=60.0)
 declare("minds_its_limit", minds_its_limit, soft_time_limit=1, lock_ttl=60.0)
 
 

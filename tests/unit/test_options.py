@@ -33,6 +33,7 @@ def test_the_defaults_are_the_documented_ones():
         "on_lost": "raise",
         "on_outage": "requeue",
         "store": None,
+        "at_least": 0.0,
     }
 
 

@@ -90,7 +90,7 @@ def test_an_unknown_option_is_an_error():
     assert "unknown option lock_tll: did you mean lock_ttl?" in refusal(lock_tll=1)
 
 
-@pytest.mark.parametrize("option", ["lock_slots", "lock_shared", "lock_unique", "lock_at_least"])
+@pytest.mark.parametrize("option", ["lock_slots", "lock_shared", "lock_unique"])
 def test_an_option_of_another_version_is_an_error(option):
     """An option that does nothing here must not be believed to do something."""
     assert f"the option {option} is not supported in this version" in refusal(**{option: 1})
