@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from celery_locks.aio import AsyncLock
     from celery_locks.annotation import install
     from celery_locks.current import current_lease
     from celery_locks.errors import (
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from celery_locks.task import LockedTask
 
 __all__ = [
+    "AsyncLock",
     "Contention",
     "Fail",
     "Holding",
@@ -48,6 +50,7 @@ __all__ = [
 ]
 
 _MODULE = {
+    "AsyncLock": "aio",
     "Contention": "policies",
     "Fail": "policies",
     "Holding": "lease",

@@ -41,7 +41,7 @@ class Lock:
 
     def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:  # noqa: FBT001, FBT002 - as threading.Lock
         """Take the key and say whether we have it. Blocks for ever, or at most `timeout` seconds."""
-        claim, wait = self.claim(), _wait(blocking, timeout, self.key)
+        claim, wait = self.claim(), longest(blocking, timeout, self.key)
         try:
             return isinstance(self._acquire(claim, wait), Lease)
         except BaseException as error:
@@ -184,7 +184,8 @@ def _one_key(key: object) -> str:
     return require_name(key)
 
 
-def _wait(blocking: bool, timeout: float | None, key: str) -> float | None:  # noqa: FBT001 - as threading.Lock
+def longest(blocking: bool, timeout: float | None, key: str) -> float | None:  # noqa: FBT001 - as threading.Lock
+    """Seconds that one who blocks like that waits; None: for ever."""
     if not blocking:
         if timeout is not None:
             raise LockConfigError(f"lock {key!r}: a timeout makes no sense with blocking=False; leave one out")

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from celery_locks import config, duration
 from celery_locks.errors import LockConfigError, StoreUnavailable
 from celery_locks.guard import Guard
-from celery_locks.lease import Lease
+from celery_locks.lease import Busy, Lease
 from celery_locks.lock import Lock, inspects, not_owned, timeout
 from celery_locks.stores import DEFAULT_PREFIX, Store, open_store
 from celery_locks.stores.base import require_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
+    from celery_locks.aio import AsyncLock, OnLost
     from celery_locks.guard import Refusal
     from celery_locks.lease import Holding
 
@@ -103,6 +104,41 @@ class Locks:
             return busy
 
         return self.guard.run(lock.claim(), lambda _: job(), otherwise, wait=wait, beat=lock.beat)
+
+    def alock(
+        self, key: str, *, ttl: float = 30.0, heartbeat: bool = False, at_least: float = 0.0, on_lost: OnLost = "flag"
+    ) -> AsyncLock:
+        """A lock for coroutines, not yet taken: `async with locks.alock(key)`.
+
+        With `on_lost="raise"` the body is stopped at its next await when its lease is lost, by `LockLost`.
+        """
+        from celery_locks.aio import AsyncLock  # noqa: PLC0415 - asyncio is for those who use it
+
+        return AsyncLock(self.guard, self.lock(key, ttl=ttl, heartbeat=heartbeat, at_least=at_least), on_lost)
+
+    async def arun(  # noqa: PLR0913 - a call that says how, by name
+        self,
+        key: str,
+        job: Callable[[], Awaitable[T]],
+        *,
+        ttl: float = 30.0,
+        wait: float = 0.0,
+        heartbeat: bool = False,
+        at_least: float = 0.0,
+        on_lost: OnLost = "flag",
+        busy: B | _Raise = RAISE,
+    ) -> T | B:
+        """Do the work of a coroutine function under a lock, as `run` does."""
+        from celery_locks.aio import run  # noqa: PLC0415 - asyncio is for those who use it
+
+        lock = self.alock(key, ttl=ttl, heartbeat=heartbeat, at_least=at_least, on_lost=on_lost)
+        wait = duration.seconds("wait", wait, f"lock {key!r}")
+        result = await run(lock, job, wait)
+        if not isinstance(result, Busy):
+            return result
+        if isinstance(busy, _Raise):
+            raise timeout(key, result, wait)
+        return busy
 
     def locked(self, key: str) -> bool:
         """Whether anybody has the key now."""
