@@ -10,8 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from celery_locks import duration
-from celery_locks.aio import hands
 from celery_locks.aio.body import Body
+from celery_locks.aio.hands import mine
 from celery_locks.aio.waiting import Try
 from celery_locks.errors import LockConfigError, LockError, StoreUnavailable
 from celery_locks.lease import Busy, Lease, State
@@ -64,7 +64,7 @@ class AsyncLock:
         # One who is cancelled here does not have it any more either.
         self._drop(lease)
         try:
-            ours = await hands.done(self.key, partial(self._guard.leave, lease))
+            ours = await mine().done(self.key, partial(self._guard.leave, lease))
         except StoreUnavailable:
             self._keep(lease)
             raise
@@ -89,7 +89,7 @@ class AsyncLock:
         if lease is None:
             raise not_owned(self.key, None, "renewed")
         seconds = None if ttl is None else duration.ttl("ttl", ttl, f"lock {self.key!r}")
-        await hands.done(self.key, partial(lease.renew, seconds))
+        await mine().done(self.key, partial(lease.renew, seconds))
 
     @property
     def lease(self) -> Lease | None:
@@ -124,14 +124,14 @@ class AsyncLock:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        body = self._left()
+        body = self._left(collected=kind is GeneratorExit)
         ending = partial(self._guard.ended, body.lease)
         if kind is GeneratorExit:
             # Its loop is gone, or has left it behind: nothing can be awaited here.
-            hands.do(self.key, ending)
+            body.hands.do(self.key, ending)
             return
         try:
-            ours = await hands.done(self.key, ending)
+            ours = await body.hands.done(self.key, ending)
         except asyncio.CancelledError:
             if not body.was_stopped(error):
                 raise
@@ -149,14 +149,15 @@ class AsyncLock:
             body.begins(outcome)
         return outcome
 
-    def _left(self) -> Body:
-        task = _task()
-        # A body that its loop has left behind is ended by whoever collects it, in no task.
-        mine = [body for body in self._bodies if (body.is_of(task) if task else body.is_orphan())]
-        body = mine[-1]
+    def _left(self, *, collected: bool) -> Body:
+        task = None if collected else _task()
+        # A body that its loop has left behind is ended by whoever collects it, in any task or none.
+        bodies = [body for body in self._bodies if (body.is_of(task) if task else body.is_orphan())]
+        body = bodies[-1]
         self._bodies.remove(body)
         self._drop(body.lease)
-        body.ends()
+        if not collected:
+            body.ends()
         return body
 
     def _try(self, on_lost: Callable[[Lease], None] | None = None) -> Try:
@@ -173,7 +174,7 @@ class AsyncLock:
             self._taken[task] = None
 
     async def _holder(self) -> Holding | None:
-        return await hands.done(self.key, partial(inspects(self._guard.store).inspect, self.key))
+        return await mine().done(self.key, partial(inspects(self._guard.store).inspect, self.key))
 
     async def _seen(self) -> Holding | None:
         with contextlib.suppress(LockError):
@@ -207,8 +208,10 @@ class Held:
     async def __aenter__(self) -> None:
         pass
 
-    async def __aexit__(self, *ended: object) -> None:
-        await self._lock.__aexit__(*ended)
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._lock.__aexit__(kind, error, trace)
 
 
 async def run(lock: AsyncLock, job: Callable[[], Awaitable[T]], wait: float) -> T | Busy:

@@ -8,6 +8,7 @@ import sys
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from celery_locks.aio.hands import mine
 from celery_locks.current import carrying
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ class Body:
         self._loop = task.get_loop()
         self._before = _cancelling(task)
         self._is_over = False
+        self.hands = mine()
         #: It was stopped for its lease, and nobody else has cancelled it.
         self.is_stopped = False
 

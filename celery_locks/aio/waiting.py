@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 import weakref
 from collections import deque
@@ -11,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from celery_locks import telling
-from celery_locks.aio import hands
+from celery_locks.aio.hands import mine
 from celery_locks.errors import LockConfigError, StoreUnavailable
 from celery_locks.lease import Busy, Lease
 from celery_locks.patience import NAP, REFUSED, pauses
@@ -47,6 +46,7 @@ class Try:
         self._clock = guard.store.clock
         self._started = self._clock()
         self._has_asked = False
+        self._hands = mine()
 
     async def take(self, wait: float | None) -> Lease | Busy:
         """The key, after `wait` seconds at the latest (None: for ever), or who has it."""
@@ -66,7 +66,7 @@ class Try:
 
     def undo(self, error: BaseException) -> None:
         """Give back what this try may have taken, and its place in line, once what it has asked for is answered."""
-        hands.do(self._claim.key, partial(self._undone, error))
+        self._hands.do(self._claim.key, partial(self._undone, error))
 
     def _undone(self, error: BaseException) -> None:
         if self._has_asked:
@@ -93,7 +93,7 @@ class Try:
             self._has_ticket(waker, outcome.ticket)
             left = min(NAP * max(1.0, waker.present() / MANY), deadline - self._clock())
             if left <= 0:
-                await hands.done(self._claim.key, self._out_of_line)
+                await self._hands.done(self._claim.key, self._out_of_line)
                 break
             longest = left if outcome.remaining is None else outcome.remaining
             await self._nap(waker, Waiting(self._claim.key, outcome.ticket), left, (longest, asked))
@@ -109,19 +109,24 @@ class Try:
         woken: asyncio.Future[None] = loop.create_future()
 
         def call(_: str) -> None:
-            # The loop may be closed: whoever waited there will not come.
-            with contextlib.suppress(RuntimeError):
+            try:
                 loop.call_soon_threadsafe(_wake, woken)
+            except RuntimeError as error:
+                # The loop is closed: whoever waited there will not come.
+                self.undo(error)
 
         try:
             waker.stay(waiting, call, *known)
             await asyncio.wait({woken}, timeout=longest)
-        finally:
-            waker.forget(waiting.ticket)
+        except BaseException:
+            # Not here: it may be a garbage collector that ends us, in a thread that has the waker's mutex.
+            self._hands.do(waiting.key, partial(waker.forget, waiting.ticket))
+            raise
+        waker.forget(waiting.ticket)
 
     async def _look_again(self, outcome: Lease | Busy, deadline: float) -> Lease | Busy:
         """Wait in the row of those in this loop who wait for the key; the first of them asks for it now and then."""
-        row, me = self._row(), asyncio.get_running_loop().create_future()
+        rows, row, me = self._rows(), self._row(), asyncio.get_running_loop().create_future()
         row.append(me)
         try:
             if row[0] is not me:
@@ -129,10 +134,10 @@ class Try:
             return await self._foremost(outcome, deadline) if row[0] is me else outcome
         finally:
             row.remove(me)
-            if row:
+            if not row:
+                rows.pop((self._guard, self._claim.key), None)
+            elif not me.get_loop().is_closed():
                 _wake(row[0])
-            else:
-                self._rows().pop((self._guard, self._claim.key), None)
 
     async def _foremost(self, outcome: Lease | Busy, deadline: float) -> Lease | Busy:
         for pause in pauses():
@@ -145,7 +150,7 @@ class Try:
         return outcome
 
     async def _ask(self) -> Lease | Busy:
-        return await hands.done(self._claim.key, self._asked, self._unheard)
+        return await self._hands.done(self._claim.key, self._asked, self._unheard)
 
     def _asked(self) -> Lease | Busy:
         self._has_asked = True
@@ -156,7 +161,7 @@ class Try:
 
     def _leave_line(self) -> None:
         if self._claim.ticket and self._has_asked:
-            hands.do(self._claim.key, self._out_of_line)
+            self._hands.do(self._claim.key, self._out_of_line)
 
     def _out_of_line(self) -> None:
         self._guard.leave_line(self._claim.key, self._claim.ticket and self._claim.ticket.name)
