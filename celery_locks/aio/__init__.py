@@ -124,12 +124,13 @@ class AsyncLock:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        body = self._left(collected=kind is GeneratorExit)
-        ending = partial(self._guard.ended, body.lease)
         if kind is GeneratorExit:
-            # Its loop is gone, or has left it behind: nothing can be awaited here.
-            body.hands.do(self.key, ending)
+            # Its loop has left it behind, or is gone: nothing can be awaited here.
+            self._collected()
             return
+        body = next(body for body in reversed(self._bodies) if body.is_of(_my_task()))
+        ending = self._left(body)
+        body.ends()
         try:
             ours = await body.hands.done(self.key, ending)
         except asyncio.CancelledError:
@@ -149,16 +150,16 @@ class AsyncLock:
             body.begins(outcome)
         return outcome
 
-    def _left(self, *, collected: bool) -> Body:
-        task = None if collected else _task()
-        # A body that its loop has left behind is ended by whoever collects it, in any task or none.
-        bodies = [body for body in self._bodies if (body.is_of(task) if task else body.is_orphan())]
-        body = bodies[-1]
+    def _left(self, body: Body) -> Callable[[], bool]:
         self._bodies.remove(body)
         self._drop(body.lease)
-        if not collected:
-            body.ends()
-        return body
+        return partial(self._guard.ended, body.lease)
+
+    def _collected(self) -> None:
+        """End a body that is thrown away as it is, by whoever does it, in any task or none."""
+        body = next((body for body in self._bodies if body.is_forgotten()), None)
+        if body is not None:
+            body.hands.do(self.key, self._left(body))
 
     def _try(self, on_lost: Callable[[Lease], None] | None = None) -> Try:
         return Try(self._guard, self._plain.claim(), self._plain.beat, on_lost)

@@ -40,9 +40,13 @@ class Body:
         """Whether it is this task's."""
         return self._task() is task
 
-    def is_orphan(self) -> bool:
-        """Whether its task is forgotten, or will never go on."""
-        return self._task() is None or self._loop.is_closed()
+    def is_forgotten(self) -> bool:
+        """Whether its task is, or will never go on, or is ended this moment from outside its loop."""
+        task = self._task()
+        if task is None or self._loop.is_closed():
+            return True
+        ends = getattr(task.get_coro(), "cr_running", False)
+        return ends and task is not asyncio.current_task(self._loop)
 
     def lost(self, lease: Lease) -> None:  # noqa: ARG002 - a keeper names it
         """Stop it at its next await, from whatever thread, if its loop is not closed."""

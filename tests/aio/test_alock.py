@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -243,28 +241,6 @@ def test_a_mistake_is_refused(redis_url: str) -> None:
     with pytest.raises(LockConfigError, match="a timeout makes no sense with blocking=False"):
         run(lambda: locks.alock("a").acquire(blocking=False, timeout=5))
     assert not locks.locked("a")
-
-
-def test_it_works_in_a_child_that_is_forked_after_use(redis_url: str) -> None:
-    """Its threads are its own: it takes and waits as its parent did."""
-    locks = Locks(redis_url)
-
-    async def work() -> None:
-        async with locks.alock("a"):
-            task = asyncio.ensure_future(locks.alock("a").acquire())
-            await asyncio.sleep(0.05)
-        assert await task
-        assert locks.force_release("a")
-
-    run(work)
-    child = os.fork()
-    if child == 0:
-        with contextlib.suppress(BaseException):
-            run(work)
-            os._exit(0)
-        os._exit(1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    run(work)
 
 
 def shown(lock: Any) -> str:
