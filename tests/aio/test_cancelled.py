@@ -104,10 +104,12 @@ class Held:
 
     def __init__(self, locks: Locks, verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
         self.begun, self.go = threading.Event(), threading.Event()
+        self.calls = 0
         plain = getattr(locks.store, verb)
 
         def held(*given: Any) -> Any:
             answer = plain(*given)
+            self.calls += 1
             self.begun.set()
             assert self.go.wait(PATIENCE)
             return answer
@@ -170,11 +172,14 @@ def test_before_it_was_asked_for(
     locks: Locks, left: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While its thread is busy with another: the store is never asked."""
+    helds: list[Held] = []
 
     async def work() -> None:
         held = Held(locks, "acquire", monkeypatch)
+        helds.append(held)
         first = asyncio.ensure_future(locks.alock("a", ttl=60).acquire())
         await held.until_begun()
+        held.calls = 0
         waiting = [asyncio.ensure_future(locks.alock("a").acquire()) for _ in range(5)]
         await asyncio.sleep(0)
         for task in waiting:
@@ -184,6 +189,7 @@ def test_before_it_was_asked_for(
 
     run(work)
     settle()
+    assert helds[0].calls == 0
     assert locks.force_release("a")
     assert left("a") == []
 
