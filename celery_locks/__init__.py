@@ -9,6 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from celery_locks.aio import AsyncLock
+    from celery_locks.annotation import install
     from celery_locks.current import current_lease
     from celery_locks.errors import (
         LockConfigError,
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from celery_locks.task import LockedTask
 
 __all__ = [
+    "AsyncLock",
     "Contention",
     "Fail",
     "Holding",
@@ -43,9 +46,11 @@ __all__ = [
     "StaleFence",
     "StoreUnavailable",
     "current_lease",
+    "install",
 ]
 
 _MODULE = {
+    "AsyncLock": "aio",
     "Contention": "policies",
     "Fail": "policies",
     "Holding": "lease",
@@ -63,6 +68,7 @@ _MODULE = {
     "StaleFence": "errors",
     "StoreUnavailable": "errors",
     "current_lease": "current",
+    "install": "annotation",
 }
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from celery_locks.duration import seconds
 from celery_locks.errors import LockConfigError
-from celery_locks.options import IN_URL, KNOWN, LATER, NAMES, unknown
+from celery_locks.options import IN_URL, KNOWN, NAMES, unknown
 from celery_locks.stores import DEFAULT_PREFIX, hidden
 
 Settings = Mapping[str, Any]
@@ -55,7 +55,7 @@ def _check_names(conf: Settings) -> None:
         plain = name.removeprefix("CELERY_").lower()
         # A name that is like none of ours may be somebody else's.
         is_near = plain not in KNOWN and difflib.get_close_matches(plain, KNOWN, n=1, cutoff=0.8)
-        if is_near or plain in LATER or plain in IN_URL:
+        if is_near or plain in IN_URL:
             raise LockConfigError(unknown("setting", name))
 
 

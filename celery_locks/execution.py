@@ -60,8 +60,9 @@ class Execution:
         self._queued = traced and not request.is_eager
         owner = new_owner(f"{task.name}[{self._id}]" if self._id else task.name)
         keys = plan.keys(args, kwargs)
-        ticket = self._ticket(keys, owner)
-        self._claim = Claim(keys[0], owner, self._options.ttl, task.name, self._id, ticket, *plan.kind, keys[1:])
+        ticket, at_least = self._ticket(keys, owner), self._options.at_least
+        asked = (keys[0], owner, self._options.ttl, task.name, self._id, ticket, *plan.kind, keys[1:], at_least)
+        self._claim = Claim(*asked)
         self._interruption = Interruption()
         self._started = time.monotonic()
 

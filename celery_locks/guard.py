@@ -6,7 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, ParamSpec, TypeAlias, TypeVar
 
-from celery_locks import events, signals
+from celery_locks import staying, telling
 from celery_locks.current import carrying
 from celery_locks.errors import LockConfigError, LockTimeout, StoreUnavailable
 from celery_locks.instrumentation import log
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from celery_locks.lease import Claim
-    from celery_locks.signals import Signal
     from celery_locks.stores import Store
 
 logger = logging.getLogger("celery_locks.guard")
@@ -32,7 +31,6 @@ log.install()
 T = TypeVar("T")
 B = TypeVar("B")
 P = ParamSpec("P")
-E = TypeVar("E", events.Released, events.Expired)
 
 #: Why there is no lease: the key is taken, or the store cannot say.
 Refusal: TypeAlias = "Busy | StoreUnavailable"
@@ -111,22 +109,41 @@ class Guard:
         """Take the key, waiting at most `wait` seconds for it (None: for ever), and keep it with a beat."""
         started = self._clock()
         if in_line and wait != 0.0 and claim.ticket is None:
-            claim = self._patience.with_ticket(claim)
+            claim = self.lined_up(claim)
+        outcome = self.ask(claim, started, beat=beat, on_lost=on_lost, wait=wait)
+        if isinstance(outcome, Busy):
+            telling.contended(claim, outcome, self._clock() - started)
+        return outcome
+
+    def ask(  # noqa: PLR0913 - a call that says how, by name
+        self,
+        claim: Claim,
+        started: float,
+        *,
+        beat: float | None,
+        on_lost: Callable[[Lease], None] | None,
+        wait: float | None = 0.0,
+        once: bool = False,
+    ) -> Lease | Busy:
+        """Take the key as `enter` does; `once`: whoever finds it taken waits elsewhere, and keeps a place in line."""
         self._care.claims(claim, beat)
-        outcome = self._take(claim, started, wait)
-        waited = self._clock() - started
+        outcome = self._take(claim, started, wait, beat, once=once)
         if isinstance(outcome, Busy):
             self._care.left(claim)
-            self._say_contended(claim, outcome, waited)
             return outcome
+        waited = self._clock() - started
         outcome.renewer = self.renew
         outcome.since = started + waited
-        if beat is not None or on_lost or self.store.in_connection:
+        if claim.at_least:
+            outcome.until = outcome.since + claim.at_least
+        if beat is not None or on_lost or self.store.in_connection or (claim.at_least and claim.task):
             self._care.watch(outcome, beat or (claim.ttl if self.store.in_connection else NEVER * claim.ttl), on_lost)
-        if signals.acquired:
-            fence = outcome.fence_of(claim.key)
-            signals.acquired.send(events.Acquired(claim.key, claim.owner, fence, waited, **events.of(claim)))
+        telling.acquired(outcome, waited)
         return outcome
+
+    def lined_up(self, claim: Claim) -> Claim:
+        """The claim of one that waits where it asks: with a ticket, where that is of use."""
+        return self._patience.with_ticket(claim)
 
     def leave(self, lease: Lease) -> bool:
         """Give the key back; False when it was no longer ours. The lease is kept while the store cannot be reached."""
@@ -134,15 +151,16 @@ class Guard:
             return True
         self._care.forget(lease)
         try:
-            released = self._verbs(lease.claim).release(lease.claim)
+            claim = lease.claim
+            released = self._care.leave(lease) if claim.at_least else self._verbs(claim).release(claim)
         finally:
             self._care.left(lease)
         if released and lease.state is not State.LOST:
             lease.state = State.RELEASED
-            self._say_over(signals.released, events.Released, lease)
+            telling.released(lease, self._clock() - lease.since)
             return True
         if lose(lease, "it had expired or was taken away when it was to be released"):
-            self._say_over(signals.expired, events.Expired, lease)
+            telling.expired(lease, self._clock() - lease.since)
         return False
 
     def renew(self, lease: Lease, ttl: float) -> None:
@@ -193,11 +211,16 @@ class Guard:
         except StoreUnavailable as outage:
             return outage
 
-    def _take(self, claim: Claim, started: float, wait: float | None) -> Lease | Busy:
+    def _take(
+        self, claim: Claim, started: float, wait: float | None, beat: float | None, *, once: bool
+    ) -> Lease | Busy:
+        asking = staying.asked(claim) if claim.at_least else claim
         try:
-            outcome = self._verbs(claim).acquire(claim)
+            outcome = self._verbs(claim).acquire(asking)
             if isinstance(outcome, Busy):
-                outcome = self._patience.wait(claim, outcome, started, wait)
+                outcome = outcome if once else self._patience.wait(asking, outcome, started, wait)
+            if isinstance(outcome, Lease) and claim.at_least:
+                staying.begin(outcome, claim, beat)
             return self._in_time(outcome) if isinstance(outcome, Lease) else outcome
         except StoreUnavailable as error:
             self._care.left(claim)
@@ -226,16 +249,6 @@ class Guard:
 
     def _verbs(self, claim: Claim) -> Store | Several:
         return self._several if claim.others else self.store
-
-    def _say_contended(self, claim: Claim, busy: Busy, waited: float) -> None:
-        if signals.contended:
-            key = busy.key or claim.key
-            signals.contended.send(events.Contended(key, claim.owner, *busy[:3], waited, **events.of(claim)))
-
-    def _say_over(self, signal: Signal[E], kind: Callable[..., E], lease: Lease) -> None:
-        if signal:
-            claim, held = lease.claim, self._clock() - lease.since
-            signal.send(kind(claim.key, claim.owner, lease.fence_of(claim.key), held, **events.of(claim)))
 
 
 def surely(step: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:

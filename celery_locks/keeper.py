@@ -13,7 +13,7 @@ from celery_locks.crier import Crier
 from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import State
 from celery_locks.loss import strike
-from celery_locks.renewal import UNANSWERED, renewed
+from celery_locks.renewal import UNANSWERED, renewed, stays
 from celery_locks.rounds import Rounds
 from celery_locks.stores.several import Several
 from celery_locks.ward import Given, Ward, Watched, began
@@ -88,9 +88,14 @@ class Keeper:
                 self._coming.look_by(since + pause, pause)
                 self._ends.expect(since + pause)
 
-    def give_back(self, claim: Claim) -> bool:
-        """Release what a process held that is no more."""
-        return (self._several if claim.others else self._store).disown(claim)
+    def give_back(self, lease: Lease) -> bool:
+        """Release what a process held that is no more, when its key need not stay taken."""
+        return self._stays(lease) is True or self._verbs(lease.claim).disown(lease.claim)
+
+    def leave(self, lease: Lease) -> bool:
+        """Give the key back, or have it freed when it need not stay taken any more; False when it was not ours."""
+        ours = self._stays(lease)
+        return self._verbs(lease.claim).release(lease.claim) if ours is None else ours
 
     def forget(self, held: Lease | Claim) -> None:
         """Beat for it no more. A beat under way may still reach the store and is not reported."""
@@ -124,6 +129,18 @@ class Keeper:
         self._crier = Crier(self._clock)
         self._beats = Rounds("keeper", self._mutex, self.tick, self._next_beat, self._clock)
         self._ends = Rounds("watch", self._mutex, self.expire, self._next_end, self._clock)
+
+    def _stays(self, lease: Lease) -> bool | None:
+        """Whether its key stays taken for as long as it is to; None when it need not stay any more."""
+        if lease.until <= self._clock():
+            return None
+        # Not while a beat is under way: of two renewals that meet in the store nobody knows whose ttl counts.
+        with self._beating:
+            left = lease.until - self._clock()
+            return stays(self._several, lease, left) if left > 0 else None
+
+    def _verbs(self, claim: Claim) -> Store | Several:
+        return self._several if claim.others else self._store
 
     def _renewed_for(self, lease: Lease, ttl: float) -> bool:
         before, lease.ttl = lease.ttl, ttl

@@ -37,6 +37,8 @@ class Claim(NamedTuple):
     shared: bool = False
     #: Keys that are taken together with it, all or none, in order, and behind it in that order.
     others: tuple[str, ...] = ()
+    #: The key stays taken for so long after it was, also when it is given back before.
+    at_least: float = 0.0
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -85,7 +87,20 @@ class Lease:
     the write, proves it at the moment of a write.
     """
 
-    __slots__ = ("_clock", "caveat", "claim", "deadline", "fence", "news", "reason", "renewer", "since", "state", "ttl")
+    __slots__ = (
+        "_clock",
+        "caveat",
+        "claim",
+        "deadline",
+        "fence",
+        "news",
+        "reason",
+        "renewer",
+        "since",
+        "state",
+        "ttl",
+        "until",
+    )
 
     def __init__(
         self, claim: Claim, fence: int, deadline: float | None, clock: Callable[[], float] = time.monotonic
@@ -102,6 +117,8 @@ class Lease:
         #: Called before anything is said of it, where another process keeps it.
         self.news: Callable[[Lease], None] | None = None
         self.since = 0.0
+        #: Until when the key stays taken at least, whatever becomes of the work.
+        self.until = -math.inf
         self._clock = clock
 
     @classmethod

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from celery_locks.guard import Guard
     from celery_locks.lease import Holding
+    from celery_locks.stores import Store
 
     Keys: TypeAlias = "str | list[str] | tuple[str, ...]"
 
@@ -43,6 +44,7 @@ class Lock:
         heartbeat: bool = False,
         slots: int = 1,
         shared: bool = False,
+        at_least: float = 0.0,
     ) -> None:
         where = f"lock {key!r}"
         #: All its keys, sorted; `key` is the first.
@@ -53,6 +55,7 @@ class Lock:
             crowds(guard.store, where)
         self.ttl = duration.ttl("ttl", ttl, where)
         self.beat = options.beat_interval(self.ttl, heartbeat=heartbeat, where=where)
+        self.at_least = can_stay(guard.store, duration.seconds("at_least", at_least, where), where)
         self._guard = guard
         self._lease: Lease | None = None
         self._mine = _OfThread()
@@ -60,7 +63,7 @@ class Lock:
     def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:  # noqa: FBT001, FBT002 - as threading.Lock
         """Take the key and say whether we have it. Blocks for ever, or at most `timeout` seconds."""
         claim = self.claim()
-        wait = _wait(blocking, timeout, claim)
+        wait = longest(blocking, timeout, claim)
         try:
             return isinstance(self._acquire(claim, wait), Lease)
         except BaseException as error:
@@ -76,7 +79,7 @@ class Lock:
             raise not_owned(self.claim(), None, "released")
         if not surely(self._guard.leave, lease):
             self._drop(lease)
-            raise not_owned(self.claim(), self._seen(lease.owner), "released")
+            raise not_owned(self.claim(), self.seen(lease.owner), "released")
         self._drop(lease)
 
     def locked(self) -> bool:
@@ -88,7 +91,11 @@ class Lock:
         lease = self.lease
         if lease is None or not lease.held():
             return False
-        return all(held_by(self._guard.store, key, lease.owner) for key in self.keys)
+        return self.is_had_by(lease.owner)
+
+    def is_had_by(self, owner: str) -> bool:
+        """Whether this owner has all its keys now, as far as the store knows."""
+        return all(held_by(self._guard.store, key, owner) for key in self.keys)
 
     def renew(self, ttl: float | None = None) -> None:
         """Extend the lease, to `ttl` seconds from now if given. Raises `LockLost` when it is no longer ours."""
@@ -122,8 +129,8 @@ class Lock:
 
     def claim(self, owner: str | None = None) -> Claim:
         """What is asked of the store: a new owner each time it is asked."""
-        others = self.keys[1:]
-        return Claim(self.key, owner or new_owner(), self.ttl, slots=self.slots, shared=self.shared, others=others)
+        kind = (self.slots, self.shared, self.keys[1:], self.at_least)
+        return Claim(self.key, owner or new_owner(), self.ttl, None, None, None, *kind)
 
     def adopt(self, lease: Lease) -> None:
         """Take up a lease that exists already."""
@@ -180,7 +187,7 @@ class Lock:
     def _holdings(self) -> Iterator[Holding | None]:
         return map(inspects(self._guard.store).inspect, self.keys)
 
-    def _seen(self, owner: str) -> Holding | None:
+    def seen(self, owner: str) -> Holding | None:
         """Who has one of the keys instead."""
         with contextlib.suppress(LockError):
             return next((each for each in self._holdings() if each and each.owner != owner), None)
@@ -208,7 +215,8 @@ def keys_of(key: Keys) -> tuple[str, ...]:
     return in_order(map(require_name, key))
 
 
-def _wait(blocking: bool, timeout: float | None, claim: Claim) -> float | None:  # noqa: FBT001 - as threading.Lock
+def longest(blocking: bool, timeout: float | None, claim: Claim) -> float | None:  # noqa: FBT001 - as threading.Lock
+    """Seconds that one who blocks like that waits; None: for ever."""
     if not blocking:
         if timeout is not None:
             raise LockConfigError(f"lock {claim.shown}: a timeout makes no sense with blocking=False; leave one out")
@@ -239,3 +247,14 @@ def not_owned(claim: Claim, holding: Holding | None, verb: str) -> LockNotOwned:
         holding.key if holding else claim.key,
         holding.owner if holding else None,
     )
+
+
+def can_stay(store: Store, at_least: float, where: str) -> float:
+    """For how long a key is to stay taken, if it can in this store."""
+    if at_least and store.in_connection:
+        raise LockConfigError(
+            f"{where}: at_least={at_least:g} cannot be kept by {type(store).__name__}: its locks end with their"
+            " connection or file, and have no ttl for which they could stay; use a store that has, such as Redis, SQL"
+            " or etcd"
+        )
+    return at_least

@@ -9,15 +9,16 @@ from celery_locks import config, duration, options
 from celery_locks.crowd import crowds, held_by, holders, inspects
 from celery_locks.errors import LockConfigError, StoreUnavailable
 from celery_locks.guard import Guard
-from celery_locks.lease import Lease
+from celery_locks.lease import Busy, Lease
 from celery_locks.lock import Lock, keys_of, not_owned, timeout
 from celery_locks.stores import DEFAULT_PREFIX, Store, open_store
 from celery_locks.stores.base import require_name
 from celery_locks.stores.several import joined
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Awaitable, Callable, Iterable, Iterator
 
+    from celery_locks.aio import AsyncLock, OnLost
     from celery_locks.guard import Refusal
     from celery_locks.lease import Claim, Holding
     from celery_locks.lock import Keys
@@ -69,15 +70,24 @@ class Locks:
         except LockConfigError as error:
             raise LockConfigError(f"{where}: {error}") from None
 
-    def lock(
-        self, key: Keys, *, ttl: float = 30.0, heartbeat: bool = False, slots: int = 1, shared: bool = False
+    def lock(  # noqa: PLR0913 - settings, by name
+        self,
+        key: Keys,
+        *,
+        ttl: float = 30.0,
+        heartbeat: bool = False,
+        slots: int = 1,
+        shared: bool = False,
+        at_least: float = 0.0,
     ) -> Lock:
         """A lock on a key, or on several, not yet taken. It ends after `ttl` seconds unless renewed by `heartbeat`.
 
         With `slots` so many may hold the key at a time. With `shared` it only reads: it holds the key together with
-        others that do, and not with one that does not.
+        others that do, and not with one that does not. The key stays taken for `at_least` so many seconds after it
+        was, also when it is released before.
         """
-        return Lock(self.guard, key, ttl=ttl, heartbeat=heartbeat, slots=slots, shared=shared)
+        kind: Any = {"slots": slots, "shared": shared, "at_least": at_least}
+        return Lock(self.guard, key, ttl=ttl, heartbeat=heartbeat, **kind)
 
     def run(  # noqa: PLR0913 - a call that says how, by name
         self,
@@ -89,6 +99,7 @@ class Locks:
         heartbeat: bool = False,
         slots: int = 1,
         shared: bool = False,
+        at_least: float = 0.0,
         busy: B | _Raise = RAISE,
     ) -> T | B:
         """Do the work under a lock and give its result.
@@ -99,7 +110,7 @@ class Locks:
         if not callable(job):
             kind = type(job).__name__
             raise LockConfigError(f"lock {key!r}: the job must be a callable, not of type {kind}: write job, not job()")
-        lock = self.lock(key, ttl=ttl, heartbeat=heartbeat, slots=slots, shared=shared)
+        lock = self.lock(key, ttl=ttl, heartbeat=heartbeat, slots=slots, shared=shared, at_least=at_least)
         wait = duration.seconds("wait", wait, f"lock {key!r}")
 
         def otherwise(refusal: Refusal) -> B:
@@ -110,6 +121,53 @@ class Locks:
             return busy
 
         return self.guard.run(lock.claim(), lambda _: job(), otherwise, wait=wait, beat=lock.beat)
+
+    def alock(  # noqa: PLR0913 - settings, by name
+        self,
+        key: Keys,
+        *,
+        ttl: float = 30.0,
+        heartbeat: bool = False,
+        slots: int = 1,
+        shared: bool = False,
+        at_least: float = 0.0,
+        on_lost: OnLost = "flag",
+    ) -> AsyncLock:
+        """A lock for coroutines, not yet taken: `async with locks.alock(key)`, with all that `lock` takes.
+
+        With `on_lost="raise"` the body is stopped at its next await when its lease is lost, by `LockLost`.
+        """
+        from celery_locks.aio import AsyncLock  # noqa: PLC0415 - asyncio is for those who use it
+
+        lock = self.lock(key, ttl=ttl, heartbeat=heartbeat, slots=slots, shared=shared, at_least=at_least)
+        return AsyncLock(self.guard, lock, on_lost)
+
+    async def arun(  # noqa: PLR0913 - a call that says how, by name
+        self,
+        key: Keys,
+        job: Callable[[], Awaitable[T]],
+        *,
+        ttl: float = 30.0,
+        wait: float = 0.0,
+        heartbeat: bool = False,
+        slots: int = 1,
+        shared: bool = False,
+        at_least: float = 0.0,
+        on_lost: OnLost = "flag",
+        busy: B | _Raise = RAISE,
+    ) -> T | B:
+        """Do the work of a coroutine function under a lock, as `run` does."""
+        from celery_locks.aio import run  # noqa: PLC0415 - asyncio is for those who use it
+
+        kind: Any = {"slots": slots, "shared": shared, "at_least": at_least}
+        lock = self.alock(key, ttl=ttl, heartbeat=heartbeat, on_lost=on_lost, **kind)
+        wait = duration.seconds("wait", wait, f"lock {key!r}")
+        result = await run(lock, job, wait)
+        if not isinstance(result, Busy):
+            return result
+        if isinstance(busy, _Raise):
+            raise timeout(result.key or lock.key, result, wait)
+        return busy
 
     def locked(self, key: Keys) -> bool:
         """Whether anybody has the key now; of several, any of them."""

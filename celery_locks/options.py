@@ -49,6 +49,7 @@ class Options:
     shared: bool = False
     unique: Unique | None = None
     unique_ttl: float = 3600.0
+    at_least: float = 0.0
 
     @classmethod
     def made(cls, given: Mapping[str, Any], *, where: str) -> Options:
@@ -159,8 +160,6 @@ def _store(name: str, value: object, where: str) -> str | None:
 def unknown(kind: str, name: str) -> str:
     """What to say of an option or setting that is none, or none yet."""
     plain = name.removeprefix("CELERY_").lower()
-    if plain in LATER:
-        return f"the {kind} {name} is not supported in this version: remove it"
     if plain in IN_URL:
         return f"unknown {kind} {name}: write it into the store's URL, ?{plain.removeprefix('lock_')}=..."
     if plain in KNOWN:
@@ -186,13 +185,12 @@ _CHECKS: dict[str, Callable[[str, Any, str], Any]] = {
     "shared": _yes_or_no,
     "unique": _optional(_one_of("until_start", "until_done")),
     "unique_ttl": ttl,
+    "at_least": seconds,
 }
 
 #: Option name to field.
 NAMES = {f"lock_{field.name}": field.name for field in dataclasses.fields(Options)}
 #: What may be set for a whole app.
-KNOWN = {*NAMES, "lock_stores", "lock_prefix", "lock_restart_delay"}
+KNOWN = {*NAMES, "lock_stores", "lock_prefix", "lock_restart_delay", "lock_tasks"}
 #: What only the URL of a store can say.
 IN_URL = {"lock_socket_timeout", "lock_fence_retention", "lock_session_timeout", "lock_try_timeout"}
-#: What a later version knows: to pass over one of them would be to run jobs that should not run.
-LATER = {"lock_at_least", "lock_tasks"}

@@ -118,11 +118,19 @@ class Parent:
 
     def _entrust(self, kept: Kept, lease: Lease, deadline: float) -> None:
         ttl = lease.ttl
-        head = self._region.hold(kept.slot, (deadline, ttl, kept.interval, lease.fence_of(lease.key), kept.on_lost))
+        term = (deadline, ttl, kept.interval, lease.fence_of(lease.key), kept.on_lost, lease.until)
+        head = self._region.hold(kept.slot, term)
         kept.begin(head, lease, since := deadline - ttl)
         barrier()
         if since + pace(kept.interval, ttl) < self._board.wakes_at:
             self._ring()
+
+    def await_beat(self, owner: str) -> None:
+        """Wait for a beat of the parent that is under way for a lease that is about to be given back."""
+        slot, until = self._slots.get(owner), time.monotonic() + PATIENCE
+        barrier()
+        while slot is not None and self._region.is_beating(slot) and time.monotonic() < until:
+            time.sleep(0.001)
 
     def _beat_over(self, slot: int, lease: Lease) -> float:
         """When the parent's last beat for it began, which is over. Raises `LockLost` if that has found it lost."""
@@ -199,6 +207,12 @@ class Care:
         self._keeper.forget(held)
         if mine is not None:
             mine.leaves(held.owner)
+
+    def leave(self, lease: Lease) -> bool:
+        """Give back one whose key may have to stay taken for a while; False when it was not ours any more."""
+        if mine is not None:
+            mine.await_beat(lease.owner)
+        return self._keeper.leave(lease)
 
     def left(self, held: Lease | Claim) -> None:
         """It is given back, or was never taken."""

@@ -13,11 +13,13 @@ from celery_locks import config
 from celery_locks.crowd import NEEDS_CROWDS, crowds
 from celery_locks.errors import LockConfigError, LockError
 from celery_locks.keys import Arguments, KeyMaker
+from celery_locks.lock import can_stay
 from celery_locks.locks import Locks
 from celery_locks.options import NAMES, Options
 
 if TYPE_CHECKING:
     from celery_locks.guard import Guard
+    from celery_locks.stores import Store
 
 #: What marks the class in a task's ancestry that declares the options: whatever comes before it was set by a user.
 ROOT = "_declares_lock_options"
@@ -31,6 +33,8 @@ class Plan:
 
     def __init__(self, options: Options, keys: KeyMaker, app: Any, where: str) -> None:
         self.options = options
+        #: The options that are set for this task.
+        self.given: dict[str, Any] = {}
         self.beat = options.beat_every(where)
         self.keys = keys
         #: What each of its claims says besides.
@@ -40,25 +44,21 @@ class Plan:
         _plans.add(self)
 
     @classmethod
-    def of(cls, task: type, app: Any) -> Plan:
-        """Check the declaration of a task. Raises `LockConfigError` saying what to mend."""
-        name = task.name  # type: ignore[attr-defined]  # every bound task has one
+    def of(cls, task: type, app: Any, name: str, given: dict[str, Any]) -> Plan:
+        """Check the options that are given for a task. Raises `LockConfigError` saying what to mend."""
         where = f"task {name}"
         settings = config.defaults(app.conf)
         Options.made(settings, where="the settings")
-        options = Options.made({**settings, **declared(task)}, where=where)
+        options = Options.made({**settings, **given}, where=where)
         store = None
         if config.known_store(app.conf, options.store):
             # Checked now, and nothing is connected. Files on this machine are left to the first job: they come with a
             # warning, and need none.
             store = Locks.opened(app, options.store).store
-            if options.slots > 1 or options.shared:
-                crowds(store, where)
-        elif options.slots > 1 or options.shared:
-            raise LockConfigError(f"{where}: {NEEDS_CROWDS}, and without lock_store locks are files, which cannot")
-        if options.unique and (store is None or store.in_connection):
-            raise _not_handed_over(where, options.unique)
-        return cls(options, KeyMaker(name, options.key, _arguments(task)), app, where)
+        _check_store(store, options, where)
+        plan = cls(options, KeyMaker(name, options.key, _arguments(task)), app, where)
+        plan.given = given
+        return plan
 
     @staticmethod
     def open_all() -> None:
@@ -90,6 +90,20 @@ def _not_handed_over(where: str, unique: str) -> LockConfigError:
         f"{where}: lock_unique={unique!r} needs a store whose locks are handed from the sender to the worker. Those of"
         " files, database sessions and ZooKeeper live in one process: set lock_store to Redis, Redlock, etcd or sql+..."
     )
+
+
+def _check_store(store: Store | None, options: Options, where: str) -> None:
+    """Refuse what the store of a task cannot do; without one its locks are files."""
+    if options.slots > 1 or options.shared:
+        if store is None:
+            raise LockConfigError(f"{where}: {NEEDS_CROWDS}, and without lock_store locks are files, which cannot")
+        crowds(store, where)
+    if options.at_least and store is None:
+        raise LockConfigError(f"{where}: lock_at_least needs a store with a ttl: set app.conf.lock_store")
+    if store is not None:
+        can_stay(store, options.at_least, where)
+    if options.unique and (store is None or store.in_connection):
+        raise _not_handed_over(where, options.unique)
 
 
 def declared(task: type) -> dict[str, Any]:

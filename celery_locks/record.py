@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import marshal
+import math
 import struct
 from typing import Any, NamedTuple
 
 #: What the loss of a lease does to its job: nothing, an exception, the end of its process.
 FLAG, RAISE, KILL = range(3)
 
-_TERM = struct.Struct("=dddqI")
+_TERM = struct.Struct("=dddqId")
 _REASON = 192
 _NEWS = struct.Struct(f"=dII{_REASON}s")
 _LOST, _SAID = 1, 2
@@ -32,13 +33,17 @@ class Entry(NamedTuple):
 
 
 class Term(NamedTuple):
-    """How a lease is to be kept: until when it is held now, its ttl, how often to beat, and what its loss does."""
+    """How a lease is to be kept: until when it is held now, its ttl, how often to beat, and what its loss does.
+
+    `until`: the key stays taken until then at least.
+    """
 
     deadline: float
     ttl: float
     interval: float
     fence: int
     on_lost: int
+    until: float = -math.inf
 
 
 class News(NamedTuple):

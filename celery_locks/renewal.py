@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING
 
+from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Verdict
 
 if TYPE_CHECKING:
@@ -19,7 +21,9 @@ def renewed(store: Several, leases: Sequence[Lease], clock: Callable[[], float])
     """Renew these leases in one round trip, note it on each, and give back those that are lost."""
     before = clock()
     lost = set()
-    for lease, verdict in zip(leases, store.renew(leases), strict=True):
+    # We believe in it for its ttl all the same.
+    asked = [lease if lease.until <= before + lease.ttl else _lasting(lease, lease.until - before) for lease in leases]
+    for lease, verdict in zip(leases, store.renew(asked), strict=True):
         if verdict is Verdict.RENEWED:
             lease.extend(None if lease.deadline is None else before + lease.ttl)
         elif verdict is Verdict.LOST:
@@ -27,3 +31,17 @@ def renewed(store: Several, leases: Sequence[Lease], clock: Callable[[], float])
         else:
             lease.doubt()
     return lost
+
+
+def stays(store: Several, lease: Lease, seconds: float) -> bool:
+    """Keep the key of a lease that is over taken for so long from now on; False when it was not ours any more."""
+    [verdict] = store.renew([_lasting(lease, seconds)])
+    if verdict is Verdict.UNKNOWN:
+        raise StoreUnavailable(UNANSWERED)
+    return verdict is Verdict.RENEWED
+
+
+def _lasting(lease: Lease, seconds: float) -> Lease:
+    other = copy.copy(lease)
+    other.ttl = seconds
+    return other

@@ -110,6 +110,10 @@ class Waker:
                 self._tell(waiter.waiting)
             return waiter is not None
 
+    def present(self) -> int:
+        """How many wait here."""
+        return len(self._roll.waiters)
+
     def hears(self) -> bool:
         """Whether a wake would be heard now."""
         return self._hearing.hears

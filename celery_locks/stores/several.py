@@ -185,7 +185,11 @@ def joined(claim: Claim, taken: Sequence[Lease], store: Store) -> Lease:
 
 def _as_taken(lease: Lease) -> list[Lease]:
     # One that another process took is known by its claim alone, where that is enough for its store.
-    return lease.as_taken() if isinstance(lease, JointLease) else [lease.of(key) for key in lease.keys]
+    parts = lease.as_taken() if isinstance(lease, JointLease) else [lease.of(key) for key in lease.keys]
+    for part in parts:
+        # It may be asked for longer than it is believed in.
+        part.ttl = lease.ttl
+    return parts
 
 
 def _of_each(verb: Callable[[Claim], bool], claim: Claim) -> list[bool]:

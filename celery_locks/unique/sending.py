@@ -110,7 +110,8 @@ class Sending:
         signals.duplicate.send(events.Duplicate(claim.key, busy.holder or "", task=claim.task, task_id=first))
         result = self._task.AsyncResult(first)
         result.ignored = self._options.get("ignore_result", self._task.ignore_result)
-        return self._task.on_duplicate(result)
+        decide = getattr(self._task, "on_duplicate", None)
+        return decide(result) if decide else result
 
     def _without_store(self, claim: Claim, outage: StoreUnavailable, publish: Callable[..., Any]) -> Any:
         if self._plan.options.on_outage == "fail" and not self._is_awaited:

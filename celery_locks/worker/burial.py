@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from itertools import groupby
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from celery_locks import events, keepers, signals
 from celery_locks.board import LEAVING
 from celery_locks.errors import StoreUnavailable
-from celery_locks.lease import Claim
+from celery_locks.lease import Claim, Lease
 from celery_locks.loss import lose
 from celery_locks.rounds import leave_signals_to_main
 from celery_locks.ticket import Stance, Ticket
@@ -35,15 +36,21 @@ class Left(NamedTuple):
 
     entry: Entry
     state: int
-    ttl: float
     child: Child | None
+    ttl: float
+    fence: int = 0
+    #: The key stays taken until then, if its job had begun.
+    until: float = -math.inf
 
     @property
-    def claim(self) -> Claim:
+    def lease(self) -> Lease:
         """What is given back."""
         entry = self.entry
         ticket = Ticket(entry.ticket, Stance.GOES) if entry.ticket else None
-        return Claim(entry.key, entry.owner, self.ttl, entry.task, entry.task_id, ticket, others=entry.others)
+        claim = Claim(entry.key, entry.owner, self.ttl, entry.task, entry.task_id, ticket, others=entry.others)
+        lease = Lease(claim, self.fence, deadline=math.inf)
+        lease.until = self.until
+        return lease
 
 
 def bury(left: Iterable[Left]) -> None:
@@ -94,9 +101,9 @@ def _tried(left: Sequence[Left], before: dict[str, bool | None]) -> dict[str, bo
 
 
 def _say_freed(freed: list[Left]) -> None:
-    keys = ", ".join(each.claim.shown for each in freed[:_SHOWN]) + (", ..." if len(freed) > _SHOWN else "")
+    keys = ", ".join(each.lease.claim.shown for each in freed[:_SHOWN]) + (", ..." if len(freed) > _SHOWN else "")
     logger.warning("process %d died and held %s: given back", freed[0].entry.pid, keys)
-    for claim, pid in [(each.claim, each.entry.pid) for each in freed]:
+    for claim, pid in [(each.lease.claim, each.entry.pid) for each in freed]:
         signals.freed.send(events.Freed(claim.key, claim.owner, pid=pid, **events.of(claim)))
 
 
@@ -106,8 +113,8 @@ def _is_given_back(left: Left) -> bool | None:
     if keeper is None:
         return False
     try:
-        return keeper.give_back(left.claim)
+        return keeper.give_back(left.lease)
     except StoreUnavailable as error:
-        shown = left.claim.shown
+        shown = left.lease.claim.shown
         logger.warning("%s of the dead process %d may stay taken for %g s: %s", shown, entry.pid, left.ttl, error)
         return None

@@ -42,6 +42,7 @@ class Child(Ward):
         claim = Claim(entry.key, entry.owner, term.ttl, entry.task, entry.task_id, others=entry.others)
         self.lease = Lease(claim, term.fence, term.deadline, clock)
         self.lease.news = self
+        self.lease.until = term.until
         self.interval = term.interval
         self._margin = margin(term.on_lost, term.ttl)
         self._region, self._slot = region, slot

@@ -124,4 +124,4 @@ class Children:
                     child, term = self._held.get((place, slot)), region.term(slot)
                     region.move(slot, FREE)
                     self._see(place, region, slot)
-                    yield Left(entry, state, term.ttl if term else entry.ttl, child)
+                    yield Left(entry, state, child, *((term.ttl, term.fence, term.until) if term else (entry.ttl,)))

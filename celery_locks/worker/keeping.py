@@ -11,6 +11,7 @@ from billiard.process import current_process
 from celery import bootsteps, signals
 from celery.concurrency.prefork import TaskPool
 
+from celery_locks.annotation import lock_all
 from celery_locks.board import Board
 from celery_locks.parent import Parent, adopt
 from celery_locks.worker.children import Children
@@ -41,7 +42,8 @@ class Keeping(bootsteps.StartStopStep):
         self._children: Children | None = None
 
     def create(self, w: Any) -> None:
-        """Make what is shared: nothing is forked yet."""
+        """Make what is shared: nothing is forked yet, and no task is traced."""
+        lock_all(w.app)
         say_limits(w)
         if isinstance(w.pool, TaskPool) and _is_forked(w.pool):
             open_stores()

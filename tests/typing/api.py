@@ -23,6 +23,7 @@ from celery_locks import (
     Skip,
     current_lease,
     events,
+    install,
     signals,
 )
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from celery.result import AsyncResult
 
 app = Celery("bank", broker="redis://localhost")
+app.conf.lock_tasks = {"shop.*": {"key": "shop:{id}", "ttl": 60}}
+install(app)
 
 
 # Tasks: by the decorator

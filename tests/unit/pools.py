@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,16 @@ class Pool:
         self.struck: list[tuple[int, int]] = []
         self.children.deaths.strike = lambda pid, number: self.struck.append((pid, number))  # type: ignore[method-assign]
 
-    def hold(self, slot: int = 0, *, place: int = 0, ttl: float = 30.0, on_lost: int = RAISE, pid: int = ME) -> Lease:
+    def hold(  # noqa: PLR0913 - a lease that is held in a pool has that many properties
+        self,
+        slot: int = 0,
+        *,
+        place: int = 0,
+        ttl: float = 30.0,
+        on_lost: int = RAISE,
+        pid: int = ME,
+        until: float = -math.inf,
+    ) -> Lease:
         """Do what a process does that takes a key."""
         region, key = self.board.regions[place], f"wallet:{place}-{slot}"
         region.settle(pid)
@@ -37,7 +47,7 @@ class Pool:
         region.claim(slot, Entry(pid, self.room.keeper.number, *claim[:5], None))
         lease = self.room.store.acquire(claim)
         assert isinstance(lease, Lease)
-        region.hold(slot, Term(lease.deadline or 0.0, ttl, ttl / 3, lease.fence, on_lost))
+        region.hold(slot, Term(lease.deadline or 0.0, ttl, ttl / 3, lease.fence, on_lost, until))
         return lease
 
     def left_by(self, pid: int) -> list[Left]:

@@ -27,7 +27,7 @@ def test_a_renewal_by_hand_is_shown(room: Room, region: Region, rings):
     entry, term = region.entry(0), region.term(0)
     assert entry is not None
     assert entry.owner == lease.owner
-    assert term == (lease.deadline, 300.0, 100.0, lease.fence, FLAG)
+    assert term == (lease.deadline, 300.0, 100.0, lease.fence, FLAG, -math.inf)
     assert region.head(0) >> 2 != before >> 2
     assert len(rings) == 1
     tell(room, region, room.clock.now + 400.0)

@@ -37,6 +37,7 @@ def test_the_defaults_are_the_documented_ones():
         "store": None,
         "slots": 1,
         "shared": False,
+        "at_least": 0.0,
     }
 
 

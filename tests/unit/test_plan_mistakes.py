@@ -90,12 +90,6 @@ def test_an_unknown_option_is_an_error():
     assert "unknown option lock_tll: did you mean lock_ttl?" in refusal(lock_tll=1)
 
 
-@pytest.mark.parametrize("option", ["lock_at_least"])
-def test_an_option_of_another_version_is_an_error(option):
-    """An option that does nothing here must not be believed to do something."""
-    assert f"the option {option} is not supported in this version" in refusal(**{option: 1})
-
-
 def test_a_requeue_without_a_sensible_delay_is_an_error():
     """Found when the task is declared, not when its first job meets a taken key."""
     assert "on_contention=Requeue(delay) must be a number of seconds" in refusal(lock_on_contention=Requeue(-5))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
+from celery_locks import Locks
 from celery_locks.lease import Holding, Verdict
 from celery_locks.stores import Inspects, Store
 from tests.stores.contract.asking import patient, refused, run_out, take, verdict
@@ -127,6 +128,15 @@ class ExpiringContract:
             fences.append(lease.fence)
             self.wait_out(lease)
         assert fences == sorted(set(fences))
+
+    def test_a_key_stays_taken_when_its_work_is_done(self, store: Store, other: Store, key: str) -> None:
+        """`at_least`: until so long after it was taken and no longer, though its ttl is a minute."""
+        before = time.monotonic()
+        Locks(store).run(key, lambda: None, ttl=60.0, at_least=2.0)
+        # Some count whole seconds.
+        assert 0 < refused(other, key).remaining <= 3.0
+        patient(other, key, "ben", timeout=30.0)
+        assert time.monotonic() >= before + 2.0
 
     def test_an_expired_key_is_not_shown(self, store: Store, key: str) -> None:
         """Whoever looks does not see a lease that ran out."""
