@@ -113,11 +113,8 @@ declare("line", lock_countdown=60.0)
 declare("line_in_slot", lock_countdown=60.0, lock_wait=10.0)
 declare("line_acks_late", lock_countdown=60.0, acks_late=True, reject_on_worker_lost=True)
 declare("line_short_lease", lock_countdown=60.0, lock_ttl=1.5)
-declare("slots", lock_countdown=60.0, lock_slots=3)
-declare("reads", lock_countdown=60.0, lock_shared=True)
 declare("line_soon", lock_countdown=3.0)
 declare("no_line", lock_countdown=0.2, lock_fair=False)
-declare("at_least", lock_at_least=2.0, lock_countdown=60.0)
 declare("three_tries", lock_max_requeues=2)
 declare("one_second", lock_max_wait=1.0)
 declare("lost_raise", lock_ttl=1.0, lock_on_lost="raise")
@@ -233,8 +230,6 @@ declare("reject", rejects, acks_late=True, lock_ttl=60.0)
 declare("parent", has_children)
 declare("open", stays_open, acks_late=True)
 declare("open_short_lease", stays_open, lock_ttl=1.0)
-declare("open_at_least", stays_open, lock_ttl=300.0, lock_at_least=4.0)
-declare("retry_at_least", retries_itself, max_retries=1, lock_at_least=2.0, lock_countdown=60.0)
 declare("minds_its_limit", minds_its_limit, soft_time_limit=1, lock_ttl=60.0)
 
 
@@ -242,6 +237,14 @@ def alone(key: str, job: str, seconds: float = 0.0) -> str:
     """A task that is not bound."""
     return work(app.current_task, key, job, seconds)
 
+
+# What not every store can do. A task that its store cannot serve would keep the worker from starting.
+if str(app.conf.lock_store).startswith("redis://"):
+    declare("slots", lock_countdown=60.0, lock_slots=3)
+    declare("reads", lock_countdown=60.0, lock_shared=True)
+    declare("at_least", lock_at_least=2.0, lock_countdown=60.0)
+    declare("open_at_least", stays_open, lock_ttl=300.0, lock_at_least=4.0)
+    declare("retry_at_least", retries_itself, max_retries=1, lock_at_least=2.0, lock_countdown=60.0)
 
 app.task(alone, base=LockedTask, name="unbound", lock_key="{key}")
 shared_task(alone, base=LockedTask, name="shared", lock_key="{key}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.judging import Stay, faults, record, recorded
+from tests.judging import Stay, crowding, faults, most_together, record, recorded
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,3 +33,20 @@ def test_what_is_recorded_is_what_is_read(tmp_path: Path) -> None:
     for stay in stays:
         record(tmp_path, stay)
     assert recorded(tmp_path) == sorted(stays)
+
+
+def test_too_many_at_once_are_found() -> None:
+    """More with a slot than there are, a reader beside one of them, two alone; those that may be together are none."""
+    together = [Stay(0, 9, 1, "s1"), Stay(1, 8, 2, "s2")]
+    assert crowding(together, 2) == []
+    assert len(crowding(together, 1)) == 1
+    assert len(crowding([*together, Stay(2, 3, 3, "r1")], 2)) == 1
+    assert len(crowding([Stay(0, 2, 1, "w1"), Stay(1, 3, 2, "w2")], 2)) == 1
+    assert most_together(together) == 2
+
+
+def test_fences_of_a_crowd_are_judged() -> None:
+    """Those of two that were together are in any order; of one that came after another had left they are not."""
+    assert crowding([Stay(0, 9, 2, "r1"), Stay(1, 8, 1, "r2")], 0) == []
+    assert len(crowding([Stay(0, 1, 2, "r1"), Stay(2, 3, 1, "r2")], 0)) == 1
+    assert len(crowding([Stay(0, 9, 1, "r1"), Stay(1, 8, 1, "r2")], 0)) == 1

