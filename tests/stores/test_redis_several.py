@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from celery_locks.errors import StoreUnavailable
-from celery_locks.lease import Busy, Lease, Verdict
+from celery_locks.lease import Busy, Holding, Lease, Verdict
 from celery_locks.stores import open_store
 from celery_locks.stores.several import Several
 from celery_locks.ticket import Stance, Ticket
@@ -229,10 +229,21 @@ def test_fences_follow_the_highest_of_all_keys(store: RedisStore, redis_server: 
     assert store.release(claim("a", "ben"))
 
 
-def test_in_a_cluster_each_key_has_its_own_fence(queue: RedisStore) -> None:
-    """Its nodes count for themselves. On one server there is one for all."""
+def test_all_have_the_fence_that_is_shown_and_passed(queue: RedisStore) -> None:
+    """Also where each node of a cluster counts for itself: the highest is written down at all of them."""
     lease = take_all(queue, KEYS)
-    if queue.joins(lease.claim):
-        assert set(lease.fences.values()) == {lease.fence}
-    else:
-        assert lease.fences == {key: holding.fence for key in KEYS if (holding := queue.inspect(key))}
+    assert [holding.fence for key in KEYS if (holding := queue.inspect(key))] == [lease.fence] * 3
+    assert Several(queue).renew([lease]) == [Verdict.RENEWED]
+    assert Several(queue).release(lease.claim)
+    for key in KEYS:
+        assert take(queue, key, "ben").fence > lease.fence
+
+
+def test_what_was_taken_away_meanwhile_gets_no_fence(queue: RedisStore) -> None:
+    """The thief's stays as it is, and so do those of the keys that are ours: they are not of one lease any more."""
+    lease = take_all(queue, KEYS)
+    assert queue.force_release("b")
+    thief = take(queue, "b", "thief")
+    assert not queue.level(lease.claim, thief.fence + 1000)
+    assert queue.inspect("b") == Holding("b", "thief", thief.fence, pytest.approx(30.0, abs=5.0))
+    assert not queue.level(lease.claim.of("a"), 1)

@@ -25,6 +25,7 @@ _LINES = ("line", "home", "turn", "hand_over")
 
 ACQUIRE = _read(*_LINES, "join", "acquire")
 ACQUIRE_TOGETHER = _read(*_LINES, "join", "acquire_together")
+LEVEL = _read("level")
 RENEW = _read("renew")
 RELEASE = _read(*_LINES, "release")
 FORCE_RELEASE = _read(*_LINES, "force_release")
