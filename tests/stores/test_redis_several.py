@@ -190,7 +190,6 @@ def test_a_broken_connection_costs_no_key(store: RedisStore, way: Proxy, other: 
         lease = Several(store).acquire(joint_claim(KEYS))
         assert isinstance(lease, Lease)
         assert Several(store).release(lease.claim)
-    way.heal()
     wait_until(lambda: not list(other.list("?")), "all to be free")
 
 

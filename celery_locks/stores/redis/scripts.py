@@ -24,7 +24,7 @@ def _read(*names: str) -> Script:
 _LINES = ("line", "home", "turn", "hand_over")
 
 ACQUIRE = _read(*_LINES, "join", "acquire")
-ACQUIRE_TOGETHER = _read(*_LINES, "join", "acquire_together")
+ACQUIRE_TOGETHER = _read(*_LINES, "join", "one_of_several", "acquire_together")
 LEVEL = _read("level")
 RENEW = _read("renew")
 RELEASE = _read(*_LINES, "release")
