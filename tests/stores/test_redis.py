@@ -91,8 +91,6 @@ class TestSentinel(_Contract):
 class TestCluster(_Contract):
     """redis+cluster:// at three masters, where each process looks up the nodes for itself."""
 
-    has_one_fence = False
-
     @pytest.fixture
     def url(self, redis_cluster: RedisCluster) -> str:
         redis_cluster.flush()

@@ -171,7 +171,7 @@ class Line(OnPaper, RuleBasedStateMachine):
         if asked is self.holder:
             return
         claim = Claim("wallet", asked.owner, 3000.0, ticket=Ticket(asked.ticket))
-        self.store._give_up(Call(scripts.RELEASE, self.store._names("wallet"), self.store._release_with(claim, 1)))
+        self.store._give_up([Call(scripts.RELEASE, self.store._names("wallet"), self.store._release_with(claim, 1))])
         self.gone(asked)
         assert self.store.acquire(claim) == Busy()
         if not self.may_take(asked):

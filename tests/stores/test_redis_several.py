@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from celery_locks.errors import StoreUnavailable
-from celery_locks.lease import Busy, Lease, Verdict
+from celery_locks.lease import Busy, Holding, Lease, Verdict
 from celery_locks.stores import open_store
 from celery_locks.stores.several import Several
 from celery_locks.ticket import Stance, Ticket
 from tests.stores.contract import claim, take
 from tests.stores.contract.several import joint_claim, take_all
-from tests.stores.contract.waiting import LONG, ask, called, join, joined
+from tests.stores.contract.waiting import LONG, ask, called, hearing, join, joined
 from tests.stores.places import deliver
 from tests.stores.redis_stores import calls, cluster_url, full, opened, place_of
 from tests.waiting import wait_until
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tests.stores.places import Place
 
 KEYS = ("a", "b", "c")
+MANY = tuple("abcdefgh")
 
 
 @pytest.fixture
@@ -79,9 +80,11 @@ def test_called_for_one_it_gives_that_on_when_another_is_taken(queue: RedisStore
     [behind], [later] = joined(queue, "a", "behind"), joined(queue, "c", "later")
     assert queue.release(holders[0].claim)
     assert called(queue, "a", ticket)
-    busy = wait_for_all(queue, "all", ticket)
+    with hearing(queue, "a") as heard:
+        busy = wait_for_all(queue, "all", ticket)
+        wake = heard()
     assert (busy.key, busy.place, busy.ticket) == ("c", 1, ticket)
-    assert called(queue, "a", behind)
+    assert (wake.ticket, wake.turn) == (behind, True)
     assert queue.release(holders[1].claim)
     assert called(queue, "c", ticket)
     assert not called(queue, "c", later)
@@ -96,9 +99,11 @@ def test_called_for_a_later_one_it_gives_that_on_as_well(queue: RedisStore) -> N
     take(queue, "a", "other")
     assert queue.release(holder.claim)
     assert called(queue, "b", ticket)
-    busy = wait_for_all(queue, "all", ticket)
+    with hearing(queue, "b") as heard:
+        busy = wait_for_all(queue, "all", ticket)
+        wake = heard()
     assert (busy.key, busy.holder, busy.place) == ("a", "other", 1)
-    assert called(queue, "b", behind)
+    assert (wake.ticket, wake.turn) == (behind, True)
 
 
 def test_whoever_has_all_is_in_no_line(queue: RedisStore) -> None:
@@ -113,6 +118,16 @@ def test_whoever_has_all_is_in_no_line(queue: RedisStore) -> None:
     assert join(queue, "c", "first").place == 1
     assert Several(queue).release(lease.claim)
     assert called(queue, "b", behind)
+
+
+def test_nothing_of_it_stays_in_a_line(store: RedisStore, redis_server: RedisServer) -> None:
+    """Nor where it waited in one and was told."""
+    holder = take(store, "b", "holder")
+    ticket = wait_for_all(store, "all").ticket
+    assert store.release(holder.claim)
+    assert isinstance(ask_for_all(store, "all", ticket), Lease)
+    with redis_server.client() as client:
+        assert [name for name in client.scan_iter() if str(name).endswith((":line", ":homes"))] == []
 
 
 def test_one_that_goes_back_to_its_queue_is_away_in_that_line(queue: RedisStore) -> None:
@@ -164,22 +179,22 @@ def test_an_acquire_whose_answer_is_lost_leaves_none_taken(store: RedisStore, wa
     """After its timeout the client gives all of them back, and gets none of them any more."""
     way.hold("answers")
     with pytest.raises(StoreUnavailable):
-        Several(store).acquire(joint_claim(KEYS))
+        Several(store).acquire(joint_claim(MANY))
     wait_until(lambda: not list(other.list("?")), "the farewell to arrive")
     way.let_go("answers")
-    assert Several(other).acquire(joint_claim(KEYS)) == Busy()
-    take_all(other, KEYS, "ben")
+    assert Several(other).acquire(joint_claim(MANY)) == Busy()
+    take_all(other, MANY, "ben")
 
 
 def test_an_acquire_that_arrives_late_takes_none(store: RedisStore, way: Proxy, other: RedisStore) -> None:
-    """Its farewell is read right behind it."""
+    """Its farewell is read right behind it: a server reads 16 kB at a time, and no more from a client that is gone."""
     way.hold("requests")
     with pytest.raises(StoreUnavailable):
-        Several(store).acquire(joint_claim(KEYS))
+        Several(store).acquire(joint_claim(MANY))
     deliver(way, opened)
     wait_until(lambda: not list(other.list("?")), "the farewell to arrive")
-    assert Several(other).acquire(joint_claim(KEYS)) == Busy()
-    take_all(other, KEYS, "ben")
+    assert Several(other).acquire(joint_claim(MANY)) == Busy()
+    take_all(other, MANY, "ben")
 
 
 @pytest.mark.parametrize("doom", ["lose_answer", "cut_answer"])
@@ -190,7 +205,6 @@ def test_a_broken_connection_costs_no_key(store: RedisStore, way: Proxy, other: 
         lease = Several(store).acquire(joint_claim(KEYS))
         assert isinstance(lease, Lease)
         assert Several(store).release(lease.claim)
-    way.heal()
     wait_until(lambda: not list(other.list("?")), "all to be free")
 
 
@@ -229,10 +243,21 @@ def test_fences_follow_the_highest_of_all_keys(store: RedisStore, redis_server: 
     assert store.release(claim("a", "ben"))
 
 
-def test_in_a_cluster_each_key_has_its_own_fence(queue: RedisStore) -> None:
-    """Its nodes count for themselves. On one server there is one for all."""
+def test_all_have_the_fence_that_is_shown_and_passed(queue: RedisStore) -> None:
+    """Also where each node of a cluster counts for itself: the highest is written down at all of them."""
     lease = take_all(queue, KEYS)
-    if queue.joins(lease.claim):
-        assert set(lease.fences.values()) == {lease.fence}
-    else:
-        assert lease.fences == {key: holding.fence for key in KEYS if (holding := queue.inspect(key))}
+    assert [holding.fence for key in KEYS if (holding := queue.inspect(key))] == [lease.fence] * 3
+    assert Several(queue).renew([lease]) == [Verdict.RENEWED]
+    assert Several(queue).release(lease.claim)
+    for key in KEYS:
+        assert take(queue, key, "ben").fence > lease.fence
+
+
+def test_what_was_taken_away_meanwhile_gets_no_fence(queue: RedisStore) -> None:
+    """The thief's stays as it is, and so do those of the keys that are ours: they are not of one lease any more."""
+    lease = take_all(queue, KEYS)
+    assert queue.force_release("b")
+    thief = take(queue, "b", "thief")
+    assert not queue.level(lease.claim, thief.fence + 1000)
+    assert queue.inspect("b") == Holding("b", "thief", thief.fence, pytest.approx(30.0, abs=5.0))
+    assert not queue.level(lease.claim.of("a"), 1)

@@ -17,13 +17,14 @@ from redis.exceptions import (
 
 from celery_locks.errors import LockConfigError, LockError, StoreUnavailable
 from celery_locks.lease import Busy, Claim, Holding, Lease, Verdict
-from celery_locks.stores.base import DEFAULT_PREFIX, Crowds, Inspects, Lines, Store, Together
+from celery_locks.stores.base import DEFAULT_PREFIX, Crowds, Inspects, Lines, Store
 from celery_locks.stores.redis import scripts
 from celery_locks.stores.redis.address import Address, parse
 from celery_locks.stores.redis.connect import wire_for
 from celery_locks.stores.redis.listening import RedisListening
 from celery_locks.stores.redis.mending import outage
 from celery_locks.stores.redis.names import glob, key_of, lock_name
+from celery_locks.stores.redis.together import TogetherInRedis
 from celery_locks.stores.redis.wire import Call
 from celery_locks.stores.redis.written import asks_for, asks_with, attends_with, busy, good, holdings, look, some
 from celery_locks.ticket import undated
@@ -50,7 +51,7 @@ _LONGEST = {"fence_retention": (3650 * DAY, "ten years"), "claim_window": (3600.
 _FAILURES = (RedisError, RedisClusterException, OSError, UnicodeError)
 
 
-class RedisStore(Store, Inspects, Lines, Crowds, Together):
+class RedisStore(TogetherInRedis, Store, Inspects, Lines, Crowds):
     """One string a lock, `fence:owner`, that expires with its lease, and one beside it that remembers the last fence.
 
     Those who hold a key together are a sorted set, each with the time at which its lease ends.
@@ -90,24 +91,6 @@ class RedisStore(Store, Inspects, Lines, Crowds, Together):
         if isinstance(answer, int):
             return Lease(claim, answer, before + claim.ttl, self.clock)
         return busy(answer)
-
-    def joins(self, claim: Claim) -> bool:
-        return self._wire.is_whole and claim.slots == 1 and not claim.shared
-
-    def acquire_together(self, claim: Claim) -> Lease | Busy:
-        names = [name for key in claim.keys for name in self._names(key)]
-        call = Call(scripts.ACQUIRE_TOGETHER, names, self._acquire_with(claim))
-        before = self.clock()
-        answer = self._taken(call, self._releases(claim, 1))
-        if isinstance(answer, int):
-            return Lease(claim, answer, before + claim.ttl, self.clock)
-        place, refusal = answer or (1, [])
-        return busy(refusal)._replace(key=claim.keys[place - 1]) if refusal else Busy()
-
-    def release_together(self, claim: Claim, *, is_dead: bool = False) -> bool:
-        with self._speaking():
-            said = [good(answer) for answer in self._wire.each(self._releases(claim, int(is_dead)))]
-        return any(said) if is_dead else all(said)
 
     def renew(self, leases: Sequence[Lease]) -> list[Verdict]:
         calls = [Call(scripts.RENEW, [self._lock_name(lease.key)], (lease.owner, _ms(lease.ttl))) for lease in leases]
@@ -215,9 +198,6 @@ class RedisStore(Store, Inspects, Lines, Crowds, Together):
     def _acquire_with(self, claim: Claim) -> tuple[Any, ...]:
         asked = (claim.owner, _ms(claim.ttl), self._retention_ms, self._window_ms, self._channel)
         return asked + asks_with(claim.ticket, heard=self._wire.sees_listeners)
-
-    def _releases(self, claim: Claim, done: int) -> Sequence[Call]:
-        return [Call(scripts.RELEASE, self._names(key), self._release_with(claim, done)) for key in claim.keys]
 
     def _release_with(self, claim: Claim, done: int) -> tuple[Any, ...]:
         ticket = undated(claim.ticket.name) if claim.ticket else ""

@@ -27,7 +27,8 @@ ACQUIRE = _read(*_LINES, "fence", "join", "acquire")
 #: To hold a key together with others.
 ENTER = _read(*_LINES, "fence", "join", "enter")
 #: To hold several keys.
-ACQUIRE_TOGETHER = _read(*_LINES, "fence", "join", "acquire_together")
+ACQUIRE_TOGETHER = _read(*_LINES, "fence", "join", "one_of_several", "acquire_together")
+LEVEL = _read("level")
 RENEW = _read("renew")
 RELEASE = _read(*_LINES, "release")
 FORCE_RELEASE = _read(*_LINES, "force_release")

@@ -225,9 +225,11 @@ def _say(connection: Any, farewell: Sequence[Call]) -> None:
     A server that hangs may do the request when nobody listens any more. What comes on the same connection it reads
     right after that; a new connection would have to wait for its greeting, and might be read first.
     """
+    # In one piece and short, for a server that finds its client gone reads no more. All are of one script, which comes
+    # along with the first.
+    words = [call.by_sha() if place else call.in_full() for place, call in enumerate(farewell)]
     with contextlib.suppress(RedisError, OSError):
-        for call in farewell:
-            connection.send_command(*call.in_full(), check_health=False)
+        connection.send_packed_command([b"".join(connection.pack_commands(words))], check_health=False)
 
 
 def _merged(calls: Sequence[Call]) -> Call:

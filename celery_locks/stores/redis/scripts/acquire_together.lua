@@ -2,57 +2,10 @@
 -- Takes all keys or none. Answers the fence, one for all of them; or {which is the first that is not to be had, what acquire
 -- answers of that}, and the ticket waits in its line alone; or {} when this owner is done with one of them. A ticket's date is
 -- of when its job first found one of its keys taken, and counts in the lines of all.
-local call, mine, keys = redis.call, ARGV[6], {}
+local call, keys = redis.call, {}
 for i = 1, #KEYS, 4 do
   local lock, fence, line, homes = unpack(KEYS, i, i + 3)
   keys[#keys + 1] = {lock = lock, fence = fence, line = line, homes = homes, window = ARGV[4], channel = ARGV[5]}
-end
-
--- Who has it, or false where nobody can be named; nil when it is to be had. An error when it is no lock.
-local function obstacle(here)
-  local taken = redis.pcall('GET', here.lock)
-  if type(taken) == 'table' then
-    local crowd = crowds().swept(here)
-    if crowd == false then
-      return nil, taken
-    elseif crowd then
-      return crowds().first_holder(here)
-    end
-    taken = false
-  end
-  here.others = taken and mine ~= '' and taken == '~' .. mine
-  if taken and not here.others then
-    local fence, owner = string.match(taken, '^(%d+):(.*)$')
-    here.had = owner == ARGV[1] and tonumber(fence)
-    if here.had then
-      return nil
-    end
-    return owner or (string.sub(taken, 1, 1) ~= '~' and taken)
-  end
-  if not taken then
-    local ticket, score, missed = first(here, mine)
-    local date = tonumber(ARGV[8])
-    if ticket and ticket ~= mine and not (date and date < score % AWAY) then
-      fill(here, mine, ticket, score, missed)
-      return false
-    end
-    here.others = ticket or date
-  end
-end
-
--- What it might have had, or waited for, goes to the next: it waits for another key, and holds nothing meanwhile.
-local function step_back(here)
-  if mine ~= '' then
-    left(here, mine)
-  end
-  local taken = redis.pcall('GET', here.lock)
-  if type(taken) == 'string' and string.match(taken, '^%d+:(.*)$') == ARGV[1] then
-    call('DEL', here.lock)
-    taken = false
-  end
-  if not taken then
-    fill(here)
-  end
 end
 
 local had = 0
