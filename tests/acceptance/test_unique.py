@@ -220,6 +220,24 @@ def test_a_job_that_is_delivered_again_takes_its_place_again(counter: Counter, u
 
 
 @only_redis
+def test_a_copy_of_a_running_job_waits_and_leaves_it_its_place(counter: Counter, worker: Worker, until: Path) -> None:
+    """A visibility timeout brings the message again: the copy waits for the key, and what is sent is a second one."""
+    desk = counter.desk
+    job = counter.send("single_late", "long", until=str(until))
+    desk.journal.wait_for_start(desk.key, "long")
+
+    def contended() -> bool:
+        desk.put_back(after=0.5)
+        return any(f"{desk.key!r} is held by single_late[{job.id}]" in line for line in worker.log().splitlines())
+
+    wait_until(contended, "a copy to come and find the key taken", PATIENCE, interval=0.1)
+    assert counter.send("single_late", "second", until=str(until)).id == job.id
+    until.touch()
+    judge(desk.journal.wait_for_runs(desk.key, 2)[:2], ["long", "long"])
+    counter.wait_until_free("single_late")
+
+
+@only_redis
 def test_a_killed_worker_frees_the_place(counter: Counter, hire: Callable[..., Worker], until: Path) -> None:
     """Within one ttl, with the whole worker gone."""
     victim = hire("victim", queues=["singles-dead"], module="tests.acceptance.singles")

@@ -6,7 +6,7 @@ import pytest
 from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded
 
 from celery_locks import LockTimeout, Skip, StoreUnavailable
-from celery_locks.lease import Busy
+from celery_locks.lease import Busy, Lease
 from tests.unit.mail import PLACE
 
 
@@ -77,6 +77,25 @@ def test_the_keeper_beats_for_it(queued, room):
     post.run(message)
     assert sorted(seen) == [PLACE, "wallet:42"]
     assert room.watched() == []
+
+
+def test_the_last_word_of_its_sender_may_come_late(queued, room):
+    """The sender gives it the long ttl when the job runs already: the next beat gives it the short one again."""
+    post, message = queued()
+    left = []
+
+    def late(_):
+        [held] = [each for each in room.watched() if each.key == PLACE]
+        sender = Lease(held.claim._replace(ttl=3600.0), held.fence, None)
+        room.store.renew([sender])
+        left.append(post.left())
+        room.clock.advance(10.0)
+        room.keeper.tick()
+        left.append(post.left())
+
+    post.body = late
+    post.run(message)
+    assert left == [3600.0, 30.0]
 
 
 def test_without_a_heartbeat_nobody_beats_for_it(queued, room):
