@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from celery_locks.unique.claims import found, give_up
 from celery_locks.unique.place import Place
+from celery_locks.unique.places import found, give_up
 from celery_locks.unique.sending import Sending
 
 __all__ = ["Place", "Sending", "found", "give_up"]

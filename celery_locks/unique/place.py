@@ -13,7 +13,7 @@ from celery_locks.errors import LockError, StoreUnavailable
 from celery_locks.guard import surely
 from celery_locks.lease import Lease
 from celery_locks.policies import after_outage
-from celery_locks.unique import claims
+from celery_locks.unique import places
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +47,7 @@ class Place:
         request = task.request_stack.top
         if request is None or request.called_directly or current(task.name, request.id):
             return None
-        claim = claims.found(request.headers, task.name, request.id, plan.options.ttl)
+        claim = places.found(request.headers, task.name, request.id, plan.options.ttl)
         return cls(task, plan, claim) if claim else None
 
     def run(self, run: Callable[[Callable[[], None]], T]) -> T:
@@ -149,13 +149,13 @@ class Place:
             self._give_back()
         else:
             request = self._task.request
-            claims.give_up(self._plan, self.claim, request.args, request.kwargs)
+            places.give_up(self._plan, self.claim, request.args, request.kwargs)
 
     def _give_back(self) -> None:
         care, held = self._guard.care, self._lease or self.claim
         care.forget(held)
         try:
-            claims.give_back(self._guard.store, self.claim)
+            places.give_back(self._guard.store, self.claim)
         finally:
             care.left(held)
 
@@ -192,4 +192,4 @@ def kept(plan: Plan, claim: Claim) -> Claim | None:
 
 
 def _renamed(claim: Claim) -> Claim:
-    return claims.claimed(claim.task or "", claim.task_id or "", claim.key, claim.ttl)
+    return places.claimed(claim.task or "", claim.task_id or "", claim.key, claim.ttl)

@@ -12,7 +12,7 @@ from celery_locks import events, signals
 from celery_locks.errors import StoreUnavailable
 from celery_locks.guard import surely
 from celery_locks.lease import Busy, Lease
-from celery_locks.unique import claims, place
+from celery_locks.unique import place, places
 from celery_locks.unique.stay import stay
 
 if TYPE_CHECKING:
@@ -44,20 +44,20 @@ class Sending:
     def send(self, args: Any, kwargs: Any, publish: Callable[..., Any]) -> Any:
         """Publish it and give its result; or the first one's."""
         running = place.current(self._task.name, self._id)
-        ours = claims.found(self._options.get("headers"), self._task.name, self._id, self._stay)
+        ours = places.found(self._options.get("headers"), self._task.name, self._id, self._stay)
         if ours:
             return self._go_on(running, publish) if running else self._published(place.kept(self._plan, ours), publish)
-        key = self._key(args, kwargs)
+        key = self._key(args or (), kwargs or {})
         if running and running.claim.key == key:
             return self._go_on(running, publish)
-        return self._claim(claims.claimed(self._task.name, self._id, key, min(SENDING, self._stay)), publish)
+        return self._claim(places.claimed(self._task.name, self._id, key, min(SENDING, self._stay)), publish)
 
     def _key(self, args: Any, kwargs: Any) -> str:
         # The worker is not given a model but what Celery dumps it to.
         dump = getattr(self._task, "_dump_pydantic_arguments", None)
         if dump and self._options.get("serializer") != "pickle":
             args, kwargs = dump(args, kwargs)
-        return claims.place_key(self._task.name, claims.run_key(self._plan, args, kwargs))
+        return places.place_key(self._task.name, self._plan.key(args, kwargs))
 
     def _claim(self, claim: Claim, publish: Callable[..., Any]) -> Any:
         try:
@@ -65,7 +65,7 @@ class Sending:
         except StoreUnavailable as outage:
             return self._without_store(claim, outage, publish)
         except BaseException:
-            surely(claims.give_back, self._store, claim)
+            surely(places.give_back, self._store, claim)
             raise
         return self._first(outcome, publish) if isinstance(outcome, Lease) else self._second(claim, outcome, publish)
 
@@ -90,7 +90,7 @@ class Sending:
         try:
             result = self._published(lease.claim, publish)
         except BaseException:
-            surely(claims.give_back, self._store, lease.claim)
+            surely(places.give_back, self._store, lease.claim)
             raise
         lease.ttl = self._stay
         try:
@@ -101,7 +101,7 @@ class Sending:
         return result
 
     def _second(self, claim: Claim, busy: Busy, publish: Callable[..., Any]) -> Any:
-        first = claims.job_of(busy.holder, self._task.name)
+        first = places.job_of(busy.holder, self._task.name)
         if self._is_awaited:
             return self._published(None, publish)
         if first is None:
@@ -119,4 +119,4 @@ class Sending:
         return self._published(None, publish)
 
     def _published(self, claim: Claim | None, publish: Callable[..., Any]) -> Any:
-        return publish(task_id=self._id, headers=claims.headers_of(claim, self._options.get("headers")))
+        return publish(task_id=self._id, headers=places.headers_of(claim, self._options.get("headers")))

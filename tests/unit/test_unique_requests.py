@@ -11,7 +11,7 @@ from celery.exceptions import Ignore, Reject, Retry
 from celery.worker import state
 from celery.worker.request import Request
 
-from celery_locks.unique import claims
+from celery_locks.unique import places
 from celery_locks.worker import unplaced
 from tests.unit import hall
 from tests.unit.fakes import FaultyStore
@@ -39,9 +39,9 @@ def come(room):
 
     def new(*, headers=None, **options):
         task = hall.job(room, **{"lock_unique": "until_done", **options})._get_current_object()
-        claim = claims.claimed(task.name, "7", PLACE, 3600.0)
+        claim = places.claimed(task.name, "7", PLACE, 3600.0)
         room.store.memory.acquire(claim)
-        return hall.come(task, 42, ident="7", store=claims.headers_of(claim, headers))
+        return hall.come(task, 42, ident="7", store=places.headers_of(claim, headers))
 
     yield new
     state.revoked.discard("7")

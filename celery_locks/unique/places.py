@@ -1,4 +1,4 @@
-"""Claims on a place in the queue: on what keys they are made, and how jobs take them along in their messages."""
+"""Places in the queue: the keys they have, and the claims that jobs take along in their messages."""
 
 from __future__ import annotations
 
@@ -24,11 +24,6 @@ KEY, OWNER = "lock_unique_key", "lock_unique_owner"
 def place_key(task: str, key: str) -> str:
     """The key of the place in the queue. Another task's job with the same key is no second one of this."""
     return f"unique:{task}:{key}"
-
-
-def run_key(plan: Plan, args: Any, kwargs: Any) -> str:
-    """The key that a job holds while it runs."""
-    return plan.key(tuple(args or ()), dict(kwargs or {}))
 
 
 def claimed(task: str, task_id: str, key: str, ttl: float) -> Claim:
@@ -69,7 +64,7 @@ def give_up(plan: Plan, claim: Claim, args: Any, kwargs: Any) -> None:
     """Free the place of a job that ends without having begun, unless another copy of its message runs."""
     store = plan.guard.store
     try:
-        holding = store.inspect(run_key(plan, args, kwargs)) if isinstance(store, Inspects) else None
+        holding = store.inspect(plan.key(tuple(args), dict(kwargs))) if isinstance(store, Inspects) else None
     except Exception as error:  # noqa: BLE001 - a key that cannot be made is nobody's
         logger.debug("who runs under the key of %s[%s] is not known: %s", claim.task, claim.task_id, error)
         holding = None
