@@ -72,7 +72,8 @@ def test_fifty_senders_at_once(counter: Counter) -> None:
 
     def send(number: int) -> None:
         at_once.wait(timeout=PATIENCE)
-        results.append(counter.send("single", f"sender {number}", seconds=0.5))
+        # A thread that waits for results has a connection of its own, which nobody closes.
+        results.append(counter.send("single", f"sender {number}", seconds=0.5, options={"ignore_result": True}))
 
     threads = [threading.Thread(target=send, args=(number,)) for number in range(50)]
     for thread in threads:
@@ -81,8 +82,8 @@ def test_fifty_senders_at_once(counter: Counter) -> None:
         thread.join(PATIENCE)
     assert len(results) == 50
     assert len({result.id for result in results}) == 1
-    assert results[0].get(timeout=PATIENCE) == counter.desk.journal.jobs(counter.desk.key)[0]
     counter.desk.journal.wait_for_runs(counter.desk.key, 1)
+    counter.wait_until_free("single")
     assert len(counter.desk.journal.events("message", counter.desk.key)) == 1
 
 
