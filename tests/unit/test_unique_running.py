@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 import pytest
 from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded
 
@@ -380,6 +382,23 @@ def test_a_job_that_replaces_itself_under_another_key(queued):
     post.run(message)
     assert post.holder() is None
     assert post.task.delay(7).id == message["task_id"]
+
+
+def test_an_id_that_is_no_text(mail):
+    """A UUID is as good as its text."""
+    post, ident = mail(), uuid.uuid4()
+    post.task.apply_async((42,), task_id=ident)
+    assert post.task.delay(42).id == str(ident)
+
+    def again(task):
+        raise task.retry(countdown=60)
+
+    post.body = again
+    post.run(post.sent[0])
+    assert post.left() == 3660.0
+    post.body = lambda _: "done"
+    assert post.run(post.sent[1]) == "done"
+    assert post.holder() is None
 
 
 def test_a_job_without_a_place_is_run(queued, room):
