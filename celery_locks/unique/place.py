@@ -174,7 +174,7 @@ class Place:
 def current(task: str, task_id: str | None) -> Place | None:
     """The place of the job that runs here, if it is the one that is asked for."""
     place = _current.get()
-    return place if place and task_id and place.claim[3:5] == (task, task_id) else None
+    return place if place and task_id and place.claim[3:5] == (task, str(task_id)) else None
 
 
 def kept(plan: Plan, claim: Claim) -> Claim | None:

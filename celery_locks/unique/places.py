@@ -47,8 +47,9 @@ def headers_of(claim: Claim | None, sent: Mapping[str, Any] | None) -> dict[str,
 def found(sent: Mapping[str, Any] | None, task: str, task_id: str | None, ttl: float) -> Claim | None:
     """The claim that a job was sent with. One of another job's, whose headers were passed on, is not this one's."""
     key, owner = (sent or {}).get(KEY), (sent or {}).get(OWNER)
-    if isinstance(key, str) and isinstance(owner, str) and task_id and job_of(owner, task) == task_id:
-        return Claim(key, owner, ttl, task, task_id)
+    # An id may be a UUID, which some brokers bring back as one.
+    if isinstance(key, str) and isinstance(owner, str) and task_id and job_of(owner, task) == str(task_id):
+        return Claim(key, owner, ttl, task, str(task_id))
     return None
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import uuid
+
 import pytest
 from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded
 
 from celery_locks import LockTimeout, Skip, StoreUnavailable
-from celery_locks.lease import Busy
+from celery_locks.lease import Busy, Lease
 from tests.unit.mail import PLACE
 
 
@@ -77,6 +79,25 @@ def test_the_keeper_beats_for_it(queued, room):
     post.run(message)
     assert sorted(seen) == [PLACE, "wallet:42"]
     assert room.watched() == []
+
+
+def test_the_last_word_of_its_sender_may_come_late(queued, room):
+    """The sender gives it the long ttl when the job runs already: the next beat gives it the short one again."""
+    post, message = queued()
+    left = []
+
+    def late(_):
+        [held] = [each for each in room.watched() if each.key == PLACE]
+        sender = Lease(held.claim._replace(ttl=3600.0), held.fence, None)
+        room.store.renew([sender])
+        left.append(post.left())
+        room.clock.advance(10.0)
+        room.keeper.tick()
+        left.append(post.left())
+
+    post.body = late
+    post.run(message)
+    assert left == [3600.0, 30.0]
 
 
 def test_without_a_heartbeat_nobody_beats_for_it(queued, room):
@@ -361,6 +382,23 @@ def test_a_job_that_replaces_itself_under_another_key(queued):
     post.run(message)
     assert post.holder() is None
     assert post.task.delay(7).id == message["task_id"]
+
+
+def test_an_id_that_is_no_text(mail):
+    """A UUID is as good as its text."""
+    post, ident = mail(), uuid.uuid4()
+    post.task.apply_async((42,), task_id=ident)
+    assert post.task.delay(42).id == str(ident)
+
+    def again(task):
+        raise task.retry(countdown=60)
+
+    post.body = again
+    post.run(post.sent[0])
+    assert post.left() == 3660.0
+    post.body = lambda _: "done"
+    assert post.run(post.sent[1]) == "done"
+    assert post.holder() is None
 
 
 def test_a_job_without_a_place_is_run(queued, room):
