@@ -285,6 +285,9 @@ def test_an_answer_for_a_loop_that_is_closed(
     held.go.set()
     settle()
     assert left("a") == []
+    with contextlib.suppress(RuntimeError):
+        task.get_coro().close()
+    settle()
     task._log_destroy_pending = False  # type: ignore[attr-defined]  # that is what is tried here
 
 
