@@ -119,6 +119,8 @@ class Patience:
         if self._waker:
             for each in waiting:
                 self._waker.forget(each.ticket)
+            # Told of one after it has left, the store would put it in line again.
+            self._waker.await_told()
         try:
             if waiting and isinstance(self._store, Lines):
                 self._store.leave(waiting)

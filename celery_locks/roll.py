@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import heapq
+import logging
 import random
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from celery_locks.ticket import parts, undated
 
@@ -16,12 +17,23 @@ if TYPE_CHECKING:
     from celery_locks.lease import Busy
     from celery_locks.stores.base import Waiting
 
+logger = logging.getLogger("celery_locks.waker")
+T = TypeVar("T")
+
 #: Keys are looked at this much after the time at which something may have changed, spread out among the workers.
 LATER = 0.05
 #: Looks that need not be made any more are forgotten when there are so many.
 STALE = 1000
 #: Wakes for those who are not here yet, as many as are remembered.
 REMEMBERED = 1000
+
+
+def surely(tell: Callable[[T], None], what: T) -> None:
+    """Whatever one does that is called or told, the others who wait must be too."""
+    try:
+        tell(what)
+    except Exception:
+        logger.exception("one who waits could not be told or called")
 
 
 @dataclass

@@ -8,11 +8,11 @@ import os
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from celery_locks.errors import StoreUnavailable
 from celery_locks.hearing import AGAIN, Audience, Hearing
-from celery_locks.roll import Early, Roll, Waiter
+from celery_locks.roll import Early, Roll, Waiter, surely
 from celery_locks.rounds import Rounds
 from celery_locks.stores.base import Waiting
 from celery_locks.ticket import parts
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from celery_locks.stores.base import Lines, Look, Wake
 
 logger = logging.getLogger("celery_locks.waker")
-T = TypeVar("T")
 
 #: Those who come to a key that is taken are told to the store together with who comes next, within this time.
 TOGETHER = 0.005
@@ -82,6 +81,11 @@ class Waker:
         with self._mutex:
             self._roll.remove(ticket)
 
+    def await_told(self) -> None:
+        """Wait for what is being told to the store: one that has been forgotten just now may be among those."""
+        with self._telling:
+            pass
+
     def all_forgotten(self) -> list[Waiting]:
         """Forget all who wait here, and say who they were."""
         with self._mutex:
@@ -123,7 +127,7 @@ class Waker:
         return self._home if self.hears() else ""
 
     def _start_afresh(self) -> None:
-        self._mutex = threading.Lock()
+        self._mutex, self._telling = threading.Lock(), threading.Lock()
         self._roll = Roll()
         self._early = Early()
         self._new: list[Waiting] = []
@@ -154,24 +158,28 @@ class Waker:
             self._rounds.expect(look_at)
 
     def _attend(self) -> None:
-        with self._mutex:
-            waiting = [*self._to_tell(), *(Waiting(key, "") for key in self._roll.due(self._clock()))]
-        if not waiting:
-            return
-        try:
-            looks = self._store.attend(waiting, self.home())
-        except StoreUnavailable as error:
-            logger.warning("the line of %d keys cannot be attended to, trying again: %s", len(waiting), error)
-            self._tell_later(waiting)
-            return
-        except Exception:
-            self._tell_later(waiting)
-            raise
+        with self._telling:
+            waiting, looks = self._told()
         for each, look in zip(waiting, looks, strict=True):
             if look:
                 self._seen(each, look)
         if silent := [each for each, look in zip(waiting, looks, strict=True) if look is None]:
             self._tell_later(silent)
+
+    def _told(self) -> tuple[list[Waiting], list[Look | None]]:
+        with self._mutex:
+            waiting = [*self._to_tell(), *(Waiting(key, "") for key in self._roll.due(self._clock()))]
+        if not waiting:
+            return [], []
+        try:
+            return waiting, self._store.attend(waiting, self.home())
+        except StoreUnavailable as error:
+            logger.warning("the line of %d keys cannot be attended to, trying again: %s", len(waiting), error)
+            self._tell_later(waiting)
+            return [], []
+        except Exception:
+            self._tell_later(waiting)
+            raise
 
     def _tell_later(self, waiting: Sequence[Waiting]) -> None:
         with self._mutex:
@@ -199,12 +207,12 @@ class Waker:
 
     def _stands(self, waiter: Waiter, look: Look) -> None:
         if waiter.joined and look.busy and not look.turn:
-            _surely(waiter.joined, look.busy)
+            surely(waiter.joined, look.busy)
         with self._mutex:
             waiter.joined = None
             is_called = (look.turn or waiter.woken) and self._roll.remove(waiter.waiting.ticket)
         if is_called:
-            _surely(waiter.call, waiter.waiting.ticket)
+            surely(waiter.call, waiter.waiting.ticket)
 
     def _begins(self) -> None:
         """Wakes are heard from now on. Those before were not, and the store may have forgotten who is present."""
@@ -228,24 +236,16 @@ class Waker:
         if waiter:
             # With the date it has: that of one that was away is of when it left.
             ticket = waiter.waiting.ticket
-            _surely(waiter.call, ticket if parts(ticket)[1] else wake.ticket)
+            surely(waiter.call, ticket if parts(ticket)[1] else wake.ticket)
 
 
 _wakers: weakref.WeakSet[Waker] = weakref.WeakSet()
 
 
 def _in_child() -> None:
-    # Before it has other threads: two that found it was forked at the same time would each begin afresh.
+    # Before it has other threads: of two that found out at the same time each would begin afresh.
     for waker in list(_wakers):
         waker._start_afresh()  # noqa: SLF001 - our own
 
 
 os.register_at_fork(after_in_child=_in_child)
-
-
-def _surely(tell: Callable[[T], None], what: T) -> None:
-    """Whatever one does that is called or told, the others who wait must be too."""
-    try:
-        tell(what)
-    except Exception:
-        logger.exception("one who waits could not be told or called")

@@ -6,6 +6,7 @@ import asyncio
 import atexit
 import logging
 import os
+import sys
 import threading
 import time
 from queue import SimpleQueue
@@ -42,11 +43,11 @@ class Hands:
 
     def do(self, key: str, step: Callable[[], object]) -> None:
         """Have a step done after all that was asked for this key before: the same thread does it."""
-        if self._is_over:
-            # The interpreter ends. What is given back now must be given back here.
-            step()
-        else:
+        if not self._is_over:
             self._asked[hash(key) % HANDS].put(step)
+        elif not sys.is_finalizing():
+            # The process ends. What is given back now must be given back here; later nothing can be.
+            step()
 
     async def done(self, key: str, step: Callable[[], T], unheard: Callable[[T], object] | None = None) -> T:
         """What a step gives, which a thread does. A step that has begun is done to its end, whatever becomes of us.

@@ -70,6 +70,9 @@ class Try:
 
     def _undone(self, error: BaseException) -> None:
         if self._has_asked:
+            if self._guard.waker:
+                # Told of one after it has left, the store would put it in line again.
+                self._guard.waker.await_told()
             self._guard.interrupted(self._claim, error)
 
     async def _taken(self, deadline: float) -> Lease | Busy:

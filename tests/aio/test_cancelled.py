@@ -218,6 +218,36 @@ def test_in_line(locks: Locks, left: Callable[[str], list[str]], redis_server: R
     assert left("a") == []
 
 
+def test_while_the_store_is_told_that_it_is_there(
+    locks: Locks, left: Callable[[str], list[str]], redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is on its way when it leaves does not put it in line again."""
+    told, go = threading.Event(), threading.Event()
+    plain = locks.store.attend  # type: ignore[attr-defined]  # that of Redis has lines
+
+    def attend(waiting: Any, home: str = "") -> Any:
+        if any(each.ticket for each in waiting):
+            told.set()
+            assert go.wait(PATIENCE)
+        return plain(waiting, home)
+
+    monkeypatch.setattr(locks.store, "attend", attend)
+
+    async def work() -> None:
+        async with locks.alock("a", ttl=60):
+            # The first who waits in a process: what hears of its turn is only being made.
+            task = asyncio.ensure_future(locks.alock("a").acquire())
+            await until(told.is_set, "the store to be told of it")
+            await cancelled(task)
+            await asyncio.sleep(0.1)
+            go.set()
+            settle()
+            await in_line(redis_server, "a", 0)
+
+    run(work)
+    assert left("a") == []
+
+
 def test_a_turn_that_nobody_takes_goes_to_the_next(locks: Locks, redis_server: RedisServer) -> None:
     """One that is cancelled in the moment of its turn passes it on at once, not when the claim window is over."""
 
@@ -285,6 +315,9 @@ def test_an_answer_for_a_loop_that_is_closed(
     held.go.set()
     settle()
     assert left("a") == []
+    with contextlib.suppress(RuntimeError):
+        task.get_coro().close()
+    settle()
     task._log_destroy_pending = False  # type: ignore[attr-defined]  # that is what is tried here
 
 

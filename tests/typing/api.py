@@ -9,6 +9,7 @@ from typing_extensions import assert_type
 
 import celery_locks
 from celery_locks import (
+    AsyncLock,
     Contention,
     Fail,
     Holding,
@@ -218,6 +219,21 @@ with locks.lock(["wallet:42", "wallet:7"]) as lease:
 with locks.lock("wallet:42") as lease:
     assert_type(lease, Lease)
     assert_type(lease.fence, int)
+
+
+async def handler() -> int:
+    lock = locks.alock("wallet:42", ttl=10, heartbeat=True, on_lost="raise", at_least=5)
+    assert_type(lock, AsyncLock)
+    assert_type(await lock.acquire(timeout=5), bool)
+    await lock.renew(60)
+    await lock.release()
+    assert_type(await lock.locked(), bool)
+    assert_type(await lock.owned(), bool)
+    async with locks.alock("wallet:42") as lease:
+        assert_type(lease, Lease)
+    assert_type(await locks.arun("import:daily", handler, ttl=900), int)
+    assert_type(await locks.arun("invoice:7", handler, busy="Processing"), int | str)
+    return 1
 
 
 def job() -> int:

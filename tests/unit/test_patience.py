@@ -144,6 +144,9 @@ class Prompt:
     def forget(self, ticket):
         self.forgotten.append(ticket)
 
+    def await_told(self):
+        self.awaited = list(self.forgotten)
+
     def home(self):
         return "0a1b"
 
@@ -204,7 +207,7 @@ def test_leaving_a_store_that_is_down_is_said_in_the_log(clock, caplog):
     store, called = LinedStore(clock), Prompt(clock)
     store.down = True
     Patience(store, called, clock, clock.sleep).leave([Waiting(KEY, TICKET)])
-    assert called.forgotten == [TICKET]
+    assert called.forgotten == called.awaited == [TICKET]
     assert "may still be called" in caplog.text
 
 
