@@ -187,6 +187,8 @@ class CrowdLinesContract(LineFixtures):
         with contextlib.closing(queue.listen()) as listening:
             queue.attend([Waiting(key, looks[0].busy.ticket), Waiting(key, looks[2].busy.ticket), Waiting(key, "")])
             assert quiet(listening, queue, key)
+        # Who is called stands in line no more, however often it says that it is here.
+        assert turned_away(store, part(key, "d")._replace(ticket=Ticket(looks[2].busy.ticket))).place == 1
         for index, name in enumerate("bc"):
             enter(store, part(key, name)._replace(ticket=Ticket(looks[index].busy.ticket)))
         turned_away(store, part(key, "d")._replace(ticket=Ticket(looks[2].busy.ticket)))
