@@ -126,6 +126,7 @@ class CrowdsContract(SlotsContract):
             assert owners(other, key) == ["a", "b"]
             run_out(short)
             assert owners(other, key) == ["b"]
+            assert turned_away(other, alone(key, "writer")).holder == "b"
             assert [holding.owner for holding in other.list(f"{key}*")] == ["b"]
             assert crowd.renew([short, long]) == [Verdict.LOST, Verdict.RENEWED]
             assert not crowd.release(short.claim)
