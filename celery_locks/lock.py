@@ -112,7 +112,7 @@ class Lock:
 
     def claim(self, owner: str | None = None) -> Claim:
         """What is asked of the store: a new owner each time it is asked."""
-        return Claim(self.key, owner or new_owner(), self.ttl, slots=self.slots, shared=self.shared)
+        return Claim(self.key, owner or new_owner(), self.ttl, None, None, None, self.slots, self.shared)
 
     def adopt(self, lease: Lease) -> None:
         """Take up a lease that exists already."""
