@@ -40,15 +40,16 @@ class Patience:
     ) -> None:
         self._store = store
         self._several = Several(store)
+        # A store without lines learns by them who waits: those who share a key are not to shut one out for ever.
+        self._gives_tickets = isinstance(store, (Lines, Crowds))
         self._waker = waker
         self._clock = clock
         self._sleep = sleep
 
     def with_ticket(self, claim: Claim) -> Claim:
         """The claim of one that waits where it asks: with a ticket, where that is of use."""
-        if not isinstance(self._store, (Lines, Crowds)):
+        if not self._gives_tickets:
             return claim
-        # A store without lines learns by it who waits: those who share a key are not to shut one out for ever.
         name = ticket_of(claim.owner, claim.slots, shared=claim.shared)
         return claim._replace(ticket=Ticket(name, home=self._waker.home() if self._waker else ""))
 

@@ -45,7 +45,7 @@ def undated(ticket: str) -> str:
 
 def ticket_of(owner: str, slots: int = 1, *, shared: bool = False) -> str:
     """The ticket of an execution."""
-    return marked(owner[-16:], slots, shared=shared)
+    return owner[-16:] if slots == 1 and not shared else _mark(slots, shared=shared) + owner[-16:]
 
 
 def marked(ticket: str, slots: int, *, shared: bool) -> str:
@@ -54,6 +54,9 @@ def marked(ticket: str, slots: int, *, shared: bool) -> str:
     A line has to know who of those that wait can hold the key together. What excludes all others has no mark.
     """
     name, date = parts(ticket)
-    mark = "r." if shared else "" if slots == 1 else f"{slots}."
-    plain = _MARK.sub("", name)
-    return f"{date}-{mark}{plain}" if date else mark + plain
+    now = _mark(slots, shared=shared) + _MARK.sub("", name)
+    return f"{date}-{now}" if date else now
+
+
+def _mark(slots: int, *, shared: bool) -> str:
+    return "r." if shared else "" if slots == 1 else f"{slots}."

@@ -73,22 +73,25 @@ def crowding(stays: list[Stay], slots: int) -> list[str]:
         kinds = [name[0] for name in inside]
         if len(set(kinds)) > 1 or kinds.count("w") > 1 or kinds.count("s") > slots:
             found.append(f"{sorted(inside)} held it together")
-    return found + _misplaced(stays)
+    fences = [stay.fence for stay in stays]
+    return found + ["a fence was given twice"] * (len(set(fences)) < len(fences))
 
 
-def _misplaced(stays: list[Stay]) -> list[str]:
-    """Fences of one that had left before the other came, that are not in their order, and any that came twice."""
+def misplaced(stays: list[Stay]) -> list[str]:
+    """Fences that are not above those of all who had left before.
+
+    These stays begin when the key is asked for: of two that hold it together the first to get it may be the last to
+    say so.
+    """
     found = []
-    highest, by_end = 0, sorted(stays, key=lambda stay: stay.end)
-    position = 0
+    highest, position, by_end = 0, 0, sorted(stays, key=lambda stay: stay.end)
     for stay in sorted(stays):
         while by_end[position].end < stay.begin:
             highest = max(highest, by_end[position].fence)
             position += 1
         if stay.fence <= highest:
             found.append(f"{stay.owner} has fence {stay.fence}, not above {highest} of one before it")
-    fences = [stay.fence for stay in stays]
-    return found + ["a fence was given twice"] * (len(set(fences)) < len(fences))
+    return found
 
 
 def most_together(stays: list[Stay]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.judging import Stay, crowding, faults, most_together, record, recorded
+from tests.judging import Stay, crowding, faults, misplaced, most_together, record, recorded
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,6 +47,6 @@ def test_too_many_at_once_are_found() -> None:
 
 def test_fences_of_a_crowd_are_judged() -> None:
     """Those of two that were together are in any order; of one that came after another had left they are not."""
-    assert crowding([Stay(0, 9, 2, "r1"), Stay(1, 8, 1, "r2")], 0) == []
-    assert len(crowding([Stay(0, 1, 2, "r1"), Stay(2, 3, 1, "r2")], 0)) == 1
+    assert misplaced([Stay(0, 9, 2, "r1"), Stay(1, 8, 1, "r2")]) == []
+    assert len(misplaced([Stay(0, 1, 2, "r1"), Stay(2, 3, 1, "r2")])) == 1
     assert len(crowding([Stay(0, 9, 1, "r1"), Stay(1, 8, 1, "r2")], 0)) == 1

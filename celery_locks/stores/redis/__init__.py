@@ -213,8 +213,10 @@ class RedisStore(TogetherInRedis, Store, Inspects, Lines, Crowds):
         return name, f"{name}:fence", f"{name}:line", f"{name}:homes"
 
     def _names_for(self, claim: Claim) -> tuple[str, ...]:
-        names = self._names(claim.key)
-        return names if claim.slots == 1 and not claim.shared else (*names, self._slots_name(claim.key))
+        name = self._lock_name(claim.key)
+        if claim.slots == 1 and not claim.shared:
+            return name, f"{name}:fence", f"{name}:line", f"{name}:homes"
+        return (*self._names(claim.key), f"{name}:slots")
 
     def _slots_name(self, key: str) -> str:
         return f"{self._lock_name(key)}:slots"

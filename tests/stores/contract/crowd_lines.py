@@ -152,6 +152,18 @@ class CrowdLinesContract(LineFixtures):
         enter(hasty, a)
         assert [turned_away(hasty, claim).place for claim in (d, c)] == [1, 1]
 
+    def test_those_called_in_vain_cost_less_and_less(self, hasty: Any, key: str) -> None:
+        """From the second in a row that does not come on: a worker that died with many holds up nobody for long."""
+        enter(hasty, alone(key, "holder"))
+        stand(hasty, *(part(key, name, 2) for name in "abcd"))
+        with hearing(hasty, key) as wake:
+            assert hasty.release(alone(key, "holder"))
+            windows = [wake().window for _ in range(2)]
+            passed(self.brief)
+            look(hasty, key)
+            windows += [wake().window for _ in range(2)]
+        assert windows == [self.brief, self.brief, self.brief / 2, self.brief / 2]
+
     def test_several_that_died_are_replaced_by_one_look(self, queue: Any, store: Any, key: str) -> None:
         """When their leases are over, as many are called as there are places."""
         leases = [enter(queue, part(key, name, ttl=0.4)) for name in "abc"]
@@ -187,6 +199,8 @@ class CrowdLinesContract(LineFixtures):
         with contextlib.closing(queue.listen()) as listening:
             queue.attend([Waiting(key, looks[0].busy.ticket), Waiting(key, looks[2].busy.ticket), Waiting(key, "")])
             assert quiet(listening, queue, key)
+        # Who is called stands in line no more, however often it says that it is here.
+        assert turned_away(store, part(key, "d")._replace(ticket=Ticket(looks[2].busy.ticket))).place == 1
         for index, name in enumerate("bc"):
             enter(store, part(key, name)._replace(ticket=Ticket(looks[index].busy.ticket)))
         turned_away(store, part(key, "d")._replace(ticket=Ticket(looks[2].busy.ticket)))

@@ -128,6 +128,7 @@ class CrowdsContract(SlotsContract):
             assert owners(other, key) == ["b"]
             assert [holding.owner for holding in other.list(f"{key}*")] == ["b"]
             assert crowd.renew([short, long]) == [Verdict.LOST, Verdict.RENEWED]
+            assert turned_away(other, alone(key, "writer")).holder == "b"
             assert not crowd.release(short.claim)
             assert enter(crowd, ask(key, "a")).fence > long.fence
             assert crowd.force_release(key)

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from celery_locks import Locks
-from tests.judging import Stay, crowding, most_together, record, recorded
+from tests.judging import Stay, crowding, misplaced, most_together, record, recorded
 from tests.stores.contract.crowding import enter, part, reader, turned_away
 from tests.stores.contract.fixtures import StoreFixtures
 from tests.stores.processes import Crew, forking
@@ -33,6 +33,7 @@ class RushContract(StoreFixtures):
 
     def test_never_too_many_whoever_dies(self, open_store: Opens, store: Store, key: str, tmp_path: Path) -> None:
         """Never more than there are slots, never readers with others, in whatever order; the dead keep no place."""
+        (tmp_path / "asked").mkdir()
         with Crew() as victims, Crew() as crew:
             for number, kind in enumerate("ss"):
                 _victim(victims, open_store, key, f"{kind} victim {number}")
@@ -42,6 +43,7 @@ class RushContract(StoreFixtures):
                 victim.kill()
             crew.done()
         stays = recorded(tmp_path)
+        assert misplaced(recorded(tmp_path / "asked")) == []
         assert len(stays) == 8 * 16
         assert crowding(stays, SLOTS) == []
         assert most_together(stays) > 1
@@ -82,12 +84,13 @@ def _mill(open_store: Opens, key: str, number: int, turns: int, folder: Path) ->
     with contextlib.closing(open_store()) as store:
         locks = Locks(store)
         for turn in range(turns):
-            kind = random.choice(_KINDS)
+            kind, asked = random.choice(_KINDS), time.monotonic()
             with locks.lock(key, ttl=60, slots=SLOTS if kind == "s" else 1, shared=kind == "r") as lease:
                 begin = time.monotonic()
                 time.sleep(random.uniform(0, 0.004))
                 stay = Stay(begin, time.monotonic(), lease.fence, f"{kind}{number}.{turn}")
             record(folder, stay)
+            record(folder / "asked", stay._replace(begin=asked))
 
 
 def _wait_for_a_place(open_store: Opens, key: str, together: object) -> None:
