@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 
 from celery_locks.board import CLAIMED, FREE, HELD, LEAVING, SLOTS, Board, Region
@@ -24,7 +22,7 @@ def test_a_lease_is_shown_from_before_it_is_asked_for_until_it_is_given_back(roo
         )
     lease = enter(room)
     term = region.term(0)
-    assert (region.state(0), term) == (HELD, (lease.deadline, 30.0, 10.0, lease.fence, FLAG, -math.inf))
+    assert (region.state(0), term) == (HELD, (lease.deadline, 30.0, 10.0, lease.fence, FLAG, lease.until))
     assert room.guard.leave(lease)
     assert [state for state, _ in seen] == [CLAIMED, LEAVING]
     assert region.state(0) == FREE
