@@ -22,6 +22,7 @@ from celery_locks.stores.etcd.naming import Names, escaped, key_of, lock_name, w
 from celery_locks.stores.etcd.renewal import Renewal, Wanted
 from celery_locks.stores.etcd.watching import Watch
 from celery_locks.stores.etcd.wire import Wire
+from celery_locks.stores.operations import Evicts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -35,7 +36,7 @@ LAST_SECOND = 0.5
 _WILD = re.compile(r"[*?\[]")
 
 
-class EtcdStore(Store, Inspects, Watches):
+class EtcdStore(Store, Inspects, Evicts, Watches):
     """A key that is there while the lock is taken, with its owner as value, under a lease of that owner alone.
 
     The fence is the revision that made the key. Exclusion holds as far as etcd's leases do: a holder that was paused
@@ -110,13 +111,19 @@ class EtcdStore(Store, Inspects, Watches):
 
     def force_release(self, key: str) -> bool:
         """Free the key whoever has it, by ending the lease that holds it; False when it was free."""
-        forced = None
+        return self._forced_out(key, None)
+
+    def evict(self, key: str, fence: int) -> bool:
+        return self._forced_out(key, fence)
+
+    def _forced_out(self, key: str, fence: int | None) -> bool:
+        forced = False
         with self._talk() as talk:
             # The holder may have moved it to another lease meanwhile: it is the same lock while its fence is.
-            while (taken := _look(talk, lock_name(self.prefix, key))) and forced in (None, taken.fence):
+            while (taken := _look(talk, lock_name(self.prefix, key))) and fence in (None, taken.fence):
                 if _forced(talk, taken):
-                    forced = taken.fence
-        return forced is not None
+                    fence, forced = taken.fence, True
+        return forced
 
     def watch(self, key: str, seconds: float) -> None:
         Watch(self._wire, lock_name(self.prefix, key), seconds).wait(self._contended.revision(key))

@@ -24,6 +24,7 @@ from celery_locks.stores.redis.connect import wire_for
 from celery_locks.stores.redis.listening import RedisListening
 from celery_locks.stores.redis.mending import outage
 from celery_locks.stores.redis.names import glob, key_of, lock_name
+from celery_locks.stores.redis.queues import RedisQueues
 from celery_locks.stores.redis.wire import Call, good, some
 from celery_locks.stores.redis.written import asks_with, attends_with, busy, holding, look
 from celery_locks.ticket import undated
@@ -45,12 +46,14 @@ _LONGEST = {"fence_retention": (3650 * DAY, "ten years"), "claim_window": (3600.
 _FAILURES = (RedisError, RedisClusterException, OSError, UnicodeError)
 
 
-class RedisStore(Store, Inspects, Lines):
+class RedisStore(RedisQueues, Store, Inspects, Lines):
     """One string a lock, `fence:owner`, that expires with its lease, and one beside it that remembers the last fence.
 
     Exclusion holds while the server keeps its memory. A restart without persistence, an eviction, or a failover to
     a replica that had not heard of the lock may let a second holder in: the fence is what tells them apart.
     """
+
+    fence_is_time = True
 
     def __init__(  # noqa: PLR0913 - settings, by name
         self,

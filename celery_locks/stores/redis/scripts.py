@@ -30,3 +30,7 @@ FORCE_RELEASE = _read(*_LINES, "force_release")
 ATTEND = _read(*_LINES, "attend")
 LEAVE = _read(*_LINES, "leave")
 INSPECT = _read("inspect")
+#: What an operator asks for.
+EVICT = _read(*_LINES, "evict", "force_release")
+QUEUE = _read("line", "queue")
+WAITING = _read("line", "waiting")

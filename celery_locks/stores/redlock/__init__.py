@@ -40,6 +40,8 @@ class RedlockStore(Store, Inspects):
     ours, runs more than a hundredth faster than another. The fence is what tells holders apart where they do not.
     """
 
+    fence_is_time = True
+
     def __init__(
         self, address: Address, *, prefix: str = DEFAULT_PREFIX, clock: Callable[[], float] = time.monotonic
     ) -> None:
