@@ -9,7 +9,14 @@ import pytest
 
 from celery_locks.stores import open_store as from_any_url
 from celery_locks.stores.redis import RedisStore
-from tests.stores.contract import ExpiringContract, LinesContract, ProcessContract, ServerContracts
+from tests.stores.contract import (
+    EvictsContract,
+    ExpiringContract,
+    LinesContract,
+    ProcessContract,
+    QueuesContract,
+    ServerContracts,
+)
 from tests.stores.redis_stores import cluster_url, sentinel_url
 
 if TYPE_CHECKING:
@@ -18,7 +25,7 @@ if TYPE_CHECKING:
     from tests.stores.contract import OpensWith
 
 
-class _Contract(ServerContracts, ExpiringContract, LinesContract):
+class _Contract(ServerContracts, EvictsContract, ExpiringContract, LinesContract, QueuesContract):
     store_type = RedisStore
     short = 0.1
     #: The crowd of 125 is for the first form: what differs in the others is the way to the server.

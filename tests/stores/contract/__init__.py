@@ -14,6 +14,7 @@ Forked processes open theirs too.
 from tests.stores.contract.asking import ODD_KEYS, Opens, claim, patient, refused, run_out, take, verdict
 from tests.stores.contract.broken_ways import CutAnswerContract, InterruptContract, LateAnswerContract
 from tests.stores.contract.connection import ConnectionContract
+from tests.stores.contract.evicting import EvictsContract
 from tests.stores.contract.expiring import ExpiringContract
 from tests.stores.contract.faults import FaultContract, Scene, killed, nothing
 from tests.stores.contract.fixtures import StoreFixtures
@@ -24,7 +25,9 @@ from tests.stores.contract.leaving import LeavingContract
 from tests.stores.contract.lines import LinesContract
 from tests.stores.contract.lost_answer import LostAnswerContract
 from tests.stores.contract.processes import ProcessContract
+from tests.stores.contract.queues import QueuesContract
 from tests.stores.contract.server import ServerContracts
+from tests.stores.contract.tables import TablesContract
 from tests.stores.contract.verbs import StoreContract
 from tests.stores.contract.waiting import OpensWith
 from tests.stores.contract.watching import WatchesContract
@@ -33,6 +36,7 @@ __all__ = [
     "ODD_KEYS",
     "ConnectionContract",
     "CutAnswerContract",
+    "EvictsContract",
     "ExpiringContract",
     "FaultContract",
     "GivesUp",
@@ -47,10 +51,12 @@ __all__ = [
     "Opens",
     "OpensWith",
     "ProcessContract",
+    "QueuesContract",
     "Scene",
     "ServerContracts",
     "StoreContract",
     "StoreFixtures",
+    "TablesContract",
     "WatchesContract",
     "claim",
     "killed",
