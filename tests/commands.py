@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from click.testing import CliRunner
 
 from celery_locks.cli import main
+
+ROOT = Path(__file__).parents[1]
 
 
 class Ended(NamedTuple):
@@ -34,3 +41,31 @@ def run(command: Any, *words: object, **options: Any) -> Ended:
 def celery_locks(url: str, *words: object, **options: Any) -> Ended:
     """`celery-locks --url URL ...`."""
     return run(main, "--url", url, *words, **options)
+
+
+def doors(folder: Path) -> str:
+    """A folder that offers the commands of `pyproject.toml` as the installed package does, for a PYTHONPATH."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    groups = {"console_scripts": "project.scripts", "celery.commands": 'project.entry-points."celery.commands"'}
+    lines = []
+    for group, section in groups.items():
+        [entries] = re.findall(rf"^\[{re.escape(section)}\]\n(.*?)\n\n", text, re.DOTALL | re.MULTILINE)
+        lines += [f"[{group}]", entries.replace('"', ""), ""]
+    info = folder / "celery_locks_doors-0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: celery-locks-doors\nVersion: 0\n")
+    (info / "entry_points.txt").write_text("\n".join(lines))
+    return os.pathsep.join([str(folder), str(ROOT)])
+
+
+def celery(*words: str, **environment: str) -> Ended:
+    """`celery ...` in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "celery", *words],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    return Ended(done.returncode, done.stdout, done.stderr)

@@ -69,7 +69,11 @@ class Inquiry:
 
     def _ask(self, patience: float) -> None:
         try:
-            self._app.control.inspect(timeout=patience, callback=self._heard).active(safe=True)
+            with self._app.connection_for_write() as connection:
+                # By itself it would be tried for ever.
+                connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0, timeout=patience)
+                inspect = self._app.control.inspect(timeout=patience, callback=self._heard, connection=connection)
+                inspect.active(safe=True)
         except _Found:
             pass
         except Exception as error:  # noqa: BLE001 - whatever a transport raises, and it may name a password

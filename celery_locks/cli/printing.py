@@ -72,7 +72,7 @@ def span(seconds: float | None) -> str:
     for size, unit, less, lower in _STEPS:
         if whole >= size:
             return f"{whole // size}{unit} {whole % size // less:02}{lower}"
-    return f"{max(0.0, seconds):.1f}s"
+    return f"{int(max(0.0, seconds) * 10) / 10}s"
 
 
 def moment(since: float | None, write: Callable[[dt.datetime], str] = dt.datetime.isoformat) -> str | None:
