@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from click.testing import CliRunner
 
 from celery_locks.cli import main
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[1]
 
@@ -69,3 +73,32 @@ def celery(*words: str, **environment: str) -> Ended:
         timeout=60,
     )
     return Ended(done.returncode, done.stdout, done.stderr)
+
+
+#: What changes from one run to the next.
+_CHANGES = [
+    (r"#[0-9a-f]{16}|\b[0-9a-f]{16}\b", "RANDOM"),
+    (r"\[[0-9a-f-]+\]", "[ID]"),
+    (r"@[\w.-]+:\d+", "@PLACE"),
+    (r"\S+://\S+", "URL"),
+    (r"\d+-\d+-\d+ \d+:\d+:\d+ UTC", "WHEN"),
+    (r"\d+[dhm] \d+[hms]|[\d.]+s", "SPAN"),
+    (r"\d{16}", "FENCE"),
+    (r" +", " "),
+]
+
+
+def masked(text: str) -> list[str]:
+    """The lines of an output without what changes from one run to the next."""
+    for pattern, word in _CHANGES:
+        text = re.sub(pattern, word, text)
+    return [line.strip() for line in text.splitlines()]
+
+
+def shown(program: str) -> Iterator[tuple[list[str], str]]:
+    """The commands of this program that docs/cli.md shows, and what they print."""
+    page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    for block in re.findall(r"^```console\n(.*?)^```$", page, re.DOTALL | re.MULTILINE):
+        if block.startswith(f"$ {program} "):
+            for command, printed in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE):
+                yield shlex.split(command), printed
