@@ -79,7 +79,9 @@ def celery(*words: str, **environment: str) -> Ended:
 _CHANGES = [
     (r"#[0-9a-f]{16}|\b[0-9a-f]{16}\b", "RANDOM"),
     (r"\[[0-9a-f-]+\]", "[ID]"),
+    (r"\b[0-9a-f]{8}-[0-9a-f-]{27}\b", "ID"),
     (r"@[\w.-]+:\d+", "@PLACE"),
+    (r"\d+ on [\w.-]+", "PID on HOST"),
     (r"\S+://\S+", "URL"),
     (r"\d+-\d+-\d+ \d+:\d+:\d+ UTC", "WHEN"),
     (r"\d+[dhm] \d+[hms]|[\d.]+s", "SPAN"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +12,7 @@ from celery.bin.base import CLIContext
 from celery_locks import LockLost
 from celery_locks.cli import locks as command
 from tests.acceptance.office import PATIENCE, Office, only_redis
-from tests.commands import Ended, celery, doors, run
+from tests.commands import Ended, celery, doors, masked, run, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,16 +45,19 @@ def test_an_operator_sees_what_a_holder_does_and_breaks_its_lock(
 
     ended = locks("show", office.key, "--timeout", PATIENCE, "--json")
     assert (ended.code, ended.err) == (0, "")
-    [shown] = ended.said
-    [holder], [waiter] = shown["holders"], shown["line"]
+    [told] = ended.said
+    [holder], [waiter] = told["holders"], told["line"]
     [began] = office.journal.runs(office.key)
     assert (holder["task"], holder["task_id"], holder["pid"]) == ("lost_raise", job.id, began.pid)
-    assert (holder["fence"], shown["waiting"], waiter["stands"]) == (began.fence, 1, "queue")
+    assert (holder["fence"], told["waiting"], waiter["stands"]) == (began.fence, 1, "queue")
     assert 0 <= waiter["age"] <= holder["age"] < 120
     assert holder["job"]["task"] == "lost_raise"
     assert repr(office.key) in holder["job"]["kwargs"]
     assert holder["job"]["worker"] in [worker.name for worker in two_workers]
     assert holder["job"]["pid"] == began.pid
+
+    [(_, page)] = shown("celery")
+    assert _nameless(locks("show", office.key, "--timeout", PATIENCE).out, office.key) == _nameless(page, "wallet:42")
 
     ended = locks("release", office.key, "--force", "--if-fence", began.fence)
     assert (ended.code, ended.err) == (0, "")
@@ -88,3 +92,9 @@ def test_a_job_that_nobody_runs_is_not_made_up(office: Office, locks: Callable[.
     assert ended.code == 0
     assert "none of the 2 workers that answered runs it" in ended.out
     assert locks("release", office.key, "--force").code == 0
+
+
+def _nameless(text: str, key: str) -> list[str]:
+    """An output of `show` without what changes, and without what is of this key and this job."""
+    lines = masked(text.replace(key, "KEY").replace("lost_raise", "bank.withdraw"))
+    return [re.sub(r"^(kwargs|worker) .*", r"\1", line) for line in lines]
