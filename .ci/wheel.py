@@ -7,17 +7,23 @@ import zipfile
 from pathlib import Path
 
 PACKAGE = Path("celery_locks")
+#: How it is reached from outside.
+DOORS = ("celery-locks = celery_locks.cli:main", "locks = celery_locks.cli:locks")
 
 
 def main(directory: str) -> str | None:
     """None when all is there, else what is missing."""
     wheel = next(Path(directory).glob("*.whl"))
-    inside = set(zipfile.ZipFile(wheel).namelist())
+    zipped = zipfile.ZipFile(wheel)
+    inside = set(zipped.namelist())
     wanted = {path.as_posix() for kind in ("*.py", "*.lua", "py.typed") for path in PACKAGE.rglob(kind)}
     if missing := sorted(wanted - inside):
         return f"{wheel} lacks {', '.join(missing)}"
     if strangers := sorted(name for name in inside if not name.startswith(("celery_locks/", "celery_locks-"))):
         return f"{wheel} should not hold {', '.join(strangers)}"
+    doors = next(zipped.read(name).decode() for name in inside if name.endswith("/entry_points.txt"))
+    if closed := [door for door in DOORS if door not in doors]:
+        return f"{wheel} does not offer {', '.join(closed)}"
     scripts = sum(name.endswith(".lua") for name in inside)
     print(f"{wheel}: {len(inside)} files, {scripts} of them scripts, and py.typed")
     return None

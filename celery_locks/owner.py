@@ -1,9 +1,17 @@
-"""The names of owners."""
+"""The names of owners: how they are made, and what they say: what runs, for which message, where."""
 
 from __future__ import annotations
 
 import functools
 import os
+import re
+from typing import NamedTuple
+
+#: As `new_owner` writes it. What comes before the place may hold any letter.
+_WRITTEN = re.compile(r"(?P<what>.*)@(?P<host>[^@]*):(?P<pid>[0-9]+)#[0-9a-f]+", re.DOTALL)
+_JOB = re.compile(r"(?P<task>[^\[]*)\[(?P<id>.*)\]", re.DOTALL)
+#: What a lock is called that is taken by no job.
+PLAIN = "lock"
 
 
 @functools.cache
@@ -14,6 +22,32 @@ def _process() -> str:
 os.register_at_fork(after_in_child=_process.cache_clear)
 
 
-def new_owner(name: str = "lock") -> str:
+def new_owner(name: str = PLAIN) -> str:
     """A name for one execution, never given twice: what runs, where, and 64 random bits."""
     return f"{name}@{_process()}#{os.urandom(8).hex()}"
+
+
+class Owner(NamedTuple):
+    """An owner's name, and what it says; nothing of one that a program has chosen itself."""
+
+    name: str
+    task: str | None = None
+    task_id: str | None = None
+    host: str | None = None
+    pid: int | None = None
+
+    @classmethod
+    def of(cls, name: str) -> Owner:
+        """Read a name."""
+        written = _WRITTEN.fullmatch(name)
+        if not written:
+            return cls(name)
+        what, host, pid = written.groups()
+        job = _JOB.fullmatch(what)
+        task, task_id = job.groups() if job else (None if what == PLAIN else what, None)
+        return cls(name, task, task_id, host, int(pid))
+
+    @property
+    def brief(self) -> str:
+        """The name without the random letters that make it one of its own."""
+        return self.name if self.pid is None else self.name.rpartition("#")[0]

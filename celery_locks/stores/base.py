@@ -160,6 +160,9 @@ class Watches(abc.ABC):
 class Inspects(abc.ABC):
     """A store that can show what it holds."""
 
+    #: A fence is the time at which its lock was taken, in microseconds since 1970, unless a clock was set back.
+    fence_is_time: ClassVar[bool] = False
+
     @abc.abstractmethod
     def inspect(self, key: str) -> Holding | None:
         """Who has the key now, or None."""

@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING
 import pytest
 
 import celery_locks.stores
-from celery_locks.stores import Inspects, Store, base
+from celery_locks.stores import Inspects, Store, base, operations
 from celery_locks.stores.memory import MemoryStore
 from tests.stores.contract import (
     ConnectionContract,
     CrowdsContract,
+    EvictsContract,
     ExpiringContract,
     InspectContract,
     LinesContract,
     ProcessContract,
+    QueuesContract,
     SeveralContract,
     StoreContract,
+    TablesContract,
     WatchesContract,
 )
 from tests.stores.matrix import CONTRACTS, below, contracts_of, store_tests, table
@@ -36,6 +39,9 @@ CAPABILITIES = {
     base.Watches: WatchesContract,
     base.Crowds: CrowdsContract,
     base.Together: SeveralContract,
+    operations.Evicts: EvictsContract,
+    operations.Queues: QueuesContract,
+    operations.Tables: TablesContract,
 }
 #: Promises nothing between processes.
 WITHIN_A_PROCESS = {MemoryStore}
@@ -82,7 +88,8 @@ def test_stores_are_found() -> None:
 
 def test_every_capability_has_a_contract() -> None:
     """A capability that is added to the stores' contract is tested, or this test says that it is not."""
-    declared = {value for value in vars(base).values() if inspect.isabstract(value)} - {base.Listening}
+    named = {**vars(base), **vars(operations)}.values()
+    declared = {value for value in named if inspect.isabstract(value)} - {base.Listening}
     assert declared == set(CAPABILITIES)
 
 

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from celery_locks.stores.etcd import EtcdStore
-from tests.stores.contract import ExpiringContract, FaultContract, Scene, ServerContracts, WatchesContract, killed
+from tests.stores.contract import (
+    EvictsContract,
+    ExpiringContract,
+    FaultContract,
+    Scene,
+    ServerContracts,
+    WatchesContract,
+    killed,
+)
 from tests.stores.etcd_stores import QUICK, run_out
 
 if TYPE_CHECKING:
@@ -15,7 +23,7 @@ if TYPE_CHECKING:
     from tests.servers.etcd import EtcdCluster, EtcdServer
 
 
-class TestEtcd(ServerContracts, ExpiringContract, WatchesContract):
+class TestEtcd(ServerContracts, EvictsContract, ExpiringContract, WatchesContract):
     """One server."""
 
     store_type = EtcdStore

@@ -12,9 +12,11 @@ from celery_locks.stores.redis import RedisStore
 from tests.stores.contract import (
     CrowdLinesContract,
     CrowdsContract,
+    EvictsContract,
     ExpiringContract,
     LinesContract,
     ProcessContract,
+    QueuesContract,
     RushContract,
     ServerContracts,
 )
@@ -26,7 +28,16 @@ if TYPE_CHECKING:
     from tests.stores.contract import OpensWith
 
 
-class _Contract(ServerContracts, ExpiringContract, LinesContract, CrowdsContract, CrowdLinesContract, RushContract):
+class _Contract(
+    ServerContracts,
+    EvictsContract,
+    ExpiringContract,
+    LinesContract,
+    QueuesContract,
+    CrowdsContract,
+    CrowdLinesContract,
+    RushContract,
+):
     store_type = RedisStore
     short = 0.1
     #: The crowd of 125 is for the first form: what differs in the others is the way to the server.

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from celery_locks.stores.sql import SqlStore
-from tests.stores.contract import ExpiringContract, FaultContract, Scene, ServerContracts, killed, nothing
+from tests.stores.contract import (
+    EvictsContract,
+    ExpiringContract,
+    FaultContract,
+    Scene,
+    ServerContracts,
+    TablesContract,
+    killed,
+    nothing,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +28,7 @@ if TYPE_CHECKING:
 UNHURRIED = "?timeout=30"
 
 
-class _Contract(ServerContracts, ExpiringContract):
+class _Contract(ServerContracts, EvictsContract, ExpiringContract, TablesContract):
     store_type = SqlStore
     short = 0.1
 

@@ -115,6 +115,18 @@ def test_rows_are_purged_after_the_retention_in_small_steps(url: str, ask: Calla
         assert take(store, "old 7").fence >= last
 
 
+def test_a_purge_that_is_asked_for_takes_all_at_once(url: str, ask: Callable[..., list[Any]]) -> None:
+    """However many rows were not used for long, and it says how many; what is held stays."""
+    with contextlib.closing(open_store(f"sql+{url}?fence_retention=7200")) as store:
+        take(store, "held")
+        for number in range(130):
+            take(store, f"old {number}", ttl=0.1)
+        ask(f"UPDATE celery_locks SET expires_at = expires_at - {3 * HOUR}, expires_hour = expires_hour - 3,"
+            f" fence = fence - {3 * HOUR} WHERE name <> 'held'")  # fmt: skip
+        assert (store.purge(), store.purge()) == (130, 0)
+        assert ask("SELECT name FROM celery_locks") == [("held",)]
+
+
 def test_nothing_is_purged_before_its_retention(store: SqlStore, ask: Callable[..., list[Any]]) -> None:
     """What was used a day ago is kept, and so its fence."""
     take(store, "wallet", ttl=0.1)

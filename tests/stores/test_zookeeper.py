@@ -9,6 +9,7 @@ import pytest
 from celery_locks.stores.zookeeper import ZooKeeperStore
 from tests.stores.contract import (
     ConnectionContract,
+    EvictsContract,
     FaultContract,
     LostAnswerContract,
     Scene,
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from tests.servers.zookeeper import ZooKeeperEnsemble, ZooKeeperServer
 
 
-class TestZooKeeper(ServerContracts, ConnectionContract, WatchesContract):
+class TestZooKeeper(ServerContracts, ConnectionContract, EvictsContract, WatchesContract):
     """One server."""
 
     store_type = ZooKeeperStore

@@ -15,6 +15,7 @@ from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, Store, Watches
 from celery_locks.stores.etcd import messages
 from celery_locks.stores.etcd.address import parse
 from celery_locks.stores.etcd.contended import Contended
+from celery_locks.stores.etcd.forcing import forced_out, look, seen
 from celery_locks.stores.etcd.leases import Leases, end, revoke
 from celery_locks.stores.etcd.marks import Marks
 from celery_locks.stores.etcd.mending import Full, LeaseUnknown, Refused, outage
@@ -22,6 +23,7 @@ from celery_locks.stores.etcd.naming import Names, escaped, key_of, lock_name, w
 from celery_locks.stores.etcd.renewal import Renewal, Wanted
 from celery_locks.stores.etcd.watching import Watch
 from celery_locks.stores.etcd.wire import Wire
+from celery_locks.stores.operations import Evicts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -35,7 +37,7 @@ LAST_SECOND = 0.5
 _WILD = re.compile(r"[*?\[]")
 
 
-class EtcdStore(Store, Inspects, Watches):
+class EtcdStore(Store, Inspects, Evicts, Watches):
     """A key that is there while the lock is taken, with its owner as value, under a lease of that owner alone.
 
     The fence is the revision that made the key. Exclusion holds as far as etcd's leases do: a holder that was paused
@@ -101,7 +103,7 @@ class EtcdStore(Store, Inspects, Watches):
 
     def inspect(self, key: str) -> Holding | None:
         with self._talk() as talk:
-            taken = _look(talk, lock_name(self.prefix, key))
+            taken = look(talk, lock_name(self.prefix, key))
         return taken and self._shown(key, taken)
 
     def list(self, pattern: str = "*") -> Iterator[Holding]:
@@ -118,13 +120,12 @@ class EtcdStore(Store, Inspects, Watches):
 
     def force_release(self, key: str) -> bool:
         """Free the key whoever has it, by ending the lease that holds it; False when it was free."""
-        forced = None
         with self._talk() as talk:
-            # The holder may have moved it to another lease meanwhile: it is the same lock while its fence is.
-            while (taken := _look(talk, lock_name(self.prefix, key))) and forced in (None, taken.fence):
-                if _forced(talk, taken):
-                    forced = taken.fence
-        return forced is not None
+            return forced_out(talk, lock_name(self.prefix, key))
+
+    def evict(self, key: str, fence: int) -> bool:
+        with self._talk() as talk:
+            return forced_out(talk, lock_name(self.prefix, key), fence)
 
     def watch(self, key: str, seconds: float) -> None:
         Watch(self._wire, lock_name(self.prefix, key), seconds).wait(self._contended.revision(key))
@@ -138,9 +139,9 @@ class EtcdStore(Store, Inspects, Watches):
     def _asked(self, talk: Talk, claim: Claim, names: Names, before: float) -> Lease | Busy:
         # A lease is a write in each member. A key that was taken a moment ago is looked at before one is granted.
         if claim.key in self._contended:
-            seen, revision = _seen(talk, names.lock)
-            if seen and seen.owner != claim.owner:
-                return self._busy(talk, claim.key, seen, revision)
+            taken, revision = seen(talk, names.lock)
+            if taken and taken.owner != claim.owner:
+                return self._busy(talk, claim.key, taken, revision)
             self._contended.was_free(claim.key)
         answer = None
         while answer is None:
@@ -185,11 +186,11 @@ class EtcdStore(Store, Inspects, Watches):
 
     def _freed_unmarked(self, talk: Talk, names: Names) -> bool:
         """Free a key by ending its lease, which etcd does also when it has no room for a mark."""
-        taken = _look(talk, names.lock)
+        taken = look(talk, names.lock)
         if taken and taken.owner == names.owner:
             revoke(talk, taken.lease)
             return True
-        return _look(talk, names.mark) is not None
+        return look(talk, names.mark) is not None
 
     def _given_back(self, talk: Talk, names: Names) -> dict[str, Any]:
         try:
@@ -221,28 +222,11 @@ class EtcdStore(Store, Inspects, Watches):
             raise outage(self._name, error) from error
 
 
-def _look(talk: Talk, name: str) -> Taken | None:
-    return _seen(talk, name)[0]
-
-
-def _seen(talk: Talk, name: str) -> tuple[Taken | None, int]:
-    """The lock, and the revision at which it was looked at."""
-    answer = talk.ask(messages.RANGE, messages.look(name))
-    return next(messages.shown(answer), None), messages.revision(answer)
-
-
 def _remaining(talk: Talk, taken: Taken) -> float | None:
     if not taken.lease:
         return None
     left = int(talk.ask(messages.TIME_LEFT, messages.one(taken.lease)).get("TTL", 0))
     return float(left) if left > 0 else LAST_SECOND
-
-
-def _forced(talk: Talk, taken: Taken) -> bool:
-    if taken.lease:
-        # With the key goes the lease, so that its holder cannot keep it alive.
-        return revoke(talk, taken.lease)
-    return bool(talk.ask(messages.TXN, messages.delete(taken)).get("succeeded"))
 
 
 def from_url(url: str, *, prefix: str = DEFAULT_PREFIX, **options: Any) -> EtcdStore:

@@ -43,6 +43,7 @@ class FileStore(Store, Inspects):
     """
 
     in_connection = True
+    fence_is_time = True
 
     def __init__(self, folder: str, *, prefix: str = DEFAULT_PREFIX, fence_retention: float = FENCE_RETENTION) -> None:
         super().__init__(prefix=prefix)

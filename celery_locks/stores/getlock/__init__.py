@@ -21,6 +21,8 @@ class GetLockStore(SessionStore):
     GET_LOCK's names are for the whole server and may have 64 characters: a digest of database, prefix and key is used.
     """
 
+    fence_is_time = True
+
     def __init__(self, server: Server, *, prefix: str = DEFAULT_PREFIX) -> None:
         super().__init__(server, prefix=prefix)
         # Some servers do not tell capitals from small letters in a database's name.

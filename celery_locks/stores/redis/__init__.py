@@ -24,6 +24,7 @@ from celery_locks.stores.redis.connect import wire_for
 from celery_locks.stores.redis.listening import RedisListening
 from celery_locks.stores.redis.mending import outage
 from celery_locks.stores.redis.names import glob, key_of, lock_name
+from celery_locks.stores.redis.queues import RedisQueues
 from celery_locks.stores.redis.together import TogetherInRedis
 from celery_locks.stores.redis.wire import Call
 from celery_locks.stores.redis.written import asks_for, asks_with, attends_with, busy, good, holdings, look, some
@@ -51,7 +52,7 @@ _LONGEST = {"fence_retention": (3650 * DAY, "ten years"), "claim_window": (3600.
 _FAILURES = (RedisError, RedisClusterException, OSError, UnicodeError)
 
 
-class RedisStore(TogetherInRedis, Store, Inspects, Lines, Crowds):
+class RedisStore(TogetherInRedis, RedisQueues, Store, Inspects, Lines, Crowds):
     """One string a lock, `fence:owner`, that expires with its lease, and one beside it that remembers the last fence.
 
     Those who hold a key together are a sorted set, each with the time at which its lease ends.
@@ -59,6 +60,8 @@ class RedisStore(TogetherInRedis, Store, Inspects, Lines, Crowds):
     Exclusion holds while the server keeps its memory. A restart without persistence, an eviction, or a failover to
     a replica that had not heard of the lock may let a second holder in: the fence is what tells them apart.
     """
+
+    fence_is_time = True
 
     def __init__(  # noqa: PLR0913 - settings, by name
         self,

@@ -37,3 +37,7 @@ LEAVE = _read(*_LINES, "leave")
 INSPECT = _read("inspect")
 SET_SLOTS = _read(*_LINES, "set_slots")
 SLOTS = _read("slots")
+#: What an operator asks for.
+EVICT = _read(*_LINES, "evict", "force_release")
+QUEUE = _read("line", "queue")
+WAITING = _read("line", "waiting")

@@ -42,6 +42,7 @@ class RedlockStore(Store, Inspects):
 
     why_no_crowds = "a majority of independent servers can agree on one holder, and not on a set of holders"
     renews_by_fence = True
+    fence_is_time = True
 
     def __init__(
         self, address: Address, *, prefix: str = DEFAULT_PREFIX, clock: Callable[[], float] = time.monotonic

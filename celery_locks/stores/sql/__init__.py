@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Busy, Claim, Holding, Lease, Verdict
 from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, Store, require_name
+from celery_locks.stores.operations import Evicts, Tables
 from celery_locks.stores.sql.address import parse
 from celery_locks.stores.sql.database import Database
 from celery_locks.stores.sql.table import digest, holder, read, written
@@ -29,12 +30,14 @@ PURGED_AT_ONCE = 100
 PURGE_EVERY = 60.0
 
 
-class SqlStore(Store, Inspects):
+class SqlStore(Store, Inspects, Evicts, Tables):
     """One row a key, that stays when the key is released and remembers the last fence and who is done with the key.
 
     Exclusion holds while the database keeps what it has committed. A failover to a replica that had not heard of the
     lock may let a second holder in: the fence is what tells them apart.
     """
+
+    fence_is_time = True
 
     def __init__(
         self,
@@ -109,6 +112,10 @@ class SqlStore(Store, Inspects):
     def force_release(self, key: str) -> bool:
         return bool(self._database.ask(self._database.statements.force_release, self._named(key)).changed)
 
+    def evict(self, key: str, fence: int) -> bool:
+        named = {**self._named(key), "fence": fence}
+        return bool(self._database.ask(self._database.statements.evict, named).changed)
+
     def create_table(self) -> None:
         """Make the table where it is missing. The first verb does it too, if its user may create tables."""
         self._database.create_table()
@@ -116,6 +123,13 @@ class SqlStore(Store, Inspects):
     def ddl(self) -> str:
         """The statements that make the table, for whoever makes it by hand."""
         return self._database.ddl()
+
+    def purge(self) -> int:
+        removed, page = 0, PURGED_AT_ONCE
+        while page >= PURGED_AT_ONCE:
+            page = self._purged()
+            removed += page
+        return removed
 
     def close(self) -> None:
         self._database.close()
@@ -175,11 +189,14 @@ class SqlStore(Store, Inspects):
 
     def _purge(self) -> None:
         """Take away a few rows that nobody used for long; soon again when there were more."""
-        named = {"retention": self._retention, "page": PURGED_AT_ONCE}
         with contextlib.suppress(StoreUnavailable):
             self._purge_at = self.clock() + PURGE_EVERY
-            if self._database.ask(self._database.statements.purge, named).changed >= PURGED_AT_ONCE:
+            if self._purged() >= PURGED_AT_ONCE:
                 self._purge_at = self.clock()
+
+    def _purged(self) -> int:
+        named = {"retention": self._retention, "page": PURGED_AT_ONCE}
+        return self._database.ask(self._database.statements.purge, named).changed
 
     def _row(self, claim: Claim) -> dict[str, Any]:
         # One dict, made once: beside SQLite, which answers within microseconds, each step here is seen.

@@ -45,6 +45,7 @@ FORCE_RELEASE = """
 UPDATE {table} SET owner = NULL, holder = NULL, expires_at = {now}
 WHERE digest = :digest AND holder IS NOT NULL AND expires_at > {now}
 """
+EVICT = f"{FORCE_RELEASE}AND fence = :fence\n"
 LIST = """
 SELECT digest, prefix, name, owner, fence, expires_at - {now}
 FROM {table}
@@ -107,6 +108,7 @@ class Statements:
         self.is_done = self._made(IS_DONE)
         self.give_up = self._made(tongue.give_up)
         self.force_release = self._made(FORCE_RELEASE)
+        self.evict = self._made(EVICT)
         self.list = self._made(LIST)
         self.purge = self._made(tongue.purge)
         self._renewals: dict[int, Statement] = {}

@@ -9,6 +9,7 @@ from kazoo.exceptions import NodeExistsError, NoNodeError
 from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Busy, Claim, Holding, Lease, Verdict
 from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, SessionLease, Store, Watches
+from celery_locks.stores.operations import Evicts
 from celery_locks.stores.zookeeper.address import parse
 from celery_locks.stores.zookeeper.asking import Asking, refusal
 from celery_locks.stores.zookeeper.names import Folders, Name
@@ -39,7 +40,7 @@ class NodeLease(SessionLease):
         return self._session.keeps(self._number)
 
 
-class ZooKeeperStore(Store, Inspects, Watches):
+class ZooKeeperStore(Store, Inspects, Evicts, Watches):
     """One ephemeral node a key, made with another one that is named after the owner, and removed with it.
 
     The two come and go in one step, so a node can be removed by the name of its owner alone. All locks of a process
@@ -116,6 +117,9 @@ class ZooKeeperStore(Store, Inspects, Watches):
 
     def force_release(self, key: str) -> bool:
         return self._onlooker.force_release(key)
+
+    def evict(self, key: str, fence: int) -> bool:
+        return self._onlooker.force_release(key, fence)
 
     def watch(self, key: str, seconds: float) -> None:
         with self._asking.speaking():

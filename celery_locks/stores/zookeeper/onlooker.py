@@ -51,12 +51,12 @@ class Onlooker:
                 if fnmatch.fnmatchcase(holding.key, pattern):
                     yield holding
 
-    def force_release(self, key: str) -> bool:
-        """Remove what is seen, and nothing that came after it; whether it did."""
+    def force_release(self, key: str, fence: int | None = None) -> bool:
+        """Remove what is seen, if that has the fence that was named, and nothing that came after it; whether it did."""
         lock = self._folders.lock(key)
         for _ in range(TRIES):
             found = self._asking.look_at(lock)
-            if not found:
+            if not found or fence not in (None, found[1].czxid):
                 return False
             refused = refusal(self._asking.do(lambda client: self._removing(client, lock, found)))  # noqa: B023 - called at once
             if refused is None:

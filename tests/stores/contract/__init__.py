@@ -16,6 +16,7 @@ from tests.stores.contract.broken_ways import CutAnswerContract, InterruptContra
 from tests.stores.contract.connection import ConnectionContract
 from tests.stores.contract.crowd_lines import CrowdLinesContract
 from tests.stores.contract.crowds import CrowdsContract
+from tests.stores.contract.evicting import EvictsContract
 from tests.stores.contract.expiring import ExpiringContract
 from tests.stores.contract.faults import FaultContract, Scene, killed, nothing
 from tests.stores.contract.fixtures import StoreFixtures
@@ -26,10 +27,12 @@ from tests.stores.contract.leaving import LeavingContract
 from tests.stores.contract.lines import LinesContract
 from tests.stores.contract.lost_answer import LostAnswerContract
 from tests.stores.contract.processes import ProcessContract
+from tests.stores.contract.queues import QueuesContract
 from tests.stores.contract.rush import RushContract
 from tests.stores.contract.server import ServerContracts
 from tests.stores.contract.several import SeveralContract
 from tests.stores.contract.slots import SlotsContract
+from tests.stores.contract.tables import TablesContract
 from tests.stores.contract.verbs import StoreContract
 from tests.stores.contract.waiting import OpensWith
 from tests.stores.contract.watching import WatchesContract
@@ -40,6 +43,7 @@ __all__ = [
     "CrowdLinesContract",
     "CrowdsContract",
     "CutAnswerContract",
+    "EvictsContract",
     "ExpiringContract",
     "FaultContract",
     "GivesUp",
@@ -54,6 +58,7 @@ __all__ = [
     "Opens",
     "OpensWith",
     "ProcessContract",
+    "QueuesContract",
     "RushContract",
     "Scene",
     "ServerContracts",
@@ -61,6 +66,7 @@ __all__ = [
     "SlotsContract",
     "StoreContract",
     "StoreFixtures",
+    "TablesContract",
     "WatchesContract",
     "claim",
     "killed",

@@ -1,0 +1,56 @@
+"""Holders and those who wait, in words and as JSON."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from celery_locks.cli.printing import moment, span
+
+if TYPE_CHECKING:
+    import datetime as dt
+
+    from celery_locks.sight import Seen
+    from celery_locks.stores.operations import Waiter
+
+
+def age(since: float | None) -> float | None:
+    """How long ago that was by this machine's clock."""
+    return None if since is None else round(max(0.0, time.time() - since), 3)
+
+
+def told(seen: Seen) -> dict[str, Any]:
+    """A holder as JSON."""
+    holding, owner, since = seen
+    return {
+        "owner": owner.name,
+        "task": owner.task,
+        "task_id": owner.task_id,
+        "host": owner.host,
+        "pid": owner.pid,
+        "fence": holding.fence,
+        "since": moment(since),
+        "age": age(since),
+        "remaining": None if holding.remaining is None else round(holding.remaining, 3),
+    }
+
+
+def told_of_waiter(waiter: Waiter, place: int) -> dict[str, Any]:
+    """One in line as JSON."""
+    return {"place": place, **waiter._asdict(), "since": moment(waiter.since), "age": age(waiter.since)}
+
+
+def since(seen: Seen) -> str:
+    """Since when a holder has its key, in words."""
+    written = moment(seen.since, _written)
+    return f"{written} ({span(age(seen.since))} ago)" if written else "not known: the fences of this store are no times"
+
+
+def remaining(seen: Seen) -> str:
+    """How long its lease lasts, in words."""
+    left = seen.holding.remaining
+    return "until its process or connection ends" if left is None else f"{span(left)} unless renewed"
+
+
+def _written(when: dt.datetime) -> str:
+    return f"{when:%Y-%m-%d %H:%M:%S} UTC"

@@ -1,0 +1,1 @@
+"""The verbs, a module each. `group` finds them by name."""

@@ -1,0 +1,61 @@
+"""What a store may be able to do for whoever operates it: a capability each, as those in `base`."""
+
+from __future__ import annotations
+
+import abc
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Waiter(NamedTuple):
+    """One in the line of a key.
+
+    `stands`: "called", the key is kept for it now; "slot", it waits in a worker's slot or in plain code; "queue", its
+    message waits at a worker; "away", its message is on its way through the queue.
+    """
+
+    ticket: str
+    stands: str
+    #: When it joined, in seconds since 1970 by the store's clock; of one that is away, when it left.
+    since: float | None
+
+
+class Queues(abc.ABC):
+    """A store that can show the lines it keeps."""
+
+    @abc.abstractmethod
+    def line(self, key: str, most: int = 100) -> list[Waiter]:
+        """Those who wait for the key, the first first, no more than `most`."""
+
+    @abc.abstractmethod
+    def waiting(self, keys: Sequence[str]) -> list[int]:
+        """How many wait for each key, in one round trip."""
+
+
+class Evicts(abc.ABC):
+    """A store that can free a key from one holder, and from nobody who came after."""
+
+    @abc.abstractmethod
+    def evict(self, key: str, fence: int) -> bool:
+        """Free the key if the holder with this fence has it, as `force_release` does. False when that holder has not.
+
+        It is compared where the key is freed, in one step.
+        """
+
+
+class Tables(abc.ABC):
+    """A store that needs a table, and whose rows stay for a while after their locks."""
+
+    @abc.abstractmethod
+    def create_table(self) -> None:
+        """Make the table where it is missing."""
+
+    @abc.abstractmethod
+    def ddl(self) -> str:
+        """The statements that make it, for whoever makes it by hand."""
+
+    @abc.abstractmethod
+    def purge(self) -> int:
+        """Remove all rows that nobody used for as long as the store keeps them, and say how many."""
