@@ -60,8 +60,9 @@ class Execution:
         self._queued = traced and not request.is_eager
         owner = new_owner(f"{task.name}[{self._id}]" if self._id else task.name)
         key = plan.key(args, kwargs)
-        ticket, at_least = self._ticket(key, owner), self._options.at_least
-        self._claim = Claim(key, owner, self._options.ttl, task.name, self._id, ticket, at_least=at_least)
+        self._claim = Claim(key, owner, self._options.ttl, task.name, self._id, self._ticket(key, owner))
+        if self._options.at_least:
+            self._claim = self._claim._replace(at_least=self._options.at_least)
         self._interruption = Interruption()
         self._started = time.monotonic()
 
