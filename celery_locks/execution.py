@@ -59,10 +59,9 @@ class Execution:
         self._id: str | None = request.id if traced else None
         self._queued = traced and not request.is_eager
         owner = new_owner(f"{task.name}[{self._id}]" if self._id else task.name)
-        keys = plan.keys(args, kwargs)
-        ticket, at_least = self._ticket(keys, owner), self._options.at_least
-        asked = (keys[0], owner, self._options.ttl, task.name, self._id, ticket, *plan.kind, keys[1:], at_least)
-        self._claim = Claim(*asked)
+        keys, ttl = plan.keys(args, kwargs), self._options.ttl
+        kind = (*plan.kind, keys[1:], self._options.at_least)
+        self._claim = Claim(keys[0], owner, ttl, task.name, self._id, self._ticket(keys, owner), *kind)
         self._interruption = Interruption()
         self._started = time.monotonic()
 

@@ -6,7 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, ParamSpec, TypeAlias, TypeVar
 
-from celery_locks import staying, telling
+from celery_locks import signals, staying, telling
 from celery_locks.current import carrying
 from celery_locks.errors import LockConfigError, LockTimeout, StoreUnavailable
 from celery_locks.instrumentation import log
@@ -138,7 +138,8 @@ class Guard:
             outcome.until = outcome.since + claim.at_least
         if beat is not None or on_lost or self.store.in_connection or (claim.at_least and claim.task):
             self._care.watch(outcome, beat or (claim.ttl if self.store.in_connection else NEVER * claim.ttl), on_lost)
-        telling.acquired(outcome, waited)
+        if signals.acquired:
+            telling.acquired(outcome, waited)
         return outcome
 
     def lined_up(self, claim: Claim) -> Claim:
@@ -157,7 +158,8 @@ class Guard:
             self._care.left(lease)
         if released and lease.state is not State.LOST:
             lease.state = State.RELEASED
-            telling.released(lease, self._clock() - lease.since)
+            if signals.released:
+                telling.released(lease, self._clock() - lease.since)
             return True
         if lose(lease, "it had expired or was taken away when it was to be released"):
             telling.expired(lease, self._clock() - lease.since)

@@ -35,8 +35,6 @@ class _Contract(
     LinesContract,
     QueuesContract,
     CrowdsContract,
-    CrowdLinesContract,
-    RushContract,
 ):
     store_type = RedisStore
     short = 0.1
@@ -53,7 +51,7 @@ def _with_window(url: str, window: float) -> Any:
     return from_any_url(f"{url}{'&' if '?' in url else '?'}claim_window={window}")
 
 
-class TestRedis(_Contract):
+class TestRedis(_Contract, CrowdLinesContract, RushContract):
     """One server over TCP."""
 
     contenders = ProcessContract.contenders
@@ -64,7 +62,7 @@ class TestRedis(_Contract):
         return redis_url
 
 
-class TestValkey(_Contract):
+class TestValkey(_Contract, CrowdLinesContract, RushContract):
     """valkey:// at a Valkey."""
 
     @pytest.fixture
@@ -99,7 +97,7 @@ class TestSentinel(_Contract):
         return sentinel_url(sentinel_group)
 
 
-class TestCluster(_Contract):
+class TestCluster(_Contract, CrowdLinesContract, RushContract):
     """redis+cluster:// at three masters, where each process looks up the nodes for itself."""
 
     @pytest.fixture
