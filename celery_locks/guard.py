@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, ParamSpec, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from celery_locks import signals, staying, telling
 from celery_locks.current import carrying
-from celery_locks.errors import LockConfigError, LockTimeout, StoreUnavailable
+from celery_locks.errors import StoreUnavailable
 from celery_locks.instrumentation import log
 from celery_locks.keeper import Keeper
 from celery_locks.lease import Busy, Lease, State
@@ -17,6 +17,7 @@ from celery_locks.parent import Care
 from celery_locks.patience import Patience
 from celery_locks.stores.base import Lines, Waiting
 from celery_locks.stores.several import Several
+from celery_locks.surely import NO_INTERRUPT
 from celery_locks.waker import Waker
 
 if TYPE_CHECKING:
@@ -30,14 +31,11 @@ log.install()
 
 T = TypeVar("T")
 B = TypeVar("B")
-P = ParamSpec("P")
 
 #: Why there is no lease: the key is taken, or the store cannot say.
 Refusal: TypeAlias = "Busy | StoreUnavailable"
 #: A lease without a heartbeat would be renewed after so many ttls: only its end is watched.
 NEVER = 10.0
-#: What a store or a face says itself. Whatever else ends a step has struck from outside.
-NO_INTERRUPT = (StoreUnavailable, LockConfigError, LockTimeout)
 
 
 class Guard:
@@ -56,7 +54,7 @@ class Guard:
         self._clock = clock
         self._keeper = keeper or Keeper(store, clock)
         self.waker = Waker(store, clock) if isinstance(store, Lines) else None
-        self.care = self._care = Care(store, self._keeper)
+        self.care = Care(store, self._keeper)
         self._patience = Patience(store, self.waker, clock, sleep or time.sleep)
 
     def run(  # noqa: PLR0913 - a call that says how, by name
@@ -126,10 +124,10 @@ class Guard:
         once: bool = False,
     ) -> Lease | Busy:
         """Take the key as `enter` does; `once`: whoever finds it taken waits elsewhere, and keeps a place in line."""
-        self._care.claims(claim, beat)
+        self.care.claims(claim, beat)
         outcome = self._take(claim, started, wait, beat, once=once)
         if isinstance(outcome, Busy):
-            self._care.left(claim)
+            self.care.left(claim)
             return outcome
         waited = self._clock() - started
         outcome.renewer = self.renew
@@ -137,7 +135,7 @@ class Guard:
         if claim.at_least:
             outcome.until = outcome.since + claim.at_least
         if beat is not None or on_lost or self.store.in_connection or (claim.at_least and claim.task):
-            self._care.watch(outcome, beat or (claim.ttl if self.store.in_connection else NEVER * claim.ttl), on_lost)
+            self.care.watch(outcome, beat or (claim.ttl if self.store.in_connection else NEVER * claim.ttl), on_lost)
         if signals.acquired:
             telling.acquired(outcome, waited)
         return outcome
@@ -150,12 +148,12 @@ class Guard:
         """Give the key back; False when it was no longer ours. The lease is kept while the store cannot be reached."""
         if lease.state is State.RELEASED:
             return True
-        self._care.forget(lease)
+        self.care.forget(lease)
         try:
             claim = lease.claim
-            released = self._care.leave(lease) if claim.at_least else self._verbs(claim).release(claim)
+            released = self.care.leave(lease) if claim.at_least else self._verbs(claim).release(claim)
         finally:
-            self._care.left(lease)
+            self.care.left(lease)
         if released and lease.state is not State.LOST:
             lease.state = State.RELEASED
             if signals.released:
@@ -168,8 +166,8 @@ class Guard:
     def renew(self, lease: Lease, ttl: float) -> None:
         """Extend a lease now. Raises `LockLost` when it is no longer ours."""
         lease.ensure_held()
-        if not self._care.renew(lease, ttl):
-            self._care.forget(lease)
+        if not self.care.renew(lease, ttl):
+            self.care.forget(lease)
             lose(lease, "the store says that it expired or was taken away")
         # It may have been lost meanwhile too.
         lease.ensure_held()
@@ -186,9 +184,9 @@ class Guard:
     def interrupted(self, claim: Claim, error: BaseException) -> None:
         """Give back whatever this claim may have taken before its answer was heard, a soft time limit or Ctrl-C."""
         if not isinstance(error, NO_INTERRUPT):
-            self._care.forget(claim)
+            self.care.forget(claim)
             self._abandon(claim)
-        self._care.left(claim)
+        self.care.left(claim)
 
     def leave_line(self, key: str, *tickets: str | None) -> None:
         """Take tickets out of their key's line, as far as the store can be reached: else a turn passes unclaimed."""
@@ -225,7 +223,7 @@ class Guard:
                 staying.begin(outcome, claim, beat)
             return self._in_time(outcome) if isinstance(outcome, Lease) else outcome
         except StoreUnavailable as error:
-            self._care.left(claim)
+            self.care.left(claim)
             report_outage(claim, "acquire", error.message)
             raise StoreUnavailable(f"{claim.shown} could not be locked: {error}", claim.key) from error
 
@@ -251,14 +249,3 @@ class Guard:
 
     def _verbs(self, claim: Claim) -> Store | Several:
         return self._several if claim.others else self.store
-
-
-def surely(step: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
-    """Give back what is held, once more when a soft time limit or Ctrl-C strikes in the middle of it."""
-    try:
-        return step(*arguments, **named)
-    except NO_INTERRUPT:
-        raise
-    except BaseException:
-        step(*arguments, **named)
-        raise

@@ -6,11 +6,12 @@ import weakref
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from celery_locks import config, duration, options
+from celery_locks.asking import keys_of, not_owned, timeout
 from celery_locks.crowd import crowds, held_by, holders, inspects
 from celery_locks.errors import LockConfigError, StoreUnavailable
 from celery_locks.guard import Guard
 from celery_locks.lease import Busy, Lease
-from celery_locks.lock import Lock, keys_of, not_owned, timeout
+from celery_locks.lock import Lock
 from celery_locks.stores import DEFAULT_PREFIX, Store, open_store
 from celery_locks.stores.base import require_name
 from celery_locks.stores.several import joined
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator
 
     from celery_locks.aio import AsyncLock, OnLost
+    from celery_locks.asking import Keys
     from celery_locks.guard import Refusal
     from celery_locks.lease import Claim, Holding
-    from celery_locks.lock import Keys
 
 T = TypeVar("T")
 B = TypeVar("B")

@@ -10,10 +10,10 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from celery_locks import config
+from celery_locks.asking import can_stay
 from celery_locks.crowd import NEEDS_CROWDS, crowds
 from celery_locks.errors import LockConfigError, LockError
 from celery_locks.keys import Arguments, KeyMaker
-from celery_locks.lock import can_stay
 from celery_locks.locks import Locks
 from celery_locks.options import NAMES, Options
 

@@ -12,9 +12,9 @@ from celery_locks import duration
 from celery_locks.aio.body import Body
 from celery_locks.aio.hands import mine
 from celery_locks.aio.waiting import Try
+from celery_locks.asking import longest, not_owned, timeout
 from celery_locks.errors import LockConfigError, StoreUnavailable
 from celery_locks.lease import Busy, Lease, State
-from celery_locks.lock import longest, not_owned, timeout
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -5,10 +5,11 @@ from __future__ import annotations
 import inspect
 import warnings
 
+from celery_locks.asking import not_owned
 from celery_locks.current import current_lease
 from celery_locks.errors import LockConfigError, LockError, LockNotOwned, StaleFence
 from celery_locks.lease import Lease
-from celery_locks.lock import Lock, not_owned
+from celery_locks.lock import Lock
 
 #: Whoever is called from these is not the user: Django calls the methods of a manager from a module of its own.
 _BETWEEN = ("celery_locks.fencing", "django.db.models.manager")

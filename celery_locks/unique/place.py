@@ -10,9 +10,9 @@ from celery.exceptions import Reject
 
 from celery_locks import requeue
 from celery_locks.errors import LockError, StoreUnavailable
-from celery_locks.guard import surely
 from celery_locks.lease import Lease
 from celery_locks.policies import after_outage
+from celery_locks.surely import surely
 from celery_locks.unique import places
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from celery.utils import uuid
 
 from celery_locks import events, signals
 from celery_locks.errors import StoreUnavailable
-from celery_locks.guard import surely
 from celery_locks.lease import Busy, Lease
+from celery_locks.surely import surely
 from celery_locks.unique import place, places
 from celery_locks.unique.stay import stay
 

@@ -173,7 +173,7 @@ def test_a_lease_of_several_keys_is_shown_and_renewed_with_all_of_them(room: Roo
 
 def test_a_store_that_renews_by_fences_keeps_several_keys_itself(room: Room, region: Region):
     """The board has room for one fence. What it holds is on the board all the same, for when it dies."""
-    room.guard._care._needs_all_fences = True
+    room.guard.care._needs_all_fences = True
     lease = room.guard.enter(room.claim("a")._replace(task="shop.sync", others=("b",)), beat=10.0)
     assert region.state(0) == CLAIMED
     assert room.watched() == [lease]
