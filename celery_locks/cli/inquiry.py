@@ -1,4 +1,4 @@
-"""Asks the workers of an app what a holder is doing: that no store knows."""
+"""Asks the workers of an app what holders are doing: that no store knows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from celery_locks.cli.printing import moment
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from celery_locks.owner import Owner
 
@@ -40,23 +40,30 @@ class _Found(Exception):
 
 
 class Inquiry:
-    """One question to all workers. The first that runs the job ends it."""
+    """One question to all workers, however many holders it is about. It ends when each of their jobs was found."""
 
-    def __init__(self, app: Any, owner: Owner) -> None:
+    def __init__(self, app: Any, owners: Iterable[Owner]) -> None:
         self._app = app
-        self._owner = owner
-        self.job: Job | None = None
+        # Another copy of a message, delivered again, has the same id and another process.
+        self._wanted = {(owner.task_id, owner.pid) for owner in owners if owner.task_id is not None}
+        self._jobs: dict[tuple[Any, Any], Job] = {}
         self.answered = 0
         self.trouble = ""
 
     def ask(self, patience: float) -> None:
         """Ask, and wait so long for answers, or for a broker that cannot be reached."""
+        if not self._wanted:
+            return
         # A broker that hangs would be waited for by Celery for as long as its transport likes.
         asking = threading.Thread(target=self._ask, args=(patience,), name="celery_locks-inquiry", daemon=True)
         asking.start()
         asking.join(patience + GRACE)
         if asking.is_alive() and not self.answered:
             self.trouble = "the broker did not answer"
+
+    def job(self, owner: Owner) -> Job | None:
+        """What this holder is doing, if a worker said it."""
+        return self._jobs.get((owner.task_id, owner.pid))
 
     @property
     def outcome(self) -> str:
@@ -83,10 +90,8 @@ class Inquiry:
         for worker, active in body.items():
             self.answered += 1
             for said in active if isinstance(active, list) else ():
-                if self._is_it(said):
-                    self.job = Job.of(worker, said)
-                    raise _Found
-
-    def _is_it(self, said: Mapping[str, Any]) -> bool:
-        # Another copy of the message, delivered again, has the same id and another process.
-        return (said.get("id"), said.get("worker_pid")) == (self._owner.task_id, self._owner.pid)
+                execution = said.get("id"), said.get("worker_pid")
+                if execution in self._wanted:
+                    self._jobs[execution] = Job.of(worker, said)
+        if self._wanted <= self._jobs.keys():
+            raise _Found

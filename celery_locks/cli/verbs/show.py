@@ -34,7 +34,10 @@ def verb(key: str, *, timeout: float, as_json: bool) -> None:
     """
     desk = Desk.here()
     view = sight.view(desk.store, key)
-    asked = [(seen, *_job(desk.app, seen, timeout)) for seen in view.holders]
+    inquiry = None if desk.app is None else Inquiry(desk.app, [seen.owner for seen in view.holders])
+    if inquiry:
+        inquiry.ask(timeout)
+    asked = [(seen, *_job(inquiry, seen)) for seen in view.holders]
     if as_json:
         line_of_json(_told(view, asked))
     else:
@@ -43,15 +46,14 @@ def verb(key: str, *, timeout: float, as_json: bool) -> None:
         raise click.exceptions.Exit(NO)
 
 
-def _job(app: Any, seen: Seen, timeout: float) -> tuple[Job | None, str]:
+def _job(inquiry: Inquiry | None, seen: Seen) -> tuple[Job | None, str]:
     """What the holder is doing, or why that is not known."""
     if seen.owner.task_id is None:
         return None, "it is held by plain code: there is no job to ask for"
-    if app is None:
+    if inquiry is None:
         return None, "not asked: name the app, celery -A proj locks show KEY"
-    inquiry = Inquiry(app, seen.owner)
-    inquiry.ask(timeout)
-    return inquiry.job, "" if inquiry.job else inquiry.outcome
+    job = inquiry.job(seen.owner)
+    return job, "" if job else inquiry.outcome
 
 
 _Asked = list[tuple["Seen", "Job | None", str]]
