@@ -10,6 +10,7 @@ import pytest
 from celery_locks.stores import open_store as from_any_url
 from celery_locks.stores.redis import RedisStore
 from tests.stores.contract import (
+    CrowdEvictsContract,
     CrowdLinesContract,
     CrowdsContract,
     EvictsContract,
@@ -35,6 +36,7 @@ class _Contract(
     LinesContract,
     QueuesContract,
     CrowdsContract,
+    CrowdEvictsContract,
 ):
     store_type = RedisStore
     short = 0.1

@@ -16,7 +16,7 @@ from tests.stores.contract.broken_ways import CutAnswerContract, InterruptContra
 from tests.stores.contract.connection import ConnectionContract
 from tests.stores.contract.crowd_lines import CrowdLinesContract
 from tests.stores.contract.crowds import CrowdsContract
-from tests.stores.contract.evicting import EvictsContract
+from tests.stores.contract.evicting import CrowdEvictsContract, EvictsContract
 from tests.stores.contract.expiring import ExpiringContract
 from tests.stores.contract.faults import FaultContract, Scene, killed, nothing
 from tests.stores.contract.fixtures import StoreFixtures
@@ -40,6 +40,7 @@ from tests.stores.contract.watching import WatchesContract
 __all__ = [
     "ODD_KEYS",
     "ConnectionContract",
+    "CrowdEvictsContract",
     "CrowdLinesContract",
     "CrowdsContract",
     "CutAnswerContract",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from celery_locks.lease import Verdict
 from tests.stores.contract.asking import claim, take, verdict
+from tests.stores.contract.crowding import enter, owners, part
 
 if TYPE_CHECKING:
     from celery_locks.stores import Store
@@ -53,3 +54,22 @@ class EvictsContract:
             evicting.join(30)
             assert verdict(store, after) is Verdict.RENEWED
             assert store.release(claim(key, f"second {number}"))
+
+
+class CrowdEvictsContract:
+    """For those whose keys several may hold at a time."""
+
+    def test_one_of_several_is_put_out(self, store: Store, other: Store, key: str) -> None:
+        """The others keep their places, and somebody else may have the one that is free now."""
+        first, second, third = (enter(store, part(key, name)) for name in ("anna", "ben", "cleo"))
+        assert not other.evict(key, third.fence + 1)
+        assert other.evict(key, second.fence)
+        assert not other.evict(key, second.fence)
+        assert owners(other, key) == ["anna", "cleo"]
+        assert [verdict(store, lease) for lease in (first, second, third)] == [
+            Verdict.RENEWED,
+            Verdict.LOST,
+            Verdict.RENEWED,
+        ]
+        assert not store.release(second.claim)
+        assert enter(store, part(key, "dora")).fence > third.fence
