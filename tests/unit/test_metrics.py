@@ -42,6 +42,7 @@ def happens() -> None:
     signals.contended.send(events.Contended("wallet:1", "cleo", "anna", 3.0, 1, 0.0))
     signals.requeued.send(events.Requeued("wallet:1", "cleo", "anna", 3.0, 1, **known))
     signals.skipped.send(events.Skipped("wallet:1", "dora", "anna", "taken", **known))
+    signals.duplicate.send(events.Duplicate("unique:pay:wallet:1", "anna", **known))
     signals.released.send(events.Released("wallet:1", "anna", 1, 2.0, **known))
     signals.expired.send(events.Expired("wallet:2", "ben", 2, 40.0, **known))
     signals.freed.send(events.Freed("wallet:3", "emil", **known))
@@ -55,6 +56,7 @@ COUNTED = {
     ("contended", ""): 1,
     ("requeued", "pay"): 1,
     ("skipped", "pay"): 1,
+    ("duplicates", "pay"): 1,
     ("released", "pay"): 1,
     ("expired", "pay"): 1,
     ("freed", "pay"): 1,
