@@ -174,12 +174,11 @@ class Order:
     tenant = 7
 
 
+@pytest.mark.xfail(not hasattr(Task, "_dump_pydantic_arguments"), reason="Celery dumps them from 5.7 on", run=False)
 def test_models_are_seen_as_the_worker_sees_them(mail):
     """Celery dumps them when it publishes: the key is made of that."""
     dumped = staticmethod(lambda _, kwargs: ((), {**kwargs, "user_id": {"tenant": kwargs["user_id"].tenant}}))
     post = mail(lock_key="{task}:{args}", _dump_pydantic_arguments=dumped)
-    if not hasattr(Task, "_dump_pydantic_arguments"):
-        pytest.skip("Celery dumps them from version 5.7 on")
     first = post.task.delay(user_id=Order())
     assert post.task.delay(user_id=Order()).id == first.id
 
