@@ -73,24 +73,30 @@ def _performed(task: Any, plan: Plan, call: Call, begin: Callable[[], None] | No
     return execution.run(work)
 
 
-def sent(  # noqa: PLR0913, PLR0917 - as Celery's own
+def sent(
     task: Any,
     plan: Plan,
     publish: Callable[..., Any],
     args: Any,
     kwargs: Any,
-    task_id: Any,
     *more: Any,
     **options: Any,
 ) -> Any:
-    """The result of a job that is sent; of the first one, if that has the place this one was to have."""
+    """The result of a job that is sent; of the first one, if that has the place this one was to have.
+
+    A task's own `apply_async` may know fewer arguments by their position than Celery's.
+    """
     if not plan.options.unique or task.app.conf.task_always_eager:
-        return publish(args, kwargs, task_id, *more, **options)
+        return publish(args, kwargs, *more, **options)
+    asked, rest = (more[0], more[1:]) if more else (options.pop("task_id", None), ())
 
     def published(*, task_id: str, headers: dict[str, Any]) -> Any:
-        return publish(args, kwargs, task_id, *more, **{**options, "headers": headers})
+        named = {**options, "headers": headers}
+        if rest:
+            return publish(args, kwargs, task_id, *rest, **named)
+        return publish(args, kwargs, task_id=task_id, **named)
 
-    return Sending(task, plan, task_id, options).send(args, kwargs, published)
+    return Sending(task, plan, asked, options).send(args, kwargs, published)
 
 
 def adopt(task: Any, planned: Callable[[Any], Plan]) -> None:
@@ -137,15 +143,13 @@ def _own_call(cls: Any) -> Any:
 
 
 def _sending(cls: Any, own: Any, planned: Callable[[Any], Plan]) -> Any:
-    def apply_async(
-        self: Any, args: Any = None, kwargs: Any = None, task_id: Any = None, *more: Any, **how: Any
-    ) -> Any:
+    def apply_async(self: Any, args: Any = None, kwargs: Any = None, *more: Any, **how: Any) -> Any:
         """Send a job, unless another that is sent already has its place."""
         publish = own.__get__(self)
         plan = vars(self).get("_plan", _FREE)
         if plan is _FREE or getattr(self, _TAKER) is not cls:
-            return publish(args, kwargs, task_id, *more, **how)
-        return sent(self, plan or planned(self), publish, args, kwargs, task_id, *more, **how)
+            return publish(args, kwargs, *more, **how)
+        return sent(self, plan or planned(self), publish, args, kwargs, *more, **how)
 
     return apply_async
 

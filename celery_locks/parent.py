@@ -186,6 +186,9 @@ class Care:
 
         A plain lock without a heartbeat may be meant to outlive its process, which hands its owner's name on.
         """
+        if claim.at_least and claim.others and self._needs_all_fences:
+            # The parent would give back at once what is to stay taken: it could not be told until when.
+            return
         if mine is not None and self._can_be_shared and self._keeper.is_inherited and (beat is not None or claim.task):
             mine.claims(self._keeper, claim)
 

@@ -86,15 +86,13 @@ class LockedTask(_Task):
         is_celerys = getattr(call, "__func__", None) is Task.__call__
         return performed(self, plan, Call(call, args, kwargs, is_celerys))
 
-    def apply_async(
-        self, args: Any = None, kwargs: Any = None, task_id: Any = None, *more: Any, **options: Any
-    ) -> AsyncResult[Any]:
+    def apply_async(self, args: Any = None, kwargs: Any = None, *more: Any, **options: Any) -> AsyncResult[Any]:
         """Send a job. With `lock_unique` it is not sent while another has its place, whose result is given then."""
         publish = super().apply_async
         if is_celerys_own(type(self), self.name):
-            return publish(args, kwargs, task_id, *more, **options)
+            return publish(args, kwargs, *more, **options)
         plan = self._plan or planned(type(self), self.app, self.name)
-        result: AsyncResult[Any] = sent(self, plan, publish, args, kwargs, task_id, *more, **options)
+        result: AsyncResult[Any] = sent(self, plan, publish, args, kwargs, *more, **options)
         return result
 
     def on_duplicate(self, first: AsyncResult[Any]) -> AsyncResult[Any]:

@@ -29,7 +29,7 @@ OnLost: TypeAlias = Literal["flag", "raise"]
 
 
 class AsyncLock:
-    """A lock on one key, used like `asyncio.Lock`. Not re-entrant: its own holder waits like everybody else.
+    """A lock on a key, or several, used like `asyncio.Lock`. Not re-entrant: its own holder waits like everybody else.
 
     Tasks may share it, also those of several loops. What one task took another may release, as long as it has taken
     nothing by it itself. Whoever is cancelled while it waits, takes or releases leaves nothing at the store.
@@ -37,8 +37,9 @@ class AsyncLock:
 
     def __init__(self, guard: Guard, lock: Lock, on_lost: OnLost = "flag") -> None:
         if on_lost not in ("flag", "raise"):
-            raise LockConfigError(f"lock {lock.key!r}: on_lost must be one of 'flag', 'raise', not {on_lost!r}")
-        self.key, self.ttl = lock.key, lock.ttl
+            raise LockConfigError(f"lock {lock.claim().shown}: on_lost must be one of 'flag', 'raise', not {on_lost!r}")
+        self.keys, self.key, self.ttl = lock.keys, lock.key, lock.ttl
+        self._shown = lock.claim().shown
         self._guard = guard
         self._plain = lock
         self._on_lost = on_lost
@@ -86,7 +87,7 @@ class AsyncLock:
         lease = self.lease
         if lease is None:
             raise not_owned(self._plain.claim(), None, "renewed")
-        seconds = None if ttl is None else duration.ttl("ttl", ttl, f"lock {self.key!r}")
+        seconds = None if ttl is None else duration.ttl("ttl", ttl, f"lock {self._shown}")
         await mine().done(self.key, partial(lease.renew, seconds))
 
     @property
@@ -176,7 +177,7 @@ class AsyncLock:
         return await mine().done(self.key, partial(self._plain.seen, owner))
 
     def __repr__(self) -> str:
-        return f"<AsyncLock {self.key!r}: {self.lease or 'not held'}>"
+        return f"<AsyncLock {self._shown}: {self.lease or 'not held'}>"
 
 
 def _task() -> asyncio.Task[Any] | None:

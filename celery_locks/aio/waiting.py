@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from celery_locks.lease import Claim
     from celery_locks.waker import Waker
 
-Rows: TypeAlias = "dict[tuple[Guard, str], deque[asyncio.Future[None]]]"
+Rows: TypeAlias = "dict[tuple[Guard, tuple[str, ...]], deque[asyncio.Future[None]]]"
 
 #: Where more than so many wait in line in this process, each looks for himself less often than after every nap.
 MANY = 100
@@ -82,7 +82,7 @@ class Try:
             self._claim = self._guard.lined_up(self._claim)
         if waits and waker:
             outcome = await self._in_line(waker, deadline)
-        elif waits and self._row():
+        elif waits and self._rows().get((self._guard, self._claim.keys)):
             # Others came before.
             outcome = Busy()
         else:
@@ -140,7 +140,7 @@ class Try:
         finally:
             row.remove(me)
             if not row:
-                rows.pop((self._guard, self._claim.key), None)
+                rows.pop((self._guard, self._claim.keys), None)
             elif not me.get_loop().is_closed():
                 _wake(row[0])
 
@@ -173,7 +173,7 @@ class Try:
             self._guard.leave_line(key, self._claim.ticket and self._claim.ticket.name)
 
     def _row(self) -> deque[asyncio.Future[None]]:
-        return self._rows().setdefault((self._guard, self._claim.key), deque())
+        return self._rows().setdefault((self._guard, self._claim.keys), deque())
 
     @staticmethod
     def _rows() -> Rows:

@@ -135,7 +135,7 @@ class JointLease(Lease):
         if self._has_one_fence:
             return max(part.fence for part in self._parts.values())
         raise LockError(
-            f"the lease of {self.claim.shown} has no fence for all its keys, for its store counts for each key alone:"
+            f"the lease of {self.claim.shown} has no fence for all its keys, for they were taken with a fence each:"
             f" take lease.fences[{self.key!r}], or hand lease.of({self.key!r}) to what that key guards",
             self.key,
         )
@@ -143,6 +143,13 @@ class JointLease(Lease):
     @fence.setter
     def fence(self, _: int) -> None:
         """It has those of its parts."""
+
+    def __copy__(self) -> JointLease:
+        # By default its fence would be asked for.
+        other = object.__new__(type(self))
+        for name in {*Lease.__slots__, *JointLease.__slots__} - {"fence"}:
+            setattr(other, name, getattr(self, name))
+        return other
 
     def fence_of(self, key: str) -> int:
         """Its fence for one of its keys."""

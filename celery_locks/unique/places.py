@@ -70,5 +70,6 @@ def give_up(plan: Plan, claim: Claim, args: Any, kwargs: Any) -> None:
     except Exception as error:  # noqa: BLE001 - a key that cannot be made is nobody's
         logger.debug("who runs under the key of %s[%s] is not known: %s", claim.task, claim.task_id, error)
         running = []
-    if all(job_of(holding.owner, claim.task or "") != claim.task_id for holding in running):
+    # A key that is to stay taken may be so of an earlier try of this very job.
+    if plan.options.at_least or all(job_of(each.owner, claim.task or "") != claim.task_id for each in running):
         give_back(store, claim)

@@ -250,3 +250,31 @@ def shown(lock: Any) -> str:
 def test_a_lock_is_shown_with_its_key(redis_url: str) -> None:
     """And whether it is held."""
     assert shown(Locks(redis_url).alock("a")) == "<AsyncLock 'a': not held>"
+
+
+def test_several_keys_and_places_of_several(locks: Locks) -> None:
+    """All keys or none, and who wants a key that is free does not wait for one that wants another one too."""
+
+    async def take_both() -> None:
+        assert await both.acquire(timeout=30)
+        await both.release()
+
+    both = locks.alock(["b", "a"])
+
+    async def work() -> None:
+        assert both.keys == ("a", "b")
+        async with both as lease:
+            assert lease.keys == ("a", "b")
+            assert await both.owned()
+            assert locks.locked("b")
+        async with locks.alock("b"):
+            waiting = asyncio.create_task(take_both())
+            # It asks and finds one taken meanwhile, on most machines.
+            await asyncio.sleep(0.05)
+            other = locks.alock("a")
+            assert await other.acquire(timeout=10)
+            await other.release()
+        await waiting
+        assert not locks.locked(["a", "b"])
+
+    run(work)

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from celery_locks import Locks, StoreUnavailable
+from celery_locks.aio import waiting
 from celery_locks.aio.hands import HANDS
+from celery_locks.stores.memory import MemoryStore
 from tests.aio.conftest import in_line, run, until
 from tests.judging import Stay, faults
 
@@ -122,5 +124,17 @@ def test_a_loop_that_is_gone_when_its_turn_comes(locks: Locks, redis_server: Red
         gone._log_destroy_pending = False  # type: ignore[attr-defined]  # that is what is tried here
         with contextlib.suppress(RuntimeError):
             gone.get_coro().close()
+
+    run(work)
+
+
+def test_keys_that_were_waited_for_are_forgotten() -> None:
+    """A loop that has taken many keys keeps nothing of them."""
+    locks = Locks(MemoryStore())
+
+    async def work() -> None:
+        for number in range(50):
+            assert await locks.alock(str(number)).acquire(timeout=5)
+        assert waiting._rows.get(asyncio.get_running_loop(), {}) == {}
 
     run(work)

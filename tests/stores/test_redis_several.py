@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from celery_locks.errors import StoreUnavailable
-from celery_locks.lease import Busy, Holding, Lease, Verdict
+from celery_locks.lease import Busy, Claim, Holding, Lease, Verdict, new_owner
 from celery_locks.stores import open_store
 from celery_locks.stores.several import Several
-from celery_locks.ticket import Stance, Ticket
+from celery_locks.ticket import Stance, Ticket, ticket_of
 from tests.stores.contract import claim, take
 from tests.stores.contract.several import joint_claim, take_all
 from tests.stores.contract.waiting import LONG, ask, called, hearing, join, joined
@@ -261,3 +261,31 @@ def test_what_was_taken_away_meanwhile_gets_no_fence(queue: RedisStore) -> None:
     assert not queue.level(lease.claim, thief.fence + 1000)
     assert queue.inspect("b") == Holding("b", "thief", thief.fence, pytest.approx(30.0, abs=5.0))
     assert not queue.level(lease.claim.of("a"), 1)
+
+
+def test_those_who_were_called_do_not_pass_their_turns_round(store: RedisStore) -> None:
+    """Three wait for the same two keys, and nobody holds one: of those called in turn one has both soon."""
+    several, tickets = Several(store), dict[str, str]()
+    holders = [claim("a", "holder of a"), claim("b", "holder of b")]
+    for each in holders:
+        take(store, each.key, each.owner)
+    claims = {name: Claim("a", new_owner(name), 30.0, others=("b",)) for name in ("x", "y", "z")}
+
+    def asks(name: str) -> Lease | Busy:
+        mine = claims[name]
+        ticket = Ticket(tickets.get(name) or ticket_of(mine.owner))
+        answer = several.acquire(mine._replace(ticket=ticket))
+        if isinstance(answer, Busy):
+            tickets[name] = answer.ticket or ""
+        return answer
+
+    assert asks("x").key == "a"
+    assert store.release(holders[0])
+    assert asks("x").key == "b"
+    take(store, "a", "holder of a again")
+    assert [asks("y").key, asks("z").key] == ["a", "a"]
+    assert store.release(holders[1])
+    assert store.release(claim("a", "holder of a again"))
+    assert list(store.list("[ab]")) == []
+    answers = [asks(name) for name in "yxzyxz"]
+    assert any(isinstance(answer, Lease) for answer in answers), answers

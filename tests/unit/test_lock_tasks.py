@@ -385,3 +385,17 @@ def test_a_locked_task_is_planned_again_for_a_late_setting():
     app.conf.lock_tasks = {"bank.show": {"ttl": 7}}
     celery_locks.annotation.lock_all(app)
     assert task._plan.options.ttl == 7.0
+
+
+def test_a_task_may_send_itself_in_a_way_of_its_own(room):
+    """Its own apply_async, that takes fewer arguments by position, is given what it was given."""
+
+    class Base(Task):
+        abstract = True
+
+        def apply_async(self, args=None, kwargs=None, **options):
+            return args, kwargs, options
+
+    task = made(installed(room), of_user, base=Base)
+    assert task.delay(7) == ((7,), {}, {})
+    assert task.apply_async((7,), task_id="mine") == ((7,), None, {"task_id": "mine"})

@@ -6,6 +6,7 @@ import pytest
 
 from celery_locks import LockError, LockNotOwned, LockTimeout, StoreUnavailable, signals
 from celery_locks.lease import Busy, Claim, Lease, Verdict
+from celery_locks.renewal import stays
 from celery_locks.stores.several import JointLease, Several
 from tests.unit.fakes import Room, heard, pass_time
 
@@ -163,6 +164,13 @@ def test_its_fences_are_those_of_its_keys(joint):
         _ = joint.fence
     with pytest.raises(LockNotOwned, match="none of 'd'"):
         joint.fence_of("d")
+
+
+def test_it_may_be_asked_for_longer_than_it_is_believed_in(room, several, joint):
+    """As for a key that is to stay taken for a while: each of its keys is kept for so long."""
+    assert stays(several, joint, 60.0)
+    assert [room.store.inspect(key).remaining for key in KEYS] == [60.0] * 3
+    assert joint.fences == {key: joint.fence_of(key) for key in KEYS}
 
 
 def test_of_a_store_that_counts_as_one_the_last_is_for_all(room, several):

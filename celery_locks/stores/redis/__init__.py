@@ -108,7 +108,9 @@ class RedisStore(TogetherInRedis, RedisQueues, Store, Inspects, Lines, Crowds):
         self._run(Call(scripts.RELEASE, self._names_for(claim), self._release_with(claim, -1)))
 
     def disown(self, claim: Claim) -> bool:
-        return bool(self._run(Call(scripts.RELEASE, self._names_for(claim), self._release_with(claim, 1))))
+        # Of a dead process nobody knows how many were to hold it.
+        names = (*self._names(claim.key), self._slots_name(claim.key))
+        return bool(self._run(Call(scripts.RELEASE, names, self._release_with(claim, 1))))
 
     def attend(self, waiting: Sequence[Waiting], home: str = "") -> list[Look | None]:
         seen = home if self._wire.sees_listeners else ""

@@ -50,10 +50,14 @@ class TogetherInRedis(Together):
             return all(good(answer) == 1 for answer in self._wire.each(calls))
 
     def _releases(self, claim: Claim, done: int) -> Sequence[Call]:
-        return [Call(scripts.RELEASE, self._names(key), self._release_with(claim, done)) for key in claim.keys]
+        told = self._release_with(claim, done)
+        return [Call(scripts.RELEASE, (*self._names(key), self._slots_name(key)), told) for key in claim.keys]
 
     @abc.abstractmethod
     def _names(self, key: str) -> Sequence[str]: ...
+
+    @abc.abstractmethod
+    def _slots_name(self, key: str) -> str: ...
 
     @abc.abstractmethod
     def _acquire_with(self, claim: Claim) -> tuple[Any, ...]: ...

@@ -15,7 +15,9 @@ for i, here in ipairs(keys) do
     return amiss
   elseif holder ~= nil then
     for j, other in ipairs(keys) do
-      if j ~= i then
+      -- What is kept for it, and comes before a key that is kept for another, stays so for its short time. Were it given on,
+      -- those who wait for several keys could pass them round among themselves for ever, and none would have all.
+      if j ~= i and not (j < i and other.others == true and holder == false) then
         step_back(other)
       end
     end
