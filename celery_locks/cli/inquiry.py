@@ -72,7 +72,8 @@ class Inquiry:
             return self.trouble
         if not self.answered:
             return "no worker answered: none is running, or they are cut off from this broker"
-        return f"none of the {self.answered} workers that answered runs it: it has ended, or its worker is cut off"
+        why = "it has ended, or waits, or its worker is cut off"
+        return f"none of the {self.answered} workers that answered runs it: {why}"
 
     def _ask(self, patience: float) -> None:
         try:

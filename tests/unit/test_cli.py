@@ -103,6 +103,14 @@ def test_release_says_what_becomes_of_the_holder(url, locks, name, said):
     assert said in ended.out
 
 
+def test_a_place_in_a_queue_is_no_lock_of_a_running_job(url, locks):
+    """To give it to another one does nothing to the job whose it was."""
+    take(locks, "unique:shop.withdraw:7", "shop.withdraw[6b1c]")
+    out = celery_locks(url, "release", "unique:shop.withdraw:7", "--force").out
+    assert "another with its key can be sent" in out
+    assert "lock_on_lost" not in out
+
+
 def test_without_a_terminal_nothing_is_released_unless_forced(url, locks):
     """A script that forgot --force gets exit code 2, and the fix."""
     take(locks, "wallet:42")

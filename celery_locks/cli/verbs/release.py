@@ -18,11 +18,17 @@ if TYPE_CHECKING:
     from celery_locks.sight import Seen
     from celery_locks.stores import Store
 
+#: How the keys of places in queues begin.
+PLACE = "unique:"
 #: What becomes of the holder. It is told by its own heartbeat, which no command can hurry.
 TO_A_JOB = (
     "Its job was not stopped: it learns this at its next beat, within a third of its lock_ttl, and lock_on_lost then"
     " says what happens; with lock_heartbeat=False it learns it at its end. What it writes until then only a fence"
     " refuses."
+)
+TO_A_PLACE = (
+    "It was a place in a queue, of a task with lock_unique. Its job waits or runs as it did, and another with its key can"
+    " be sent from now on."
 )
 TO_PLAIN_CODE = (
     "Its holder was not stopped: it learns this at its next beat if it has a heartbeat, else when it renews or"
@@ -79,7 +85,8 @@ def _agrees(key: str, meant: list[Seen]) -> bool:
 
 
 def _say(key: str, meant: list[Seen], *, as_json: bool) -> None:
-    effect = TO_A_JOB if any(seen.owner.task_id for seen in meant) else TO_PLAIN_CODE
+    of_a_job = TO_A_PLACE if key.startswith(PLACE) else TO_A_JOB
+    effect = of_a_job if any(seen.owner.task_id for seen in meant) else TO_PLAIN_CODE
     said = f"Released {_had_by(key, meant)}.\n{effect}"
     say(said, as_json=as_json, key=key, released=[people.told(seen) for seen in meant], effect=effect)
 
