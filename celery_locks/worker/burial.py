@@ -42,10 +42,6 @@ class Left(NamedTuple):
     #: The key stays taken until then, if its job had begun.
     until: float = -math.inf
 
-    def stays(self) -> bool:
-        """Whether its key is to stay taken."""
-        return self.until > time.monotonic()
-
     @property
     def lease(self) -> Lease:
         """What is given back."""
@@ -98,7 +94,7 @@ def give_back(left: Sequence[Left], clock: Callable[[], float] = time.monotonic)
 def _tried(left: Sequence[Left], before: dict[str, bool | None]) -> dict[str, bool | None]:
     answers = {each.entry.owner: _is_given_back(each) for each in left}
     # One that was giving it back may have done so: the store says yes to the second who does.
-    freed = [each for each in left if each.state != LEAVING and answers[each.entry.owner] and not each.stays()]
+    freed = [each for each in left if each.state != LEAVING and answers[each.entry.owner]]
     if unsaid := [each for each in freed if not before.get(each.entry.owner)]:
         _say_freed(unsaid)
     return before | answers

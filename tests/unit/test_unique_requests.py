@@ -11,6 +11,7 @@ from celery.exceptions import Ignore, Reject, Retry
 from celery.worker import state
 from celery.worker.request import Request
 
+from celery_locks.lease import Claim, new_owner
 from celery_locks.unique import places
 from celery_locks.worker import unplaced
 from tests.unit import hall
@@ -111,6 +112,17 @@ def test_a_time_limit(come, room, soft):
 def test_revoked(come, room):
     """The worker discards it."""
     request = come()
+    state.revoked.add("7")
+    assert request.revoked()
+    assert room.holder(PLACE) is None
+
+
+@pytest.mark.usefixtures("given_up")
+def test_revoked_while_the_key_stays_taken_after_an_earlier_try(come, room):
+    """That is no other copy of it that runs: the place goes back all the same."""
+    request = come(lock_at_least=60.0)
+    owner = new_owner(f"{request.task.name}[7]")
+    room.store.memory.acquire(Claim(request.plan.keys((42,), {})[0], owner, 60.0))
     state.revoked.add("7")
     assert request.revoked()
     assert room.holder(PLACE) is None

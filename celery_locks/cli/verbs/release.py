@@ -27,8 +27,8 @@ TO_A_JOB = (
     " refuses."
 )
 TO_A_PLACE = (
-    "It was a place in a queue, of a task with lock_unique. Its job waits or runs as it did, and another with its key can"
-    " be sent from now on."
+    "It was a place in a queue, of a task with lock_unique. Its job waits or runs as it did, and another with its key"
+    " can be sent from now on."
 )
 TO_PLAIN_CODE = (
     "Its holder was not stopped: it learns this at its next beat if it has a heartbeat, else when it renews or"
