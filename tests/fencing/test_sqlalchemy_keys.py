@@ -57,6 +57,17 @@ def test_objects_of_several_keys_are_written_under_the_lease_of_all(session):
         fenced(session, [mine, yours], joint_lease_of(7, "owner:1", "owner:3"))
 
 
+def test_to_read_a_key_anew_writes_nothing_before_its_time(session):
+    """What expired is loaded for its key; a new object beside it gets its fence all the same."""
+    mine = session.get(Account, 1)
+    session.commit()
+    session.add(yours := Account(id=3, owner_id=1))
+    mine.balance = -5
+    fenced(session, [mine, yours], lease_of(5, "owner:1"))
+    session.commit()
+    assert [session.get(Account, number).fence for number in (1, 3)] == [5, 5]
+
+
 def test_objects_whose_keys_have_fences_of_their_own_are_written_by_themselves(session):
     """One number for both would be wrong for one of them."""
     mine, yours = session.get(Account, 1), Account(id=3, owner_id=2)

@@ -34,7 +34,8 @@ def write(session: Session, instances: Iterable[Any], lease: Lease | Lock | None
     """Write all of these objects under the lease, or none."""
     # By identity, for a class may have no hash.
     each_once = {id(each): each for each in instances}.values()
-    with undone_on_error(session, each_once):
+    # What expired is read anew, which must not flush a new object before it has its fence.
+    with undone_on_error(session, each_once), session.no_autoflush:
         found = [_Row(session, each) for each in each_once]
         held = _bearer_of_all(lease, {key_of(row.instance) for row in found})
         _refuse_without_transaction(session, found)
