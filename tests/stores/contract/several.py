@@ -92,7 +92,7 @@ class SeveralContract:
             if self.has_one_fence:
                 assert last == dict.fromkeys(keys, lease.fence)
             else:
-                with pytest.raises(LockError, match="counts for each key alone"):
+                with pytest.raises(LockError, match="has no fence for all its keys"):
                     _ = lease.fence
             assert Several(client).release(lease.claim)
 
