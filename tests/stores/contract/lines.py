@@ -101,8 +101,9 @@ class LinesContract(LeavingContract, JoiningContract):
         """When who was called does not come, one further back that asks makes the next called."""
         take(hasty, key, "holder")
         a, b, c = joined(hasty, key, "a", "b", "c")
-        assert hasty.release(claim(key, "holder"))
         with hearing(hasty, key) as wake:
+            assert hasty.release(claim(key, "holder"))
+            assert wake()[1] == a
             passed(self.brief)
             join(hasty, key, "c", c)
             assert wake()[1] == b
@@ -136,8 +137,9 @@ class LinesContract(LeavingContract, JoiningContract):
         """It first asked before all who wait: a key that is kept for nobody is its own."""
         take(hasty, key, "holder")
         a, b, _ = joined(hasty, key, "a", "b", "c")
-        assert hasty.release(claim(key, "holder"))
         with hearing(hasty, key) as wake:
+            assert hasty.release(claim(key, "holder"))
+            assert wake()[1] == a
             passed(self.brief)
             look(hasty, key)
             assert wake()[1] == b

@@ -105,7 +105,10 @@ def called(store: Lines, key: str, ticket: str) -> bool:
 
 @contextlib.contextmanager
 def hearing(store: Lines, key: str | None = None) -> Iterator[Callable[[], Wake]]:
-    """Gives the wakes of a store, one at a time; those of one key alone where others may still be called, too."""
+    """Gives the wakes of a store, one at a time; those of one key alone where others may still be called, too.
+
+    It begins before the first call of its key: a cluster may still be carrying an earlier one to the node that listens.
+    """
     with contextlib.closing(store.listen()) as listening:
         wakes = (wake for wake in _wakes(listening) if key in (None, wake.key))
         yield lambda: next(wakes)
