@@ -14,7 +14,7 @@ from celery_locks import LockTimeout
 from tests.acceptance.doorstep import at_the_door, names, requeues, send
 from tests.acceptance.journal import judge
 from tests.acceptance.nodes import start_all
-from tests.acceptance.office import PATIENCE, Office
+from tests.acceptance.office import PATIENCE, Office, each_pool, only_redis
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.acceptance.nodes import Worker
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads", "gevent", "solo"])
+@each_pool
 def test_jobs_at_the_door_run_in_order_and_are_not_requeued(
     desk: Office, hire: Callable[..., Worker], pool: str
 ) -> None:
@@ -37,6 +37,8 @@ def test_jobs_at_the_door_run_in_order_and_are_not_requeued(
     assert [len(desk.wait_for_messages(name, 1)) for name in names(6)] == [2, 1, 1, 1, 1, 1]
 
 
+@pytest.mark.newest
+@only_redis
 @pytest.mark.parametrize("pool", ["prefork", "solo"])
 def test_one_that_finds_its_key_taken_keeps_the_others_at_the_door(
     desk: Office, hire: Callable[..., Worker], pool: str
@@ -52,6 +54,8 @@ def test_one_that_finds_its_key_taken_keeps_the_others_at_the_door(
     assert 1 <= sum(requeues(desk, 20)) <= (1 if pool == "solo" else 10)
 
 
+@pytest.mark.newest
+@only_redis
 def test_a_job_at_the_door_shows_key_holder_and_place(desk: Office, hire: Callable[..., Worker]) -> None:
     """As one does that was re-queued."""
     hire("ann", queues=["shows"]).start()
@@ -93,6 +97,7 @@ def test_what_a_job_was_sent_with_is_kept_at_the_door(desk: Office, hire: Callab
     assert desk.notes("rest") == [["job 1"]]
 
 
+@only_redis
 def test_a_wait_at_the_door_is_no_part_of_a_time_limit(desk: Office, hire: Callable[..., Worker]) -> None:
     """A limit counts from the start of the job, and strikes it then."""
     hire("ann", queues=["limits"]).start()
@@ -108,6 +113,8 @@ def test_a_wait_at_the_door_is_no_part_of_a_time_limit(desk: Office, hire: Calla
     assert cut.get(timeout=PATIENCE) == "cleaned up"
 
 
+@pytest.mark.newest
+@only_redis
 def test_a_long_line_is_held_without_a_requeue(desk: Office, hire: Callable[..., Worker]) -> None:
     """With countdown "auto" nobody goes back to the queue when the first countdown is over, nor the second."""
     hire("ann", {"lock_countdown": "auto"}, queues=["long"], module="tests.acceptance.hurried").start()
@@ -124,6 +131,7 @@ def test_a_long_line_is_held_without_a_requeue(desk: Office, hire: Callable[...,
     assert requeues(desk, 4) == [1, 0, 0, 0]
 
 
+@pytest.mark.newest
 def test_two_workers_share_one_line(desk: Office, hire: Callable[..., Worker]) -> None:
     """Those at the doors of both are served in the order in which they came."""
     start_all([hire(name, queues=["shared-line"]) for name in ("ann", "bob")])

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tests.acceptance.nodes import Worker
 
 
+@only_redis
 def test_a_revoked_job_at_the_door_is_passed_over(desk: Office, hire: Callable[..., Worker]) -> None:
     """By its id and by a stamp: the next is called at once, long before a claim window is over."""
     ann = hire("ann", {"lock_store": f"{desk.vault.url}?claim_window=100"}, queues=["revoked"])
@@ -43,11 +44,12 @@ def _revoked(desk: Office, worker: Worker, job_id: str) -> bool:
     return any(job_id in ids for ids in revoked.values())
 
 
+@only_redis
 def test_an_expired_job_at_the_door_is_passed_over(desk: Office, hire: Callable[..., Worker]) -> None:
     """Its turn goes to the next at once."""
     hire("ann", {"lock_store": f"{desk.vault.url}?claim_window=100"}, queues=["expires"]).start()
     with desk.taken():
-        soon = dt.datetime.now(dt.timezone.utc) + dt.timedelta(seconds=2.5)
+        soon = dt.datetime.now(dt.timezone.utc) + dt.timedelta(seconds=5)
         _, second = at_the_door(desk, 2, queue="expires", expires=soon)
         third = send(desk, "line", "job 2", queue="expires")
         wait_until(lambda: dt.datetime.now(dt.timezone.utc) > soon, "the second to expire", PATIENCE)
@@ -56,6 +58,8 @@ def test_an_expired_job_at_the_door_is_passed_over(desk: Office, hire: Callable[
     assert desk.journal.jobs(desk.key) == ["job 0", "job 2"]
 
 
+@pytest.mark.newest
+@only_redis
 def test_the_longest_wait_ends_at_the_door(desk: Office, hire: Callable[..., Worker]) -> None:
     """A job with lock_max_wait gives up when that is over, though nobody gave the key back."""
     hire("ann", {"lock_countdown": 60.0}, queues=["gives-up"]).start()
@@ -91,6 +95,7 @@ def _put_back(desk: Office, queue: str) -> int:
         return connection.default_channel.queue_declare(queue, passive=True).message_count
 
 
+@pytest.mark.newest
 @only_redis
 def test_a_line_survives_its_worker_where_messages_come_back_late(desk: Office, hire: Callable[..., Worker]) -> None:
     """With Redis nobody but time brings the messages of a killed worker back; they come back to their places."""
@@ -121,6 +126,7 @@ def test_jobs_at_the_door_of_a_stopped_worker_are_handed_over(desk: Office, hire
     judge(desk.journal.runs(desk.key), names(4))
 
 
+@pytest.mark.newest
 @only_redis
 def test_a_store_that_restarts_empty_is_told_who_is_at_the_door(desk: Office, hire: Callable[..., Worker]) -> None:
     """All come in their order, long before their countdown."""
@@ -134,6 +140,7 @@ def test_a_store_that_restarts_empty_is_told_who_is_at_the_door(desk: Office, hi
     assert [run.job for run in runs] == names(4)
 
 
+@pytest.mark.newest
 @only_redis
 def test_a_store_that_forgets_all_is_told_who_is_at_the_door(desk: Office, hire: Callable[..., Worker]) -> None:
     """Its connections stay: whoever looks when the lease was to end sees that nobody is called."""

@@ -9,7 +9,7 @@ import pytest
 
 from tests.acceptance.journal import judge
 from tests.acceptance.nodes import start_all
-from tests.acceptance.office import PATIENCE, Office, only_redis
+from tests.acceptance.office import PATIENCE, Office, each_pool, only_redis
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 POOLS = ["prefork", "threads", "gevent", "solo"]
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@each_pool
 def test_jobs_of_one_key_on_two_workers(desk: Office, hire: Callable[..., Worker], pool: str) -> None:
     """Two workers of a pool, four slots each, twelve jobs on one key: each runs once, never two together."""
     queue = f"two-{pool}"
@@ -53,6 +53,7 @@ def test_a_heartbeat_in_every_pool(desk: Office, hire: Callable[..., Worker], po
     wait_until(over_and_never_without_its_key, "the job to end", PATIENCE)
 
 
+@pytest.mark.newest
 @only_redis
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_program_that_a_job_starts(desk: Office, hire_kept: Callable[..., Worker], pool: str) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SLOTS = 3
 #: Long enough for a busy machine to renew nothing and yet be in time, short enough to wait for.
-DIES_AFTER = 1.0
+DIES_AFTER = 3.0
 #: What each of those that press in wants, turn by turn.
 _KINDS = "rrrssssw"
 
