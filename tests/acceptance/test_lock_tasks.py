@@ -87,8 +87,11 @@ def test_its_job_is_stopped_when_its_lease_is_lost(bureau: Office) -> None:
 def test_its_key_is_free_when_its_process_dies(bureau: Office, tmp_path: Path) -> None:
     """Long before its ttl of five minutes."""
     bureau.send("foreign.open", "killed", queue="foreign", until=str(tmp_path / "never"))
-    os.kill(bureau.journal.wait_for_start(bureau.key, "killed").pid, signal.SIGKILL)
+    run = bureau.journal.wait_for_start(bureau.key, "killed")
+    assert bureau.locks.holder(bureau.key).owner == run.facts["owner"]
+    os.kill(run.pid, signal.SIGKILL)
     bureau.wait_until_free()
+    assert bureau.locks.holder(bureau.key) is None
 
 
 def test_what_matches_nothing_is_warned_about(bureau: Office, foreign: Worker) -> None:
