@@ -206,7 +206,9 @@ def test_a_store_that_restarts_empty_is_told_who_waits(desk: Office, hire: Calla
     assert sorted(run.job for run in runs) == names(2)
 
 
-@pytest.mark.parametrize("pool", ["threads", "gevent", "solo"])
+@pytest.mark.parametrize(
+    ("system", "pool"), [("redis", "threads"), ("redis", "gevent"), ("rabbitmq", "solo")], indirect=["system"]
+)
 def test_every_pool_is_woken(desk: Office, hire: Callable[..., Worker], pool: str) -> None:
     """Two workers of a pool, and jobs of one key that outlast their countdown unless they are woken."""
     queue = f"woken-{pool}"

@@ -69,7 +69,7 @@ def test_a_process_that_did_not_come_up_in_time(desk: Office, hire_kept: Callabl
     slow = tmp_path / "slow"
     worker = hire_kept(
         "worker",
-        {"worker_proc_alive_timeout": 1.0},
+        {"worker_proc_alive_timeout": 3.0},
         queues=["slow"],
         concurrency=1,
         environment={"ACCEPTANCE_SLOW": str(slow)},
