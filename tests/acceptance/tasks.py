@@ -108,7 +108,7 @@ def declare(name: str, body: Callable[..., Any] = work, **options: Any) -> Any:
 declare("work")
 declare("without_retries", max_retries=0)
 declare("acks_late", acks_late=True, reject_on_worker_lost=True)
-declare("short_lease", lock_ttl=1.0)
+declare("short_lease", lock_ttl=2.0)
 declare("short_lease_acks_late", lock_ttl=1.5, acks_late=True, reject_on_worker_lost=True)
 declare("skip", lock_on_contention="skip")
 declare("skip_with_result", lock_on_contention=Skip(result="Processing"))
@@ -236,7 +236,7 @@ declare("ignore", ignores, lock_ttl=60.0)
 declare("reject", rejects, acks_late=True, lock_ttl=60.0)
 declare("parent", has_children)
 declare("open", stays_open, acks_late=True)
-declare("open_short_lease", stays_open, lock_ttl=1.0)
+declare("open_short_lease", stays_open, lock_ttl=1.5)
 declare("minds_its_limit", minds_its_limit, soft_time_limit=1, lock_ttl=60.0)
 
 

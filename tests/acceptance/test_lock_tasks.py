@@ -65,9 +65,9 @@ def test_its_retries_are_its_own(bureau: Office) -> None:
 
 
 def test_its_lease_is_kept_by_the_workers_main_process(bureau: Office) -> None:
-    """A C call that lets no other thread run for three ttls loses nothing."""
+    """A C call that lets no other thread run for two ttls loses nothing."""
     jobs = [
-        bureau.send("foreign.short_holds_the_interpreter", "first", queue="foreign", seconds=3.0),
+        bureau.send("foreign.short_holds_the_interpreter", "first", queue="foreign", seconds=5.0),
         bureau.send("foreign.work", "second", queue="foreign"),
     ]
     assert [job.get(timeout=PATIENCE) for job in jobs] == ["first", "second"]

@@ -32,7 +32,7 @@ MANY = 20
 
 @pytest.mark.newest
 def test_jobs_that_hold_the_interpreter_keep_their_keys(desk: Office, hire_kept: Callable[..., Worker]) -> None:
-    """A C call that lets no other thread run, for four ttls, loses nothing: a contender elsewhere begins after it."""
+    """A C call that lets no other thread run, for two ttls, loses nothing: a contender elsewhere begins after it."""
     holder, other = (hire_kept(name, queues=[name], concurrency=MANY) for name in ("holder", "rival"))
     start_all([holder, other])
     keys = [f"{desk.key}-{number}" for number in range(MANY)]

@@ -44,8 +44,8 @@ def queue(request: pytest.FixtureRequest, system: System) -> Iterator[str]:
 
 @only_redis
 def test_a_heartbeat_in_every_pool(desk: Office, queue: str) -> None:
-    """A job of three ttls keeps its key, also where the beat comes from a thread beside it."""
-    job = desk.send("short_lease", "long", queue=queue, seconds=2.5)
+    """A job of two ttls keeps its key, also where the beat comes from a thread beside it."""
+    job = desk.send("short_lease", "long", queue=queue, seconds=4.5)
     run = desk.journal.wait_for_start(desk.key, "long")
 
     def over_and_never_without_its_key() -> bool:
