@@ -6,6 +6,8 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
+import redis
+
 from celery_locks.lease import Claim, Lease, Verdict
 from celery_locks.stores.redis import RedisStore, scripts
 from celery_locks.stores.redis.wire import Call
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from tests.servers.redis import RedisServer
     from tests.servers.redis_groups import RedisCluster, SentinelGroup
 
+#: Not the oldest redis-py, with which a part suffices.
+NEWEST = not redis.__version__.startswith("5.")
 #: The names of the key `wallet`.
 LOCK, FENCE, LINE = "lock:{wallet}", "lock:{wallet}:fence", "lock:{wallet}:line"
 #: Where a test waits for a timeout it need not be the default one.
