@@ -22,6 +22,7 @@ SINGLES: dict[str, dict[str, Any]] = {
     "single_start": {"lock_unique": "until_start", "lock_ttl": 60.0},
     "single_open": {"lock_ttl": 60.0},
     "single_late": {"lock_ttl": 1.5, **_LATE},
+    "single_late_start": {"lock_unique": "until_start", "lock_ttl": 1.5, **_LATE},
     "single_retry": {"lock_ttl": 60.0, "max_retries": 3},
     "single_fails": {"lock_ttl": 60.0},
     "single_reject": {"lock_ttl": 60.0, "acks_late": True},

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from celery.result import AsyncResult
+
     from tests.acceptance.conftest import System
     from tests.acceptance.office import Office
 
@@ -221,37 +223,69 @@ def test_a_job_that_is_delivered_again_takes_its_place_again(counter: Counter, u
 
 
 @only_redis
-def test_a_copy_of_a_running_job_waits_and_leaves_it_its_place(counter: Counter, worker: Worker, until: Path) -> None:
-    """A visibility timeout brings the message again: the copy waits for the key, and what is sent is a second one."""
+@pytest.mark.parametrize("task", ["single_late", "single_late_start"])
+def test_a_copy_of_a_running_job_waits_and_does_not_run(
+    counter: Counter, worker: Worker, until: Path, task: str
+) -> None:
+    """A visibility timeout brings the message again: the copy waits for the key, and ends when the job has ended."""
     desk = counter.desk
-    job = counter.send("single_late", "long", until=str(until))
+    job = counter.send(task, "long", until=str(until))
     desk.journal.wait_for_start(desk.key, "long")
+    meet(desk, job, worker)
+    until.touch()
+    assert job.get(timeout=PATIENCE) == "long"
+    wait_until(lambda: f"{task}[{job.id}]: its message came once more" in worker.log(), "the copy to end", PATIENCE)
+    counter.wait_until_free(task)
+    assert (desk.journal.jobs(desk.key), job.state) == (["long"], "SUCCESS")
+
+
+def meet(desk: Office, job: AsyncResult, worker: Worker) -> None:
+    """Until a copy of a job that runs has come to this worker, and found its key taken."""
 
     def contended() -> bool:
         desk.put_back(after=0.5)
-        return any(f"{desk.key!r} is held by single_late[{job.id}]" in line for line in worker.log().splitlines())
+        return any(f"{desk.key!r} is held by" in line and job.id in line for line in worker.log().splitlines())
 
     wait_until(contended, "a copy to come and find the key taken", PATIENCE, interval=0.1)
-    assert counter.send("single_late", "second", until=str(until)).id == job.id
-    until.touch()
-    judge(desk.journal.wait_for_runs(desk.key, 2)[:2], ["long", "long"])
-    counter.wait_until_free("single_late")
 
 
 @only_redis
-def test_a_killed_worker_frees_the_place(counter: Counter, hire: Callable[..., Worker], until: Path) -> None:
-    """Within one ttl, with the whole worker gone."""
+def test_a_copy_at_another_worker(
+    counter: Counter, worker: Worker, hire: Callable[..., Worker], until: Path, tmp_path: Path
+) -> None:
+    """It does not run when the first has ended well, and runs when the first's worker was killed.
+
+    The place of that is free within one ttl.
+    """
+    desk, control, there = counter.desk, counter.desk.app.control, {"queue": "singles-dead"}
     victim = hire("victim", queues=["singles-dead"], module="tests.acceptance.singles")
     victim.start()
-    first = counter.send("single_late", "killed", until=str(until), options={"queue": "singles-dead"})
-    counter.desk.journal.wait_for_start(counter.desk.key, "killed")
-    wait_until(
-        lambda: (held := counter.desk.locks.holder(counter.place("single_late"))) and held.remaining < 2,
-        "the worker to have taken it over",
-    )
+    first = counter.send("single_late", "ends", until=str(until), options=there)
+    desk.journal.wait_for_start(desk.key, "ends")
+    control.cancel_consumer("singles-dead", destination=[victim.name], reply=True)
+    control.add_consumer("singles-dead", destination=[worker.name], reply=True)
+    meet(desk, first, worker)
+    assert counter.send("single_late", "second", until=str(until), options=there).id == first.id
+    until.touch()
+    assert first.get(timeout=PATIENCE) == "ends"
+    wait_until(lambda: f"[{first.id}]: its message came once more" in worker.log(), "the copy to end", PATIENCE)
+
+    control.cancel_consumer("singles-dead", destination=[worker.name], reply=True)
+    control.add_consumer("singles-dead", destination=[victim.name], reply=True)
+    after = tmp_path / "after"
+    killed = counter.send("single_late", "killed", until=str(after), options=there)
+    desk.journal.wait_for_start(desk.key, "killed")
+    held = counter.place("single_late")
+    wait_until(lambda: (has := desk.locks.holder(held)) and has.remaining < 2, "the worker to have taken it over")
     victim.kill()
     counter.wait_until_free("single_late")
-    assert counter.send("single_late", "next", until=str(until), options={"queue": "singles-dead"}).id != first.id
+    control.add_consumer("singles-dead", destination=[worker.name], reply=True)
+    desk.put_back(after=0.0)
+    desk.journal.wait_for_start(desk.key, "killed", times=2)
+    after.touch()
+    assert killed.get(timeout=PATIENCE) == "killed"
+    control.cancel_consumer("singles-dead", destination=[worker.name], reply=True)
+    assert desk.journal.jobs(desk.key) == ["ends", "killed", "killed"]
 
 
 @pytest.mark.usefixtures("worker")

@@ -42,7 +42,7 @@ def come(room):
         task = hall.job(room, **{"lock_unique": "until_done", **options})._get_current_object()
         claim = places.claimed(task.name, "7", PLACE, 3600.0)
         room.store.memory.acquire(claim)
-        return hall.come(task, 42, ident="7", store=places.headers_of(claim, headers))
+        return hall.come(task, 42, ident="7", store=places.headers_of(places.Stand(claim, None, claim.owner), headers))
 
     yield new
     state.revoked.discard("7")
