@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from contextvars import ContextVar
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from celery.exceptions import Reject
@@ -154,40 +153,42 @@ class Place:
         return requeue.again(self._task, after_outage(options.countdown), outage, counted=False)
 
     def _take_over(self) -> None:
-        """Where it has the fence it was given, nobody can have been in between, nor has the job ended."""
-        claim, fence = self.claim, self._fence
-        try:
-            if claim.key and fence is not None:
-                self._cared_for(claim, partial(places.renewed, self._guard.store, claim, fence))
-        except StoreUnavailable as error:
+        """The same owner asks again. Where the place has the fence it was given, nobody can have been in between.
+
+        Nor has the job ended then, for its end gives the place back.
+        """
+        if not self.claim.key:
             self.heed()
-            logger.warning("%r is not renewed while its job runs: %s", claim.key, error)
+            return
+        fence, outcome = self._fence, None
+        try:
+            outcome = self._taken(self.claim)
+        except StoreUnavailable as error:
+            logger.warning("%r is not renewed while its job runs: %s", self.claim.key, error)
+        if outcome is None or outcome is not self._lease or outcome.fence != fence:
+            self.heed()
+        if isinstance(outcome, Busy):
+            self._take_anew(outcome)
+
+    def _take_anew(self, busy: Busy) -> None:
+        """A place that was given back, as when the job's first worker died, is taken in a new name if it is free."""
+        key = self.claim.key
+        try:
+            if not busy.holder:
+                self.claim = places.renamed(self.claim)
+                self._taken(self.claim)
+        except StoreUnavailable as error:
+            logger.warning("%r is not taken while its job runs: %s", key, error)
             return
         if not self._lease:
-            self.heed()
-            self._take_anew()
+            self._is_free = True
+            logger.info("%s[%s] runs without its place: %r is another's", *self.claim[3:5], key)
 
-    def _take_anew(self) -> None:
-        """A place that was given back, as when the job's first worker died, is taken if it is free."""
-        for claim in (self.claim, places.renamed(self.claim)) if self.claim.key else ():
-            self.claim = claim
-            try:
-                outcome = self._cared_for(claim, partial(self._guard.store.acquire, claim))
-            except StoreUnavailable as error:
-                logger.warning("%r is not taken while its job runs: %s", claim.key, error)
-                return
-            if self._lease:
-                return
-            if isinstance(outcome, Busy) and outcome.holder:
-                break
-        self._is_free = True
-        logger.info("%s[%s] runs without its place: %r is another's", *self.claim[3:5], self.claim.key)
-
-    def _cared_for(self, claim: Claim, ask: Callable[[], Lease | Busy | None]) -> Lease | Busy | None:
+    def _taken(self, claim: Claim) -> Lease | Busy:
         care, beat, outcome = self._guard.care, self._plan.beat, None
         care.claims(claim, beat)
         try:
-            outcome = ask()
+            outcome = self._guard.store.acquire(claim)
         finally:
             if not isinstance(outcome, Lease):
                 care.left(claim)

@@ -89,6 +89,21 @@ def mail(room: Room) -> Callable[..., Mail]:
     return lambda **options: Mail(room, **{"lock_unique": "until_done", **options})
 
 
+def striking(room: Room, monkeypatch: pytest.MonkeyPatch, verb: str, error: BaseException, *, done: bool) -> None:
+    """The next call of the verb for the place is struck, before the store has done it or after."""
+    plain, struck = getattr(room.store, verb), []
+
+    def strike(claim: Any) -> Any:
+        if claim.key != PLACE or struck:
+            return plain(claim)
+        struck.append(claim)
+        if done:
+            plain(claim)
+        raise error
+
+    monkeypatch.setattr(room.store, verb, strike)
+
+
 @pytest.fixture
 def refusing(room, monkeypatch):
     """A store that refuses owners which were done, as Redis does."""

@@ -395,11 +395,11 @@ def test_a_place_that_has_its_fence_needs_no_look(mail, room):
     post.task.delay(42)
     room.store.calls.clear()
     post.run(post.sent[0])
-    asked = [(verb, getattr(what, "key", None)) for verb, what in room.store.calls]
+    asked = [(verb, claim.key) for verb, claim in room.store.calls]
     mark = f"ended:{post.sent[0]['headers']['lock_unique_owner']}"
     assert asked == [
         ("acquire", "wallet:42"),
-        ("renew", None),
+        ("acquire", PLACE),
         ("acquire", mark),
         ("release", PLACE),
         ("release", "wallet:42"),

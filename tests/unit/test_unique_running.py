@@ -10,7 +10,7 @@ from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded
 from celery_locks import Skip, StoreUnavailable
 from celery_locks.lease import Lease
 from celery_locks.requeue import CopyWaits
-from tests.unit.mail import PLACE
+from tests.unit.mail import PLACE, striking
 
 
 @pytest.fixture
@@ -402,10 +402,10 @@ def test_a_place_that_cannot_be_freed_at_the_start(queued, room, policy):
     assert post.holder() is None
 
 
-def test_the_store_goes_down_when_it_is_to_be_taken_over(queued, room):
+def test_the_store_goes_down_when_it_is_to_be_taken_over(queued, room, monkeypatch):
     """The job runs, and the place has what is left of its long ttl, until it is given back."""
     post, message = queued()
-    room.store.fail("renew")
+    striking(room, monkeypatch, "acquire", StoreUnavailable("the server does not answer"), done=False)
     left = []
     post.body = lambda _: left.append(post.left())
     post.run(message)
@@ -416,42 +416,35 @@ def test_the_store_goes_down_when_it_is_to_be_taken_over(queued, room):
 def test_the_store_goes_down_when_it_is_to_be_given_back(queued, room, monkeypatch):
     """The job's result is its own; the place ends with its ttl."""
     post, message = queued()
-    plain = room.store.release
-
-    def release(claim):
-        if claim.key == PLACE:
-            raise StoreUnavailable("the server does not answer")
-        return plain(claim)
-
-    monkeypatch.setattr(room.store, "release", release)
+    striking(room, monkeypatch, "release", StoreUnavailable("the server does not answer"), done=False)
     assert post.run(message) == "done"
     room.clock.advance(30.0)
     assert post.holder() is None
 
 
-@pytest.mark.parametrize("done", [True, False])
-def test_interrupted_while_it_is_taken_over(queued, room, done):
-    """A soft time limit before or after the store has renewed the place: it is given back, and nobody beats for it."""
+def test_interrupted_while_it_is_taken_over(queued, room, monkeypatch):
+    """A soft time limit after the store has given the place: it is given back, and nobody beats for it."""
     post, message = queued()
-    room.store.fail("renew", SoftTimeLimitExceeded(), done=done)
+    striking(room, monkeypatch, "acquire", SoftTimeLimitExceeded(), done=True)
     assert isinstance(post.run(message), SoftTimeLimitExceeded)
     assert post.holder() is None
     assert room.watched() == []
 
 
-def test_interrupted_while_it_is_taken_anew(queued, room, monkeypatch):
+@pytest.mark.usefixtures("refusing")
+def test_interrupted_while_it_is_taken_in_another_name(queued, room, monkeypatch):
     """The same where it had been given back."""
     post, message = queued()
-    room.store.memory.force_release(PLACE)
+    room.store.release(room.claim(PLACE, owner=post.holder()))
     plain = room.store.acquire
 
-    def acquire(claim):
+    def strike(claim):
         outcome = plain(claim)
-        if claim.key == PLACE:
+        if claim.key == PLACE and isinstance(outcome, Lease):
             raise SoftTimeLimitExceeded
         return outcome
 
-    monkeypatch.setattr(room.store, "acquire", acquire)
+    monkeypatch.setattr(room.store, "acquire", strike)
     assert isinstance(post.run(message), SoftTimeLimitExceeded)
     assert post.holder() is None
     assert room.watched() == []
