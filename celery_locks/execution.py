@@ -57,7 +57,7 @@ class Execution:
         heed: Callable[[], object] | None = None,
     ) -> None:
         self._task = task
-        #: Raises when the job has ended before, and this is a copy of its message. Asked before it gives up.
+        #: Raises when the job has ended before, and this is a copy of its message. Asked before anything is said of it.
         self._heed = heed
         self._plan = plan
         self._options = plan.options
@@ -171,13 +171,12 @@ class Execution:
         if self._meets_itself(contention):
             # No policy is asked: were this copy dropped and the other died, the job would be lost.
             raise self._requeued(contention, options.countdown, ticket, counted=False)
-        decision = decide(options.on_contention, contention, most=options.max_requeues, longest=options.max_wait)
-        if isinstance(decision, Requeue) and self._queued:
-            delay = options.countdown if decision.delay is None else decision.delay
-            raise self._requeued(contention, delay, ticket)
         if self._heed:
             self._heed()
+        decision = decide(options.on_contention, contention, most=options.max_requeues, longest=options.max_wait)
         match decision:
+            case Requeue(delay) if self._queued:
+                raise self._requeued(contention, options.countdown if delay is None else delay, ticket)
             case Skip(result, reason) if result is not NOTHING or self._id:
                 self._plan.guard.leave_line(contention.key, ticket)
                 return self._skipped(contention, result, reason)

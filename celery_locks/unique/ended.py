@@ -14,7 +14,10 @@ from celery_locks.stores.notes import Notes
 from celery_locks.unique import places
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from celery_locks.lease import Claim
+    from celery_locks.plan import Plan
     from celery_locks.stores import Store
 
 logger = logging.getLogger("celery_locks.unique")
@@ -22,6 +25,16 @@ logger = logging.getLogger("celery_locks.unique")
 
 class Ended(Ignore):
     """Ends a copy of a message whose job has ended: what became of that stays as it is."""
+
+
+def heard(ignored: Ignore) -> None:
+    """Note that its job's place was seen to. What is raised before a task is called, as in `before_start`, is not."""
+    ignored.sees_to_place = True  # type: ignore[attr-defined]  # it goes to the worker's main process with the error
+
+
+def was_heard(error: BaseException) -> bool:
+    """Whether the process of the job has seen to its place itself."""
+    return getattr(error, "sees_to_place", False)
 
 
 def is_final(task: Any, error: BaseException | None) -> bool:
@@ -61,6 +74,17 @@ def is_marked(store: Store, send: str) -> bool:
     if isinstance(store, Notes):
         return store.is_noted(_name(send))
     return isinstance(store, Inspects) and store.inspect(_name(send)) is not None
+
+
+def is_copy(plan: Plan, sent: Mapping[str, Any], task: str, task_id: str, holder: str | None) -> bool:
+    """Whether the job of a message that waits for its key runs already or has ended, as far as can be known."""
+    stand = places.found(sent, task, task_id, plan.options.ttl) if plan.options.unique else None
+    if stand is None:
+        return False
+    try:
+        return places.job_of(holder, task) == task_id or is_marked(plan.guard.store, stand.send)
+    except StoreUnavailable:
+        return False
 
 
 def told(send: str, claim: Claim) -> Ended:

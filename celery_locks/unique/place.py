@@ -6,7 +6,7 @@ import logging
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from celery.exceptions import Reject
+from celery.exceptions import Ignore, Reject
 
 from celery_locks import requeue
 from celery_locks.errors import LockError, StoreUnavailable
@@ -61,6 +61,8 @@ class Place:
             return job(self)
         except BaseException as raised:
             error = raised
+            if isinstance(raised, Ignore):
+                ended.heard(raised)
             raise
         finally:
             _current.set(before)
@@ -113,7 +115,7 @@ class Place:
         return result
 
     def heed(self) -> None:
-        """A copy of a message whose job has ended does not begin, and does not give up: it is no job any more."""
+        """A copy of a message whose job has ended does not begin, and says nothing: it is no job any more."""
         try:
             has_ended = ended.is_marked(self._guard.store, self.send)
         except StoreUnavailable as outage:

@@ -10,9 +10,9 @@ from celery.utils import uuid
 
 from celery_locks import events, signals
 from celery_locks.errors import StoreUnavailable
-from celery_locks.lease import Busy, Claim, Lease
+from celery_locks.lease import Busy, Claim, Lease, Verdict
 from celery_locks.surely import surely
-from celery_locks.unique import place, places
+from celery_locks.unique import ended, place, places
 from celery_locks.unique.places import Stand
 from celery_locks.unique.stay import stay
 
@@ -40,6 +40,7 @@ class Sending:
         #: such with where the answer goes.
         self._is_awaited = task_id is not None and "reply_to" in options
         self._stay = stay(task, plan.options.unique_ttl, options)
+        self._called: tuple[Any, Any] = (), {}
         self._running = place.current(task.name, self._id)
         #: What the job's message said before, if this is not the first.
         self._before = places.found(options.get("headers"), task.name, self._id, self._stay)
@@ -51,17 +52,18 @@ class Sending:
             return self._published(places.kept(self._plan, before), publish)
         if before and before.claim.key and running:
             return self._published(running.goes_on(self._stay), publish)
-        key = self._key(args or (), kwargs or {})
+        self._called = self._dumped(args or (), kwargs or {})
+        key = places.place_key(self._task.name, self._plan.keys(*self._called))
         if running and running.claim.key == key:
             return self._published(running.goes_on(self._stay), publish)
         return self._claim(places.claimed(self._task.name, self._id, key, min(SENDING, self._stay)), publish)
 
-    def _key(self, args: Any, kwargs: Any) -> str:
+    def _dumped(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
         # The worker is not given a model but what Celery dumps it to.
         dump = getattr(self._task, "_dump_pydantic_arguments", None)
         if dump and self._options.get("serializer") != "pickle":
             args, kwargs = dump(args, kwargs)
-        return places.place_key(self._task.name, self._plan.keys(args, kwargs))
+        return args, kwargs
 
     def _claim(self, claim: Claim, publish: Callable[..., Any]) -> Any:
         try:
@@ -82,18 +84,29 @@ class Sending:
         return self._store.acquire(claim)
 
     def _first(self, lease: Lease, publish: Callable[..., Any]) -> Any:
+        stand = self._stand(lease)
         try:
-            result = self._published(self._stand(lease), publish)
+            result = self._published(stand, publish)
         except BaseException:
             surely(places.give_back, self._store, lease.claim)
             raise
-        lease.ttl = self._stay
+        is_late, lease.ttl = not lease.held(), self._stay
         try:
-            # Not asked for again: it may have run by now, and be given back.
-            self._store.renew([lease])
+            # Not asked for again if it was in time: it has run by now, and given its place back.
+            if self._store.renew([lease]) == [Verdict.LOST] and is_late:
+                self._take_again(stand._replace(claim=lease.claim._replace(ttl=self._stay)))
         except StoreUnavailable as error:
             logger.warning("%r may be free before its job runs: %s", lease.key, error)
         return result
+
+    def _take_again(self, stand: Stand) -> None:
+        """Publishing took longer than the place lasted. One that has begun by now would not give it back."""
+        claim = stand.claim
+        if ended.is_marked(self._store, stand.send) or places.is_running(self._plan, claim, *self._called):
+            return
+        outcome = self._store.acquire(claim)
+        if isinstance(outcome, Busy):
+            logger.warning("%s[%s] was long on its way: another job is queued as well", *claim[3:5])
 
     def _second(self, claim: Claim, busy: Busy, publish: Callable[..., Any]) -> Any:
         first = places.job_of(busy.holder, self._task.name)

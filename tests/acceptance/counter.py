@@ -67,6 +67,6 @@ class Counter:
         holding = self.desk.locks.holder(self.place(task))
         return holding.owner.partition("[")[2].partition("]")[0] if holding else None
 
-    def wait_until_free(self, task: str, timeout: float = PATIENCE) -> None:
-        """Until no job of the task has the place."""
-        wait_until(lambda: self.holder(task) is None, f"the place of {task} to be free", timeout)
+    def is_freed(self, task: str, timeout: float = PATIENCE) -> bool:
+        """Whether no job of the task has the place, now or soon. Says so by an error when none gives it back."""
+        return wait_until(lambda: self.holder(task) is None, f"the place of {task} to be free", timeout)

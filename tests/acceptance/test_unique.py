@@ -59,7 +59,7 @@ def test_a_second_send_gives_the_first_result(counter: Counter, worker: Worker, 
     assert again.id == first.id
     until.touch()
     assert again.get(timeout=PATIENCE) == "first"
-    counter.wait_until_free("single_open")
+    assert counter.is_freed("single_open")
     fourth = counter.send("single_open", "fourth", until=str(until))
     assert fourth.get(timeout=PATIENCE) == "fourth"
     assert counter.desk.journal.jobs(counter.desk.key) == ["first", "fourth"]
@@ -85,7 +85,7 @@ def test_fifty_senders_at_once(counter: Counter) -> None:
     assert len(results) == 50
     assert len({result.id for result in results}) == 1
     counter.desk.journal.wait_for_runs(counter.desk.key, 1)
-    counter.wait_until_free("single")
+    assert counter.is_freed("single")
     assert len(counter.desk.journal.events("message", counter.desk.key)) == 1
 
 
@@ -112,7 +112,7 @@ def test_a_retry_keeps_the_place(counter: Counter) -> None:
     desk.journal.wait_for_start(desk.key, "tried", times=2)
     assert counter.send("single_retry", "third", times=0).id == job.id
     assert job.get(timeout=PATIENCE) == 3
-    counter.wait_until_free("single_retry")
+    assert counter.is_freed("single_retry")
     assert desk.journal.jobs(desk.key) == ["tried"] * 3
 
 
@@ -122,7 +122,7 @@ def test_a_failure_frees_the_place(counter: Counter) -> None:
     """A job that failed for good is no more in the way."""
     job = counter.send("single_fails", "fails")
     counter.desk.wait_for_state(job, "FAILURE")
-    counter.wait_until_free("single_fails")
+    assert counter.is_freed("single_fails")
 
 
 @pytest.mark.usefixtures("worker")
@@ -130,7 +130,7 @@ def test_a_message_that_goes_back_keeps_the_place(counter: Counter) -> None:
     """Reject(requeue=True): it comes again, takes it over again, and frees it when it is done."""
     job = counter.send("single_reject", "rejected", requeue=True)
     assert job.get(timeout=PATIENCE) == "rejected"
-    counter.wait_until_free("single_reject")
+    assert counter.is_freed("single_reject")
     assert counter.desk.journal.jobs(counter.desk.key) == ["rejected"] * 2
 
 
@@ -143,7 +143,7 @@ def test_a_job_that_waits_for_its_key_keeps_the_place(counter: Counter) -> None:
         counter.desk.wait_for_messages("waits", 2)
         assert counter.send("single", "second").id == job.id
     assert job.get(timeout=PATIENCE) == "waits"
-    counter.wait_until_free("single")
+    assert counter.is_freed("single")
     assert counter.desk.journal.jobs(counter.desk.key) == ["waits"]
 
 
@@ -156,7 +156,8 @@ def test_a_revoked_job_frees_the_place(counter: Counter) -> None:
         counter.desk.wait_until_waiting(job)
         counter.desk.app.control.revoke(job.id)
         counter.desk.wait_for_state(job, "REVOKED")
-        counter.wait_until_free("single")
+        assert counter.is_freed("single")
+    assert counter.desk.journal.jobs(counter.desk.key) == []
 
 
 @pytest.mark.usefixtures("worker")
@@ -166,14 +167,15 @@ def test_an_expired_job_frees_the_place(counter: Counter) -> None:
         job = counter.send("single", "expires", options={"expires": 1.5})
         counter.desk.wait_until_waiting(job)
         counter.desk.wait_for_state(job, "REVOKED")
-        counter.wait_until_free("single")
+        assert counter.is_freed("single")
+    assert counter.desk.journal.jobs(counter.desk.key) == []
 
 
 def test_a_job_that_expires_in_its_queue_frees_the_place(counter: Counter) -> None:
     """RabbitMQ drops it, and with Redis it lies there: nobody need come for it."""
     job = counter.send("single", "expires", options={"expires": 1.0, "queue": "nobody"})
     assert counter.holder("single") == job.id
-    counter.wait_until_free("single")
+    assert counter.is_freed("single")
 
 
 @pytest.mark.usefixtures("worker")
@@ -183,7 +185,7 @@ def test_a_terminated_job_frees_the_place(counter: Counter, until: Path) -> None
     job = counter.send("single_open", "terminated", until=str(until))
     counter.desk.journal.wait_for_start(counter.desk.key, "terminated")
     counter.desk.app.control.revoke(job.id, terminate=True)
-    counter.wait_until_free("single_open")
+    assert counter.is_freed("single_open")
 
 
 @pytest.mark.usefixtures("worker")
@@ -193,7 +195,7 @@ def test_a_hard_time_limit_frees_the_place(counter: Counter) -> None:
     job = counter.send("single_hard", "too long", seconds=60)
     with pytest.raises(TimeLimitExceeded):
         job.get(timeout=PATIENCE)
-    counter.wait_until_free("single_hard")
+    assert counter.is_freed("single_hard")
 
 
 @pytest.mark.usefixtures("worker")
@@ -202,7 +204,7 @@ def test_a_killed_process_frees_the_place(counter: Counter, until: Path) -> None
     """SIGKILL for the pool process of a job that was acknowledged early: it will not come again."""
     job = counter.send("single_open", "killed", until=str(until))
     os.kill(counter.desk.journal.wait_for_start(counter.desk.key, "killed").pid, signal.SIGKILL)
-    counter.wait_until_free("single_open")
+    assert counter.is_freed("single_open")
     with pytest.raises(WorkerLostError):
         job.get(timeout=PATIENCE)
 
@@ -219,7 +221,7 @@ def test_a_job_that_is_delivered_again_takes_its_place_again(counter: Counter, u
     assert counter.send("single_late", "second", until=str(until)).id == job.id
     until.touch()
     assert job.get(timeout=PATIENCE) == "killed"
-    counter.wait_until_free("single_late")
+    assert counter.is_freed("single_late")
 
 
 @only_redis
@@ -235,7 +237,7 @@ def test_a_copy_of_a_running_job_waits_and_does_not_run(
     until.touch()
     assert job.get(timeout=PATIENCE) == "long"
     wait_until(lambda: f"{task}[{job.id}]: its message came once more" in worker.log(), "the copy to end", PATIENCE)
-    counter.wait_until_free(task)
+    assert counter.is_freed(task)
     assert (desk.journal.jobs(desk.key), job.state) == (["long"], "SUCCESS")
 
 
@@ -278,7 +280,7 @@ def test_a_copy_at_another_worker(
     held = counter.place("single_late")
     wait_until(lambda: (has := desk.locks.holder(held)) and has.remaining < 2, "the worker to have taken it over")
     victim.kill()
-    counter.wait_until_free("single_late")
+    assert counter.is_freed("single_late")
     control.add_consumer("singles-dead", destination=[worker.name], reply=True)
     desk.put_back(after=0.0)
     desk.journal.wait_for_start(desk.key, "killed", times=2)
@@ -302,7 +304,7 @@ def test_until_start_lets_one_wait_while_another_runs(counter: Counter, until: P
     until.touch()
     assert [job.get(timeout=PATIENCE) for job in (first, second)] == ["first", "second"]
     judge(desk.journal.runs(desk.key), ["first", "second"])
-    counter.wait_until_free("single_start")
+    assert counter.is_freed("single_start")
 
 
 @pytest.mark.usefixtures("worker")
@@ -313,7 +315,7 @@ def test_a_chord_with_a_job_twice_ends(counter: Counter) -> None:
     body = counter.desk.app.signature("note", kwargs={"key": counter.desk.key, "job": "body"}, queue=QUEUE)
     chord(twice, body).apply_async()
     assert counter.desk.notes("body") == [[["one", "two"]]]
-    counter.wait_until_free("single")
+    assert counter.is_freed("single")
     judge(counter.desk.journal.runs(counter.desk.key), ["one", "two"])
 
 
@@ -329,7 +331,7 @@ def test_a_group_and_a_chain_with_a_job_twice_end(counter: Counter) -> None:
     assert both.get(timeout=PATIENCE) == ["one", "two"]
     assert last.get(timeout=PATIENCE) == "four"
     judge(counter.desk.journal.runs(counter.desk.key), ["alone", "one", "two", "three", "four"])
-    counter.wait_until_free("single")
+    assert counter.is_freed("single")
 
 
 @pytest.mark.usefixtures("worker")
@@ -337,7 +339,7 @@ def test_a_group_and_a_chain_with_a_job_twice_end(counter: Counter) -> None:
 def test_nothing_of_it_stays(counter: Counter) -> None:
     """After its job a place is a key that is free."""
     counter.send("single", "one").get(timeout=PATIENCE)
-    counter.wait_until_free("single")
+    assert counter.is_freed("single")
     assert not [each for each in counter.desk.locks.list("unique:*") if counter.desk.key in each.key]
 
 

@@ -14,8 +14,15 @@ from tests.unit.mail import PLACE
 UNTIL = ["until_done", "until_start"]
 
 
+@pytest.fixture(params=["refusing", "forgetting"])
+def _of_each_kind(request):
+    """A store that refuses an owner which has given a key back, and one that knows no more of that."""
+    if request.param == "refusing":
+        request.getfixturevalue("refusing")
+
+
 @pytest.fixture(params=UNTIL)
-def queued(mail, request):
+def queued(_of_each_kind, mail, request):
     """A job that was sent, and its message."""
 
     def send(**options):
@@ -275,9 +282,9 @@ def test_a_copy_says_nothing_of_a_job_that_runs(queued, policy):
     assert isinstance(post.run(post.sent[1]), Ended)
 
 
-@pytest.mark.parametrize("policy", ["skip", "fail", Skip(result="Processing")])
-def test_a_copy_of_a_job_that_has_ended_does_not_give_up(queued, room, policy):
-    """Another job has the key by now: what became of the first is not that it was skipped."""
+@pytest.mark.parametrize("policy", ["requeue", "skip", "fail", Skip(result="Processing")])
+def test_a_copy_of_a_job_that_has_ended_says_nothing(queued, room, policy):
+    """Another job has the key by now: that it waits, or was skipped, is not what became of the first."""
     post, message = queued(lock_on_contention=policy)
     post.run(message)
     room.take("wallet:42")
@@ -307,14 +314,9 @@ def test_a_copy_that_expires_while_the_job_runs(queued):
     assert (states, len(post.sent)) == ([], 1)
 
 
-@pytest.mark.parametrize("remembers", [True, False])
-def test_a_copy_that_waits_swallows_no_send(mail, request, remembers):
-    """With "until_start" what is sent after the body has begun is queued, also while a copy waits that will not run.
-
-    Be it that the store refuses an owner that has given its place back, or that it knows no more of that.
-    """
-    if remembers:
-        request.getfixturevalue("refusing")
+@pytest.mark.usefixtures("_of_each_kind")
+def test_a_copy_that_waits_swallows_no_send(mail):
+    """With "until_start" what is sent after the body has begun is queued, also while a copy waits that will not run."""
     post, sends = mail(lock_unique="until_start"), []
     first = post.task.delay(42)
 

@@ -140,6 +140,49 @@ def test_a_place_that_ends_while_its_job_is_published_is_not_taken_again(mail, r
     assert len(post.sent) == 1
 
 
+def test_a_place_that_ends_before_its_job_is_published_is_taken_again(mail, room):
+    """A broker that hangs for longer than a sender has its place: the job that waits then has one all the same."""
+    post = mail()
+    post.on_publish = lambda: room.clock.advance(SENDING + 1)
+    first = post.task.delay(42)
+    assert post.left() == 3600.0
+    assert post.task.delay(42).id == first.id
+    assert post.run(post.sent[0]) == "done"
+    assert post.holder() is None
+
+
+@pytest.mark.parametrize("until", ["until_done", "until_start"])
+def test_a_job_that_has_begun_before_its_sender_knows_gets_no_place_again(mail, room, until):
+    """Nobody would give it back."""
+    post = mail(lock_unique=until)
+
+    def run_at_once(name, args, kwargs, **message):
+        result = post._publish(name, args, kwargs, **message)
+        room.clock.advance(SENDING + 1)
+        post.run_elsewhere(post.sent[0])
+        return result
+
+    post.task.app.send_task = run_at_once
+    post.task.delay(42)
+    assert post.runs == [(42, 10)]
+    assert post.holder() is None
+
+
+def test_another_took_the_place_while_a_job_was_published(mail, room, caplog):
+    """Both are queued, and the log says so."""
+    post = mail()
+
+    def hang():
+        post.on_publish = lambda: None
+        room.clock.advance(SENDING + 1)
+        post.task.delay(42)
+
+    post.on_publish = hang
+    post.task.delay(42)
+    assert len(post.sent) == 2
+    assert "was long on its way: another job is queued as well" in caplog.text
+
+
 def test_the_store_goes_down_while_a_job_is_published(mail, room):
     """The job is sent; its place has its short ttl."""
     post = mail()
