@@ -27,9 +27,11 @@ class Ended(Ignore):
     """Ends a copy of a message whose job has ended: what became of that stays as it is."""
 
 
-def heard(ignored: Ignore) -> None:
-    """Note that its job's place was seen to. What is raised before a task is called, as in `before_start`, is not."""
-    ignored.sees_to_place = True  # type: ignore[attr-defined]  # it goes to the worker's main process with the error
+def heard(error: BaseException) -> BaseException:
+    """Note of one that is ignored that its place was seen to, as it is not in `before_start`: the worker is told so."""
+    if isinstance(error, Ignore):
+        error.sees_to_place = True  # type: ignore[attr-defined]  # it goes to the main process with the error
+    return error
 
 
 def was_heard(error: BaseException) -> bool:

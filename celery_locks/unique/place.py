@@ -6,7 +6,7 @@ import logging
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from celery.exceptions import Ignore, Reject
+from celery.exceptions import Reject
 
 from celery_locks import requeue
 from celery_locks.errors import LockError, StoreUnavailable
@@ -60,9 +60,7 @@ class Place:
         try:
             return job(self)
         except BaseException as raised:
-            error = raised
-            if isinstance(raised, Ignore):
-                ended.heard(raised)
+            error = ended.heard(raised)
             raise
         finally:
             _current.set(before)
@@ -155,10 +153,7 @@ class Place:
         return requeue.again(self._task, after_outage(options.countdown), outage, counted=False)
 
     def _take_over(self) -> None:
-        """The same owner asks again. Where the place has the fence it was given, nobody can have been in between.
-
-        Nor has the job ended then, for its end gives the place back.
-        """
+        """The same owner asks again. One that has the fence it was given was not given back: its job has not ended."""
         if not self.claim.key:
             self.heed()
             return
@@ -167,7 +162,9 @@ class Place:
             outcome = self._taken(self.claim)
         except StoreUnavailable as error:
             logger.warning("%r is not renewed while its job runs: %s", self.claim.key, error)
-        if outcome is None or outcome is not self._lease or outcome.fence != fence:
+        # In another name it says nothing: a copy that was sent in the first may have ended.
+        was_kept = isinstance(outcome, Lease) and outcome.fence == fence and self._owner == self.send
+        if not was_kept:
             self.heed()
         if isinstance(outcome, Busy):
             self._take_anew(outcome)
@@ -222,10 +219,7 @@ class Place:
             self._give_back()
         # A key that is to stay taken may be so of an earlier try of this very job.
         elif self._has_begun or self._plan.options.at_least or not self._runs_elsewhere():
-            if ended.is_final(self._task, error):
-                self._retire()
-            else:
-                self._give_back()
+            (self._retire if ended.is_final(self._task, error) else self._give_back)()
 
     def _give_back(self) -> None:
         if self._is_free and not self._lease:

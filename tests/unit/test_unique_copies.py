@@ -6,9 +6,13 @@ import pytest
 from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded
 
 from celery_locks import Skip, StoreUnavailable, signals
+from celery_locks.lease import Busy
 from celery_locks.requeue import CopyWaits
-from celery_locks.unique.ended import Ended
+from celery_locks.unique import ended, places
+from celery_locks.unique.ended import Ended, was_heard
 from tests.unit.fakes import heard
+from tests.unit.hall import DATE, shut
+from tests.unit.hall import job as hall_job
 from tests.unit.mail import PLACE
 
 UNTIL = ["until_done", "until_start"]
@@ -252,6 +256,71 @@ def test_a_retry_of_a_job_without_a_place_runs(mail):
     post.body = lambda _: "done"
     assert post.run(post.sent[2]) == "done"
     assert isinstance(post.run(message), Ended)
+
+
+@pytest.mark.usefixtures("refusing")
+def test_a_retry_in_another_name_heeds_the_end(mail, room):
+    """Its place was lost between: a copy of the first try, under the first name, was quicker, and has ended."""
+    post = mail()
+    post.task.delay(42)
+    message = post.sent[0]
+
+    def again(task):
+        owner = post.holder()
+        room.store.memory.force_release(PLACE)
+        room.store.release(room.claim(PLACE, owner=owner))
+        raise task.retry(countdown=60)
+
+    post.body = again
+    post.run(message)
+    retried = post.sent[1]
+    assert retried["headers"]["lock_unique_owner"] != retried["headers"]["lock_unique_send"]
+    post.body = lambda _: "done"
+    assert post.run(message) == "done"
+    assert isinstance(post.run(retried), Ended)
+    assert post.holder() is None
+
+
+@pytest.mark.parametrize("until", UNTIL)
+def test_a_retry_without_a_place_that_is_not_raised_is_no_end(mail, until):
+    """It takes a place of its own, and is the same send for all that."""
+    post = mail(lock_unique=until)
+    post.task.delay(42)
+    member = post.task.si(42)
+    member.freeze()
+    member.apply_async()
+    post.run(post.sent[0])
+    post.body = lambda task: bool(task.retry(countdown=60, throw=False))
+    post.run(post.sent[1])
+    post.body = lambda _: "done"
+    assert post.run(post.sent[2]) == "done"
+
+
+def test_what_is_ignored_says_that_its_place_was_seen_to(queued):
+    """By this the worker's main process knows what was raised before the task was called."""
+    post, message = queued()
+    assert not was_heard(Ignore())
+    post.body = fails(Ignore())
+    assert was_heard(post.run(message))
+    assert was_heard(post.run(message)), "a copy"
+
+
+@pytest.mark.parametrize("began", [True, False])
+def test_a_copy_at_the_door_shows_nothing(hall, began):
+    """Of a job that runs, or has ended while another job has the key; one that is no copy shows that it waits."""
+    task = hall_job(hall, lock_unique="until_done")
+    send = places.named(task.name, "7")
+    claim = places.claimed(task.name, "7", PLACE, 60.0)
+    headers = places.headers_of(places.Stand(claim, None, send), None)
+    kept, request = shut(task, store=headers, ident="7")
+    other = shut(task, store=headers, ident="8")
+    holder = f"{task.name}[7]@here:1#0" if began else "somebody"
+    if not began:
+        ended.mark(hall.store, send, claim, 60.0)
+    for each, _ in ((kept, request), other):
+        each[1](Busy(holder, 12.0, 3, f"{DATE}ann", present=True))
+    assert task.AsyncResult("7").state == "PENDING"
+    assert task.AsyncResult("8").state == "RETRY"
 
 
 def test_a_copy_of_one_whose_worker_died_runs(queued, room):
