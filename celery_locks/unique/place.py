@@ -35,9 +35,9 @@ class Place:
     A job may have been sent without one, because another had it. Then its claim has no key.
     """
 
-    def __init__(self, task: Any, plan: Plan, sent: Stand) -> None:
+    def __init__(self, task: Any, plan: Plan, sent: Stand, request: Any) -> None:
         self.claim, self._fence, self.send = sent
-        self._task, self._plan = task, plan
+        self._task, self._plan, self._request = task, plan, request
         self._guard = plan.guard
         self._owner = self.claim.owner
         self._lease: Lease | None = None
@@ -51,7 +51,7 @@ class Place:
         if request is None or request.called_directly or current(task.name, request.id):
             return None
         sent = places.found(request.headers, task.name, request.id, plan.options.ttl)
-        return cls(task, plan, sent) if sent else None
+        return cls(task, plan, sent, request) if sent else None
 
     def run(self, job: Callable[[Place], T]) -> T:
         """Run the job, which gives us its body when it has its key."""
@@ -98,8 +98,8 @@ class Place:
         return not self._has_begun and (ended.is_marked(self._guard.store, self.send) or self._runs_elsewhere())
 
     def _runs_elsewhere(self) -> bool:
-        request = self._task.request
-        return places.is_running(self._plan, self.claim, request.args, request.kwargs)
+        # While it is published again, its request lies under another.
+        return places.is_running(self._plan, self.claim, self._request.args, self._request.kwargs)
 
     def work(self, body: Callable[[], T]) -> T:
         """Do the body, and what must be done before another copy of the message can have the key."""
