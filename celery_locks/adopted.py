@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from celery import Task, states
@@ -56,21 +57,19 @@ class Call(NamedTuple):
 def performed(task: Any, plan: Plan, call: Call) -> Any:
     """The result of a job, done under its lock, and in its place if it was sent with one."""
     if plan.options.unique and (place := Place.of(task, plan)):
-        return place.run(lambda begin: _performed(task, plan, call, begin))
+        return place.run(lambda place: _performed(task, plan, call, place))
     return _performed(task, plan, call)
 
 
-def _performed(task: Any, plan: Plan, call: Call, begin: Callable[[], None] | None = None) -> Any:
-    execution = Execution(task, plan, call.args, call.kwargs)
+def _performed(task: Any, plan: Plan, call: Call, place: Place | None = None) -> Any:
+    execution = Execution(task, plan, call.args, call.kwargs, place.heed if place else None)
     # Celery's own __call__ hides a job's request behind a blank one before version 5.5: go past it.
     body = task.run if execution.traced and call.is_celerys else call.goes_on
 
     def work() -> Any:
-        if begin:
-            begin()
         return body(*call.args, **call.kwargs)
 
-    return execution.run(work)
+    return execution.run(partial(place.work, work) if place else work)
 
 
 def sent(

@@ -68,7 +68,12 @@ class Skipped(Event):
 
 @dataclass(frozen=True)
 class Duplicate(Event):
-    """A job was not sent: one is queued or runs that has its place. `owner`, `task` and `task_id` are that one's."""
+    """A job was not sent: one is queued or runs that has its place. `owner`, `task` and `task_id` are that one's.
+
+    Or `is_copy`: the message of a job came once more after the job had ended, and was not run.
+    """
+
+    is_copy: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True)

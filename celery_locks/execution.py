@@ -15,6 +15,7 @@ from celery_locks.current import carrying
 from celery_locks.errors import LockTimeout, StoreUnavailable
 from celery_locks.interrupt import Interruption, await_end, kill
 from celery_locks.lease import Claim, Lease, new_owner
+from celery_locks.owner import Owner
 from celery_locks.policies import NOTHING, Contention, Fail, Requeue, Skip, after_outage, countdown, decide, is_patient
 from celery_locks.ticket import Stance, Ticket, marked, ticket_of
 
@@ -47,8 +48,17 @@ class Skipped(Ignore):
 class Execution:
     """One try of one job. Its state lives here and on the request, never on the task, which all jobs share."""
 
-    def __init__(self, task: Any, plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        task: Any,
+        plan: Plan,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        heed: Callable[[], object] | None = None,
+    ) -> None:
         self._task = task
+        #: Raises when the job has ended before, and this is a copy of its message. Asked before anything is said of it.
+        self._heed = heed
         self._plan = plan
         self._options = plan.options
         request = task.request_stack.top
@@ -148,7 +158,7 @@ class Execution:
             return self._without_store(refusal, body)
         try:
             return self._contended(self._contention(refusal), refusal.ticket)
-        except Retry:
+        except (Retry, requeue.CopyWaits):
             raise
         except BaseException:
             self._plan.guard.leave_line(refusal.key or self._claim.key, refusal.ticket)
@@ -158,6 +168,11 @@ class Execution:
         options = self._options
         if closing.calls(self._claim.owner):
             raise self._called_back(contention, ticket)
+        if self._meets_itself(contention):
+            # No policy is asked: were this copy dropped and the other died, the job would be lost.
+            raise self._requeued(contention, options.countdown, ticket, counted=False)
+        if self._heed:
+            self._heed()
         decision = decide(options.on_contention, contention, most=options.max_requeues, longest=options.max_wait)
         match decision:
             case Requeue(delay) if self._queued:
@@ -166,6 +181,12 @@ class Execution:
                 self._plan.guard.leave_line(contention.key, ticket)
                 return self._skipped(contention, result, reason)
         raise self._timeout(contention, getattr(decision, "reason", None))
+
+    def _meets_itself(self, contention: Contention) -> bool:
+        """Whether a job that is sent once finds its key taken by itself: its message came twice, and the other runs."""
+        # A key that is to stay taken may be so of an earlier try.
+        is_once = self._heed is not None and not self._options.at_least
+        return is_once and Owner.of(contention.holder or "")[1:3] == (self._task.name, self._id)
 
     def _without_store(self, outage: StoreUnavailable, body: Callable[[], Any]) -> Any:
         if self._options.on_outage == "run":
@@ -189,14 +210,15 @@ class Execution:
     def _requeued(
         self, contention: Contention, asked: float | str, ticket: str | None, *, counted: bool = True
     ) -> Exception:
+        is_copy = self._meets_itself(contention)
         if requeue.expired(self._task):
-            return self._revoked(EXPIRED)
+            return Skipped(EXPIRED) if is_copy else self._revoked(EXPIRED)
         longest = self._options.max_wait
         delay = countdown(asked, contention, longest=longest, in_line=ticket is not None)
         place = requeue.Place(ticket, patient=is_patient(asked, longest), comes=self._comes()) if ticket else None
         text = f"{contention}; tried again in {delay:.1f} s at the latest"
         reason = LockTimeout(text, contention.key, contention.holder)
-        exception = requeue.again(self._task, delay, reason, counted=counted, in_line=place)
+        exception = requeue.again(self._task, delay, reason, counted=counted, in_line=place, is_copy=is_copy)
         signals.requeued.send(self._event(events.Requeued, contention, delay, contention.requeues + counted))
         return exception
 

@@ -8,7 +8,7 @@ import time
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from celery.exceptions import Reject, Retry
+from celery.exceptions import Ignore, Reject, Retry
 from celery.utils.time import maybe_iso8601, maybe_make_aware
 from kombu.exceptions import OperationalError
 from kombu.serialization import registry  # type: ignore[attr-defined]  # its stubs lack it
@@ -77,7 +77,13 @@ class Place(NamedTuple):
     comes: bool
 
 
-def again(task: Any, delay: float, reason: LockError, *, counted: bool, in_line: Place | None = None) -> Retry:
+class CopyWaits(Ignore):
+    """Ends a try of a copy whose job runs: what is known of the job is left to that."""
+
+
+def again(  # noqa: PLR0913 - a call that says how, by name
+    task: Any, delay: float, reason: LockError, *, counted: bool, in_line: Place | None = None, is_copy: bool = False
+) -> Retry | CopyWaits:
     """Publish the job once more, and give the exception that ends this try.
 
     It is published before the message at hand is acknowledged. If the broker refuses it, a job that acknowledges
@@ -97,7 +103,7 @@ def again(task: Any, delay: float, reason: LockError, *, counted: bool, in_line:
     if alone:
         signature.options.pop("queue", None)
         signature.options.update(exchange="", routing_key=alone[0].name)
-    stored = _stored(task, request, reason)
+    stored = not is_copy and _stored(task, request, reason)
     # Whoever publishes from inside a job becomes the parent of what it publishes: this is no child of itself.
     task.push_request(called_directly=True)
     try:
@@ -107,6 +113,8 @@ def again(task: Any, delay: float, reason: LockError, *, counted: bool, in_line:
         raise _refused(task, reason, error) from error
     finally:
         task.pop_request()
+    if is_copy:
+        return CopyWaits(str(reason))
     # Celery would store the state now: too late, for the job may have ended since, at another worker.
     request.ignore_result = stored or request.ignore_result
     return Retry(exc=reason, when=delay)  # type: ignore[arg-type]  # a float is what it takes

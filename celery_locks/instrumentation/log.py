@@ -53,7 +53,8 @@ def _skipped(event: events.Skipped) -> None:
 
 
 def _duplicate(event: events.Duplicate) -> None:
-    logger.info("%s: not sent once more, it has %r", _who(event), event.key, extra=_extra(event))
+    text = "%s: its message came once more, but it has ended" if event.is_copy else "%s: not sent once more, it has %r"
+    logger.info(text, _who(event), *(() if event.is_copy else (event.key,)), extra=_extra(event))
 
 
 def _expired(event: events.Expired) -> None:

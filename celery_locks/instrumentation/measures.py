@@ -34,7 +34,7 @@ COUNTS = (
     Measure("contended", "times that a key was found taken", (signals.contended,)),
     Measure("requeued", "jobs that went back to their queue because their key was taken", (signals.requeued,)),
     Measure("skipped", "jobs that were not run because their key was taken", (signals.skipped,)),
-    Measure("duplicates", "jobs that were not sent because another had their place", (signals.duplicate,)),
+    Measure("duplicates", "jobs not sent, and copies not run, that were one too many", (signals.duplicate,)),
     Measure("released", "keys that were given back by who had taken them", (signals.released,)),
     Measure("expired", "leases that had ended before they were to be given back", (signals.expired,)),
     Measure("freed", "keys that were given back for a process that died", (signals.freed,)),

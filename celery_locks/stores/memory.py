@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from celery_locks.errors import LockConfigError
 from celery_locks.lease import Busy, Holding, Lease, Verdict
 from celery_locks.stores.base import DEFAULT_PREFIX, Crowds, Inspects, Store, require_name
+from celery_locks.stores.notes import Notes
 from celery_locks.stores.url import hidden
 from celery_locks.ticket import Stance
 
@@ -124,7 +125,7 @@ class _Space:
         return False
 
 
-class MemoryStore(Store, Inspects, Crowds):
+class MemoryStore(Store, Inspects, Crowds, Notes):
     """A full store over a dictionary.
 
     Promises exclusion between the threads of one process and nothing else: a forked process has a copy of its own.
@@ -201,6 +202,18 @@ class MemoryStore(Store, Inspects, Crowds):
             alive = self._alive(self._name(key))
             self._space.taken.pop(self._name(key), None)
             return bool(alive)
+
+    def note(self, name: str, seconds: float) -> None:
+        now = self.clock()
+        with self._space.mutex:
+            self._space.put(self._note(name), _Taken("", 0, now + seconds, slots=1, shared=False), now)
+
+    def is_noted(self, name: str) -> bool:
+        with self._space.mutex:
+            return bool(self._space.alive(self._note(name), self.clock()))
+
+    def _note(self, name: str) -> _Name:
+        return f"{self.prefix}note:", name
 
     def _name(self, key: str) -> _Name:
         return self.prefix, key

@@ -10,15 +10,15 @@ from celery.utils import uuid
 
 from celery_locks import events, signals
 from celery_locks.errors import StoreUnavailable
-from celery_locks.lease import Busy, Lease
+from celery_locks.lease import Busy, Claim, Lease, Verdict
 from celery_locks.surely import surely
-from celery_locks.unique import place, places
+from celery_locks.unique import ended, place, places
+from celery_locks.unique.places import Stand
 from celery_locks.unique.stay import stay
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from celery_locks.lease import Claim
     from celery_locks.plan import Plan
 
 logger = logging.getLogger("celery_locks.unique")
@@ -40,24 +40,30 @@ class Sending:
         #: such with where the answer goes.
         self._is_awaited = task_id is not None and "reply_to" in options
         self._stay = stay(task, plan.options.unique_ttl, options)
+        self._called: tuple[Any, Any] = (), {}
+        self._running = place.current(task.name, self._id)
+        #: What the job's message said before, if this is not the first.
+        self._before = places.found(options.get("headers"), task.name, self._id, self._stay)
 
     def send(self, args: Any, kwargs: Any, publish: Callable[..., Any]) -> Any:
         """Publish it and give its result; or the first one's."""
-        running = place.current(self._task.name, self._id)
-        ours = places.found(self._options.get("headers"), self._task.name, self._id, self._stay)
-        if ours:
-            return self._go_on(running, publish) if running else self._published(place.kept(self._plan, ours), publish)
-        key = self._key(args or (), kwargs or {})
+        running, before = self._running, self._before
+        if before and before.claim.key and not running:
+            return self._published(places.kept(self._plan, before), publish)
+        if before and before.claim.key and running:
+            return self._published(running.goes_on(self._stay), publish)
+        self._called = self._dumped(args or (), kwargs or {})
+        key = places.place_key(self._task.name, self._plan.keys(*self._called))
         if running and running.claim.key == key:
-            return self._go_on(running, publish)
+            return self._published(running.goes_on(self._stay), publish)
         return self._claim(places.claimed(self._task.name, self._id, key, min(SENDING, self._stay)), publish)
 
-    def _key(self, args: Any, kwargs: Any) -> str:
+    def _dumped(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
         # The worker is not given a model but what Celery dumps it to.
         dump = getattr(self._task, "_dump_pydantic_arguments", None)
         if dump and self._options.get("serializer") != "pickle":
             args, kwargs = dump(args, kwargs)
-        return places.place_key(self._task.name, self._plan.keys(args, kwargs))
+        return args, kwargs
 
     def _claim(self, claim: Claim, publish: Callable[..., Any]) -> Any:
         try:
@@ -69,15 +75,6 @@ class Sending:
             raise
         return self._first(outcome, publish) if isinstance(outcome, Lease) else self._second(claim, outcome, publish)
 
-    def _go_on(self, running: place.Place, publish: Callable[..., Any]) -> Any:
-        """The running job sends itself again: a retry, a re-queue, or another that replaces it."""
-        claim = running.goes_on(self._stay)
-        try:
-            return self._published(claim, publish)
-        except BaseException:
-            running.stays()
-            raise
-
     def _asked(self, claim: Claim) -> Lease | Busy:
         for pause in PAUSES:
             outcome = self._store.acquire(claim)
@@ -87,26 +84,37 @@ class Sending:
         return self._store.acquire(claim)
 
     def _first(self, lease: Lease, publish: Callable[..., Any]) -> Any:
+        stand = self._stand(lease)
         try:
-            result = self._published(lease.claim, publish)
+            result = self._published(stand, publish)
         except BaseException:
             surely(places.give_back, self._store, lease.claim)
             raise
-        lease.ttl = self._stay
+        is_late, lease.ttl = not lease.held(), self._stay
         try:
-            # Not asked for again: it may have run by now, and be given back.
-            self._store.renew([lease])
+            # Not asked for again if it was in time: it has run by now, and given its place back.
+            if self._store.renew([lease]) == [Verdict.LOST] and is_late:
+                self._take_again(stand._replace(claim=lease.claim._replace(ttl=self._stay)))
         except StoreUnavailable as error:
             logger.warning("%r may be free before its job runs: %s", lease.key, error)
         return result
 
+    def _take_again(self, stand: Stand) -> None:
+        """Publishing took longer than the place lasted. One that has begun by now would not give it back."""
+        claim = stand.claim
+        if ended.is_marked(self._store, stand.send) or places.is_running(self._plan, claim, *self._called):
+            return
+        outcome = self._store.acquire(claim)
+        if isinstance(outcome, Busy):
+            logger.warning("%s[%s] was long on its way: another job is queued as well", *claim[3:5])
+
     def _second(self, claim: Claim, busy: Busy, publish: Callable[..., Any]) -> Any:
         first = places.job_of(busy.holder, self._task.name)
         if self._is_awaited:
-            return self._published(None, publish)
+            return self._published(self._stand(), publish)
         if first is None:
             logger.warning("%r is taken by no job (%s): %s is sent all the same", claim.key, busy.holder, self._id)
-            return self._published(None, publish)
+            return self._published(self._stand(), publish)
         signals.duplicate.send(events.Duplicate(claim.key, busy.holder or "", task=claim.task, task_id=first))
         result = self._task.AsyncResult(first)
         result.ignored = self._options.get("ignore_result", self._task.ignore_result)
@@ -117,7 +125,22 @@ class Sending:
         if self._plan.options.on_outage == "fail" and not self._is_awaited:
             raise StoreUnavailable(f"{claim.task} is not sent: {claim.key!r} could not be locked: {outage}", claim.key)
         logger.warning("%s[%s] is sent without its place %r: %s", claim.task, claim.task_id, claim.key, outage)
-        return self._published(None, publish)
+        return self._published(self._stand(), publish)
 
-    def _published(self, claim: Claim | None, publish: Callable[..., Any]) -> Any:
-        return publish(task_id=self._id, headers=places.headers_of(claim, self._options.get("headers")))
+    def _stand(self, lease: Lease | None = None) -> Stand:
+        """What its message says of this place, or of none."""
+        name = lease.owner if lease else places.named(self._task.name, self._id)
+        claim = lease.claim if lease else Claim("", name, self._stay, self._task.name, self._id)
+        return Stand(claim, lease.fence if lease else None, self._before.send if self._before else name)
+
+    def _published(self, stand: Stand, publish: Callable[..., Any]) -> Any:
+        running = self._running if self._running and self._running.send == stand.send else None
+        if running:
+            # A retry, a re-queue, or another that replaces it: the running job sends itself again.
+            running.is_sent_again()
+        try:
+            return publish(task_id=self._id, headers=places.headers_of(stand, self._options.get("headers")))
+        except BaseException:
+            if running:
+                running.stays()
+            raise

@@ -22,6 +22,7 @@ from celery_locks.lease import new_owner
 from celery_locks.policies import Contention, Requeue, countdown, is_patient
 from celery_locks.stores.base import Waiting
 from celery_locks.ticket import marked
+from celery_locks.unique import is_copy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,6 +103,9 @@ def _tell(request: LockedRequest, key: str, owner: str, busy: Busy) -> None:
     contention = _contention(request, key, busy)
     if signals.contended:
         signals.contended.send(events.Contended(key, owner, *busy[:3], 0.0, task=request.task.name, task_id=request.id))
+    plan, told = request.plan, request.request_dict
+    if plan and is_copy(plan, told, request.task.name, request.id, busy.holder):
+        return
     sent = Context({**request.request_dict, "args": request.args, "kwargs": request.kwargs})
     if not requeue.ignores_result(request.task, sent):
         requeue.show(request.task, sent, LockTimeout(str(contention), key, busy.holder))

@@ -10,6 +10,7 @@ from celery.worker.request import Request
 
 from celery_locks import closing
 from celery_locks.errors import LockError, LockTimeout
+from celery_locks.unique import was_heard
 from celery_locks.worker.killed import explained
 from celery_locks.worker.unplaced import unplaced
 
@@ -81,8 +82,9 @@ class LockedRequest(Request):
         is_killed = plan is not None and plan.options.on_lost == "kill"
         super().on_failure(explained(exc_info, self.id) if is_killed else exc_info, *given, **named)
         # Also when its process has said so: what failed before its call, as in `before_start`, has given back nothing.
-        # One that is ignored may have been replaced, by a job to which the place goes on.
-        if not isinstance(getattr(exc_info.exception, "exc", exc_info.exception), Ignore):
+        # One that is ignored by then may have been replaced, by a job to which the place goes on.
+        error = getattr(exc_info.exception, "exc", exc_info.exception)
+        if not (isinstance(error, Ignore) and was_heard(error)):
             self._is_over()
 
     def on_timeout(self, soft: bool, timeout: float) -> None:  # noqa: FBT001 - Celery's signature

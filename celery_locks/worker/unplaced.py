@@ -21,7 +21,8 @@ def claim_of(request: LockedRequest) -> Claim | None:
     plan = request.plan
     if plan is None or not plan.options.unique:
         return None
-    return found(request.request_dict, request.task.name, request.id, plan.options.ttl)
+    sent = found(request.request_dict, request.task.name, request.id, plan.options.ttl)
+    return sent.claim if sent and sent.claim.key else None
 
 
 class Unplaced:

@@ -22,6 +22,7 @@ SINGLES: dict[str, dict[str, Any]] = {
     "single_start": {"lock_unique": "until_start", "lock_ttl": 60.0},
     "single_open": {"lock_ttl": 60.0},
     "single_late": {"lock_ttl": 1.5, **_LATE},
+    "single_late_start": {"lock_unique": "until_start", "lock_ttl": 1.5, **_LATE},
     "single_retry": {"lock_ttl": 60.0, "max_retries": 3},
     "single_fails": {"lock_ttl": 60.0},
     "single_reject": {"lock_ttl": 60.0, "acks_late": True},
@@ -66,6 +67,6 @@ class Counter:
         holding = self.desk.locks.holder(self.place(task))
         return holding.owner.partition("[")[2].partition("]")[0] if holding else None
 
-    def wait_until_free(self, task: str, timeout: float = PATIENCE) -> None:
-        """Until no job of the task has the place."""
-        wait_until(lambda: self.holder(task) is None, f"the place of {task} to be free", timeout)
+    def is_freed(self, task: str, timeout: float = PATIENCE) -> bool:
+        """Whether no job of the task has the place, now or soon. Says so by an error when none gives it back."""
+        return wait_until(lambda: self.holder(task) is None, f"the place of {task} to be free", timeout)

@@ -13,6 +13,7 @@ BODIES = {
     "single_start": tasks.stays_open,
     "single_open": tasks.stays_open,
     "single_late": tasks.stays_open,
+    "single_late_start": tasks.stays_open,
     "single_retry": tasks.retries_itself,
     "single_fails": tasks.fails,
     "single_reject": tasks.rejects,

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from celery.result import AsyncResult
+
     from tests.acceptance.conftest import System
     from tests.acceptance.office import Office
 
@@ -57,7 +59,7 @@ def test_a_second_send_gives_the_first_result(counter: Counter, worker: Worker, 
     assert again.id == first.id
     until.touch()
     assert again.get(timeout=PATIENCE) == "first"
-    counter.wait_until_free("single_open")
+    assert counter.is_freed("single_open")
     fourth = counter.send("single_open", "fourth", until=str(until))
     assert fourth.get(timeout=PATIENCE) == "fourth"
     assert counter.desk.journal.jobs(counter.desk.key) == ["first", "fourth"]
@@ -85,7 +87,7 @@ def test_fifty_senders_at_once(counter: Counter, until: Path) -> None:
     assert len({result.id for result in results}) == 1
     until.touch()
     counter.desk.journal.wait_for_runs(counter.desk.key, 1)
-    counter.wait_until_free("single_open")
+    assert counter.is_freed("single_open")
     assert len(counter.desk.journal.events("message", counter.desk.key)) == 1
 
 
@@ -112,7 +114,7 @@ def test_a_retry_keeps_the_place(counter: Counter) -> None:
     desk.journal.wait_for_start(desk.key, "tried", times=2)
     assert counter.send("single_retry", "third", times=0).id == job.id
     assert job.get(timeout=PATIENCE) == 3
-    counter.wait_until_free("single_retry")
+    assert counter.is_freed("single_retry")
     assert desk.journal.jobs(desk.key) == ["tried"] * 3
 
 
@@ -122,7 +124,7 @@ def test_a_failure_frees_the_place(counter: Counter) -> None:
     """A job that failed for good is no more in the way."""
     job = counter.send("single_fails", "fails")
     counter.desk.wait_for_state(job, "FAILURE")
-    counter.wait_until_free("single_fails")
+    assert counter.is_freed("single_fails")
 
 
 @pytest.mark.usefixtures("worker")
@@ -130,7 +132,7 @@ def test_a_message_that_goes_back_keeps_the_place(counter: Counter) -> None:
     """Reject(requeue=True): it comes again, takes it over again, and frees it when it is done."""
     job = counter.send("single_reject", "rejected", requeue=True)
     assert job.get(timeout=PATIENCE) == "rejected"
-    counter.wait_until_free("single_reject")
+    assert counter.is_freed("single_reject")
     assert counter.desk.journal.jobs(counter.desk.key) == ["rejected"] * 2
 
 
@@ -143,7 +145,7 @@ def test_a_job_that_waits_for_its_key_keeps_the_place(counter: Counter) -> None:
         counter.desk.wait_for_messages("waits", 2)
         assert counter.send("single", "second").id == job.id
     assert job.get(timeout=PATIENCE) == "waits"
-    counter.wait_until_free("single")
+    assert counter.is_freed("single")
     assert counter.desk.journal.jobs(counter.desk.key) == ["waits"]
 
 
@@ -156,7 +158,8 @@ def test_a_revoked_job_frees_the_place(counter: Counter) -> None:
         counter.desk.wait_until_waiting(job)
         counter.desk.app.control.revoke(job.id)
         counter.desk.wait_for_state(job, "REVOKED")
-        counter.wait_until_free("single")
+        assert counter.is_freed("single")
+    assert counter.desk.journal.jobs(counter.desk.key) == []
 
 
 @pytest.mark.usefixtures("worker")
@@ -166,14 +169,15 @@ def test_an_expired_job_frees_the_place(counter: Counter) -> None:
         job = counter.send("single", "expires", options={"expires": 4.0})
         counter.desk.wait_until_waiting(job)
         counter.desk.wait_for_state(job, "REVOKED")
-        counter.wait_until_free("single")
+        assert counter.is_freed("single")
+    assert counter.desk.journal.jobs(counter.desk.key) == []
 
 
 def test_a_job_that_expires_in_its_queue_frees_the_place(counter: Counter) -> None:
     """RabbitMQ drops it, and with Redis it lies there: nobody need come for it."""
     job = counter.send("single", "expires", options={"expires": 1.0, "queue": "nobody"})
     assert counter.holder("single") == job.id
-    counter.wait_until_free("single")
+    assert counter.is_freed("single")
 
 
 @pytest.mark.usefixtures("worker")
@@ -183,7 +187,7 @@ def test_a_terminated_job_frees_the_place(counter: Counter, until: Path) -> None
     job = counter.send("single_open", "terminated", until=str(until))
     counter.desk.journal.wait_for_start(counter.desk.key, "terminated")
     counter.desk.app.control.revoke(job.id, terminate=True)
-    counter.wait_until_free("single_open")
+    assert counter.is_freed("single_open")
 
 
 @pytest.mark.usefixtures("worker")
@@ -193,7 +197,7 @@ def test_a_hard_time_limit_frees_the_place(counter: Counter) -> None:
     job = counter.send("single_hard", "too long", seconds=60)
     with pytest.raises(TimeLimitExceeded):
         job.get(timeout=PATIENCE)
-    counter.wait_until_free("single_hard")
+    assert counter.is_freed("single_hard")
 
 
 @pytest.mark.usefixtures("worker")
@@ -202,7 +206,7 @@ def test_a_killed_process_frees_the_place(counter: Counter, until: Path) -> None
     """SIGKILL for the pool process of a job that was acknowledged early: it will not come again."""
     job = counter.send("single_open", "killed", until=str(until))
     os.kill(counter.desk.journal.wait_for_start(counter.desk.key, "killed").pid, signal.SIGKILL)
-    counter.wait_until_free("single_open")
+    assert counter.is_freed("single_open")
     with pytest.raises(WorkerLostError):
         job.get(timeout=PATIENCE)
 
@@ -219,41 +223,73 @@ def test_a_job_that_is_delivered_again_takes_its_place_again(counter: Counter, u
     assert counter.send("single_late", "second", until=str(until)).id == job.id
     until.touch()
     assert job.get(timeout=PATIENCE) == "killed"
-    counter.wait_until_free("single_late")
+    assert counter.is_freed("single_late")
 
 
 @only_redis
-def test_a_copy_of_a_running_job_waits_and_leaves_it_its_place(counter: Counter, worker: Worker, until: Path) -> None:
-    """A visibility timeout brings the message again: the copy waits for the key, and what is sent is a second one."""
+@pytest.mark.parametrize("task", ["single_late", "single_late_start"])
+def test_a_copy_of_a_running_job_waits_and_does_not_run(
+    counter: Counter, worker: Worker, until: Path, task: str
+) -> None:
+    """A visibility timeout brings the message again: the copy waits for the key, and ends when the job has ended."""
     desk = counter.desk
-    job = counter.send("single_late", "long", until=str(until))
+    job = counter.send(task, "long", until=str(until))
     desk.journal.wait_for_start(desk.key, "long")
+    meet(desk, job, worker)
+    until.touch()
+    assert job.get(timeout=PATIENCE) == "long"
+    wait_until(lambda: f"{task}[{job.id}]: its message came once more" in worker.log(), "the copy to end", PATIENCE)
+    assert counter.is_freed(task)
+    assert (desk.journal.jobs(desk.key), job.state) == (["long"], "SUCCESS")
+
+
+def meet(desk: Office, job: AsyncResult, worker: Worker) -> None:
+    """Until a copy of a job that runs has come to this worker, and found its key taken."""
 
     def contended() -> bool:
         desk.put_back(after=0.5)
-        return any(f"{desk.key!r} is held by single_late[{job.id}]" in line for line in worker.log().splitlines())
+        return any(f"{desk.key!r} is held by" in line and job.id in line for line in worker.log().splitlines())
 
     wait_until(contended, "a copy to come and find the key taken", PATIENCE, interval=0.1)
-    assert counter.send("single_late", "second", until=str(until)).id == job.id
-    until.touch()
-    judge(desk.journal.wait_for_runs(desk.key, 2)[:2], ["long", "long"])
-    counter.wait_until_free("single_late")
 
 
 @only_redis
-def test_a_killed_worker_frees_the_place(counter: Counter, hire: Callable[..., Worker], until: Path) -> None:
-    """Within one ttl, with the whole worker gone."""
+def test_a_copy_at_another_worker(
+    counter: Counter, worker: Worker, hire: Callable[..., Worker], until: Path, tmp_path: Path
+) -> None:
+    """It does not run when the first has ended well, and runs when the first's worker was killed.
+
+    The place of that is free within one ttl.
+    """
+    desk, control, there = counter.desk, counter.desk.app.control, {"queue": "singles-dead"}
     victim = hire("victim", queues=["singles-dead"], module="tests.acceptance.singles")
     victim.start()
-    first = counter.send("single_late", "killed", until=str(until), options={"queue": "singles-dead"})
-    counter.desk.journal.wait_for_start(counter.desk.key, "killed")
-    wait_until(
-        lambda: (held := counter.desk.locks.holder(counter.place("single_late"))) and held.remaining < 2,
-        "the worker to have taken it over",
-    )
+    first = counter.send("single_late", "ends", until=str(until), options=there)
+    desk.journal.wait_for_start(desk.key, "ends")
+    control.cancel_consumer("singles-dead", destination=[victim.name], reply=True)
+    control.add_consumer("singles-dead", destination=[worker.name], reply=True)
+    meet(desk, first, worker)
+    assert counter.send("single_late", "second", until=str(until), options=there).id == first.id
+    until.touch()
+    assert first.get(timeout=PATIENCE) == "ends"
+    wait_until(lambda: f"[{first.id}]: its message came once more" in worker.log(), "the copy to end", PATIENCE)
+
+    control.cancel_consumer("singles-dead", destination=[worker.name], reply=True)
+    control.add_consumer("singles-dead", destination=[victim.name], reply=True)
+    after = tmp_path / "after"
+    killed = counter.send("single_late", "killed", until=str(after), options=there)
+    desk.journal.wait_for_start(desk.key, "killed")
+    held = counter.place("single_late")
+    wait_until(lambda: (has := desk.locks.holder(held)) and has.remaining < 2, "the worker to have taken it over")
     victim.kill()
-    counter.wait_until_free("single_late")
-    assert counter.send("single_late", "next", until=str(until), options={"queue": "singles-dead"}).id != first.id
+    assert counter.is_freed("single_late")
+    control.add_consumer("singles-dead", destination=[worker.name], reply=True)
+    desk.put_back(after=0.0)
+    desk.journal.wait_for_start(desk.key, "killed", times=2)
+    after.touch()
+    assert killed.get(timeout=PATIENCE) == "killed"
+    control.cancel_consumer("singles-dead", destination=[worker.name], reply=True)
+    assert desk.journal.jobs(desk.key) == ["ends", "killed", "killed"]
 
 
 @pytest.mark.usefixtures("worker")
@@ -270,7 +306,7 @@ def test_until_start_lets_one_wait_while_another_runs(counter: Counter, until: P
     until.touch()
     assert [job.get(timeout=PATIENCE) for job in (first, second)] == ["first", "second"]
     judge(desk.journal.runs(desk.key), ["first", "second"])
-    counter.wait_until_free("single_start")
+    assert counter.is_freed("single_start")
 
 
 @pytest.mark.usefixtures("worker")
@@ -281,7 +317,7 @@ def test_a_chord_with_a_job_twice_ends(counter: Counter) -> None:
     body = counter.desk.app.signature("note", kwargs={"key": counter.desk.key, "job": "body"}, queue=QUEUE)
     chord(twice, body).apply_async()
     assert counter.desk.notes("body") == [[["one", "two"]]]
-    counter.wait_until_free("single")
+    assert counter.is_freed("single")
     judge(counter.desk.journal.runs(counter.desk.key), ["one", "two"])
 
 
@@ -297,7 +333,7 @@ def test_a_group_and_a_chain_with_a_job_twice_end(counter: Counter) -> None:
     assert both.get(timeout=PATIENCE) == ["one", "two"]
     assert last.get(timeout=PATIENCE) == "four"
     judge(counter.desk.journal.runs(counter.desk.key), ["alone", "one", "two", "three", "four"])
-    counter.wait_until_free("single")
+    assert counter.is_freed("single")
 
 
 @pytest.mark.usefixtures("worker")
@@ -305,7 +341,7 @@ def test_a_group_and_a_chain_with_a_job_twice_end(counter: Counter) -> None:
 def test_nothing_of_it_stays(counter: Counter) -> None:
     """After its job a place is a key that is free."""
     counter.send("single", "one").get(timeout=PATIENCE)
-    counter.wait_until_free("single")
+    assert counter.is_freed("single")
     assert not [each for each in counter.desk.locks.list("unique:*") if counter.desk.key in each.key]
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import celery_locks.stores
-from celery_locks.stores import Inspects, Store, base, operations
+from celery_locks.stores import Inspects, Store, base, notes, operations
 from celery_locks.stores.memory import MemoryStore
 from tests.stores.contract import (
     ConnectionContract,
@@ -19,6 +19,7 @@ from tests.stores.contract import (
     ExpiringContract,
     InspectContract,
     LinesContract,
+    NotesContract,
     ProcessContract,
     QueuesContract,
     SeveralContract,
@@ -39,6 +40,7 @@ CAPABILITIES = {
     base.Watches: WatchesContract,
     base.Crowds: CrowdsContract,
     base.Together: SeveralContract,
+    notes.Notes: NotesContract,
     operations.Evicts: EvictsContract,
     operations.Queues: QueuesContract,
     operations.Tables: TablesContract,
@@ -88,7 +90,7 @@ def test_stores_are_found() -> None:
 
 def test_every_capability_has_a_contract() -> None:
     """A capability that is added to the stores' contract is tested, or this test says that it is not."""
-    named = {**vars(base), **vars(operations)}.values()
+    named = {**vars(base), **vars(notes), **vars(operations)}.values()
     declared = {value for value in named if inspect.isabstract(value)} - {base.Listening}
     assert declared == set(CAPABILITIES)
 
@@ -101,7 +103,7 @@ def test_what_is_not_covered_is_found() -> None:
 
     assert uncovered(MemoryStore, []) == ["no test class has store_type = MemoryStore"]
     assert uncovered(MemoryStore, [Bare]) == [
-        *(f"Bare lacks {each}Contract" for each in ("Crowds", "Expiring", "Inspect", "Several"))
+        *(f"Bare lacks {each}Contract" for each in ("Crowds", "Expiring", "Inspect", "Notes", "Several"))
     ]
 
 

@@ -7,10 +7,17 @@ import uuid
 import pytest
 
 from celery_locks.stores.memory import MemoryStore
-from tests.stores.contract import CrowdsContract, ExpiringContract, InspectContract, SeveralContract, StoreContract
+from tests.stores.contract import (
+    CrowdsContract,
+    ExpiringContract,
+    InspectContract,
+    NotesContract,
+    SeveralContract,
+    StoreContract,
+)
 
 
-class TestMemoryStore(StoreContract, ExpiringContract, InspectContract, CrowdsContract, SeveralContract):
+class TestMemoryStore(StoreContract, ExpiringContract, InspectContract, CrowdsContract, NotesContract, SeveralContract):
     """It promises nothing between processes."""
 
     store_type = MemoryStore

@@ -16,6 +16,7 @@ from tests.stores.contract import (
     EvictsContract,
     ExpiringContract,
     LinesContract,
+    NotesContract,
     ProcessContract,
     QueuesContract,
     RushContract,
@@ -42,7 +43,9 @@ class _Way(ServerContracts, LinesContract):
         return functools.partial(_with_window, url)
 
 
-class _Contract(_Way, EvictsContract, ExpiringContract, QueuesContract, CrowdsContract, CrowdEvictsContract):
+class _Contract(
+    _Way, EvictsContract, ExpiringContract, NotesContract, QueuesContract, CrowdsContract, CrowdEvictsContract
+):
     """What a server does, of each kind."""
 
     short = 0.1

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from celery_locks.stores.redlock import RedlockStore
-from tests.stores.contract import ExpiringContract, ServerContracts
+from tests.stores.contract import ExpiringContract, NotesContract, ServerContracts
 
 
-class TestRedlock(ServerContracts, ExpiringContract):
+class TestRedlock(ServerContracts, ExpiringContract, NotesContract):
     """Five nodes."""
 
     store_type = RedlockStore

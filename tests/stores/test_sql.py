@@ -11,6 +11,7 @@ from tests.stores.contract import (
     EvictsContract,
     ExpiringContract,
     FaultContract,
+    NotesContract,
     Scene,
     ServerContracts,
     TablesContract,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 UNHURRIED = "?timeout=30"
 
 
-class _Contract(ServerContracts, EvictsContract, ExpiringContract, TablesContract):
+class _Contract(ServerContracts, EvictsContract, ExpiringContract, NotesContract, TablesContract):
     store_type = SqlStore
     short = 0.1
 

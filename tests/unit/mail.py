@@ -9,6 +9,7 @@ import pytest
 from celery.app.task import Context
 from celery.utils import uuid
 
+from celery_locks.lease import Busy
 from tests.unit import bank
 
 if TYPE_CHECKING:
@@ -77,15 +78,46 @@ class Mail:
         finally:
             self.task.pop_request()
 
-    def run_elsewhere(self, message: dict[str, Any]) -> Any:
+    def run_elsewhere(self, message: dict[str, Any], **more: Any) -> Any:
         """As in another process, which knows nothing of what runs in this one."""
-        return contextvars.Context().run(self.run, message)
+        return contextvars.Context().run(self.run, message, **more)
 
 
 @pytest.fixture
 def mail(room: Room) -> Callable[..., Mail]:
     """A task whose jobs are unique until they are done, unless said otherwise."""
     return lambda **options: Mail(room, **{"lock_unique": "until_done", **options})
+
+
+def striking(room: Room, monkeypatch: pytest.MonkeyPatch, verb: str, error: BaseException, *, done: bool) -> None:
+    """The next call of the verb for the place is struck, before the store has done it or after."""
+    plain, struck = getattr(room.store, verb), []
+
+    def strike(claim: Any) -> Any:
+        if claim.key != PLACE or struck:
+            return plain(claim)
+        struck.append(claim)
+        if done:
+            plain(claim)
+        raise error
+
+    monkeypatch.setattr(room.store, verb, strike)
+
+
+@pytest.fixture
+def refusing(room, monkeypatch):
+    """A store that refuses owners which were done, as Redis does."""
+    done, plain_acquire, plain_release = set(), room.store.acquire, room.store.release
+
+    def acquire(claim):
+        return Busy() if claim.owner in done else plain_acquire(claim)
+
+    def release(claim):
+        done.add(claim.owner)
+        return plain_release(claim)
+
+    monkeypatch.setattr(room.store, "acquire", acquire)
+    monkeypatch.setattr(room.store, "release", release)
 
 
 def eager(mail: Mail) -> Celery:

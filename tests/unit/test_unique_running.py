@@ -7,9 +7,10 @@ import uuid
 import pytest
 from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded
 
-from celery_locks import LockTimeout, Skip, StoreUnavailable
-from celery_locks.lease import Busy, Lease
-from tests.unit.mail import PLACE
+from celery_locks import Skip, StoreUnavailable
+from celery_locks.lease import Lease
+from celery_locks.requeue import CopyWaits
+from tests.unit.mail import PLACE, striking
 
 
 @pytest.fixture
@@ -22,22 +23,6 @@ def queued(mail):
         return post, post.sent[0]
 
     return send
-
-
-@pytest.fixture
-def forgetful(room, monkeypatch):
-    """A store that refuses owners which were done, as Redis does."""
-    done, plain_acquire, plain_release = set(), room.store.acquire, room.store.release
-
-    def acquire(claim):
-        return Busy() if claim.owner in done else plain_acquire(claim)
-
-    def release(claim):
-        done.add(claim.owner)
-        return plain_release(claim)
-
-    monkeypatch.setattr(room.store, "acquire", acquire)
-    monkeypatch.setattr(room.store, "release", release)
 
 
 def test_it_is_kept_until_the_job_is_done(queued):
@@ -239,9 +224,10 @@ def test_a_job_that_gives_up_gives_it_back(queued, room, policy):
     assert post.holder() is None
 
 
-def test_a_copy_of_a_running_job_takes_nothing_from_it(queued):
-    """A message that came twice: the copy finds its key taken, gives up, and the place is still the running job's."""
-    post, message = queued(lock_on_contention="fail")
+@pytest.mark.parametrize("policy", ["requeue", "skip", "fail", Skip(result="Processing")])
+def test_a_copy_of_a_running_job_takes_nothing_from_it(queued, policy):
+    """A message that came twice: whatever the policy, the copy waits, and the place is still the running job's."""
+    post, message = queued(lock_on_contention=policy)
     copies, seen = [], []
 
     def twice(_):
@@ -253,30 +239,13 @@ def test_a_copy_of_a_running_job_takes_nothing_from_it(queued):
 
     post.body = twice
     post.run(message)
-    assert isinstance(copies[1], LockTimeout)
+    assert isinstance(copies[1], CopyWaits)
+    assert len(post.sent) == 2
     assert seen[0].startswith(f"bank.withdraw[{message['task_id']}]")
     assert post.holder() is None
 
 
-def test_a_copy_that_waits_leaves_the_end_to_the_first(queued):
-    """It goes back to its queue; the first to be done frees the place; the copy runs all the same."""
-    post, message = queued()
-    copies = []
-
-    def twice(_):
-        if not copies:
-            copies.append(post.run_elsewhere(message))
-
-    post.body = twice
-    post.run(message)
-    assert isinstance(copies[0], Retry)
-    assert post.holder() is None
-    post.run(post.sent[1])
-    assert len(post.runs) == 2
-    assert post.holder() is None
-
-
-@pytest.mark.usefixtures("forgetful")
+@pytest.mark.usefixtures("refusing")
 def test_a_copy_of_one_whose_worker_died_takes_it_again(queued, room):
     """The worker's main process gave it back; the copy is under way: it is taken in another name, if it is free."""
     post, message = queued()
@@ -289,7 +258,7 @@ def test_a_copy_of_one_whose_worker_died_takes_it_again(queued, room):
     assert post.holder() is None
 
 
-@pytest.mark.usefixtures("forgetful")
+@pytest.mark.usefixtures("refusing")
 def test_a_copy_in_another_name_that_goes_back(queued, room):
     """Its message cannot be told the name: the place is given back, and not kept for nobody."""
     post, message = queued(acks_late=True)
@@ -355,7 +324,7 @@ def test_a_retry_whose_place_another_job_has(queued, room):
 
     post.body = again
     post.run(message)
-    assert not post.sent[1]["headers"]
+    assert "lock_unique_key" not in post.sent[1]["headers"]
     post.body = lambda _: "done"
     post.run(post.sent[1])
     assert post.holder() == others[0].owner
@@ -436,14 +405,7 @@ def test_a_place_that_cannot_be_freed_at_the_start(queued, room, policy):
 def test_the_store_goes_down_when_it_is_to_be_taken_over(queued, room, monkeypatch):
     """The job runs, and the place has what is left of its long ttl, until it is given back."""
     post, message = queued()
-    plain = room.store.acquire
-
-    def acquire(claim):
-        if claim.key == PLACE:
-            raise StoreUnavailable("the server does not answer")
-        return plain(claim)
-
-    monkeypatch.setattr(room.store, "acquire", acquire)
+    striking(room, monkeypatch, "acquire", StoreUnavailable("the server does not answer"), done=False)
     left = []
     post.body = lambda _: left.append(post.left())
     post.run(message)
@@ -454,14 +416,7 @@ def test_the_store_goes_down_when_it_is_to_be_taken_over(queued, room, monkeypat
 def test_the_store_goes_down_when_it_is_to_be_given_back(queued, room, monkeypatch):
     """The job's result is its own; the place ends with its ttl."""
     post, message = queued()
-    plain = room.store.release
-
-    def release(claim):
-        if claim.key == PLACE:
-            raise StoreUnavailable("the server does not answer")
-        return plain(claim)
-
-    monkeypatch.setattr(room.store, "release", release)
+    striking(room, monkeypatch, "release", StoreUnavailable("the server does not answer"), done=False)
     assert post.run(message) == "done"
     room.clock.advance(30.0)
     assert post.holder() is None
@@ -470,15 +425,26 @@ def test_the_store_goes_down_when_it_is_to_be_given_back(queued, room, monkeypat
 def test_interrupted_while_it_is_taken_over(queued, room, monkeypatch):
     """A soft time limit after the store has given the place: it is given back, and nobody beats for it."""
     post, message = queued()
+    striking(room, monkeypatch, "acquire", SoftTimeLimitExceeded(), done=True)
+    assert isinstance(post.run(message), SoftTimeLimitExceeded)
+    assert post.holder() is None
+    assert room.watched() == []
+
+
+@pytest.mark.usefixtures("refusing")
+def test_interrupted_while_it_is_taken_in_another_name(queued, room, monkeypatch):
+    """The same where it had been given back."""
+    post, message = queued()
+    room.store.release(room.claim(PLACE, owner=post.holder()))
     plain = room.store.acquire
 
-    def acquire(claim):
+    def strike(claim):
         outcome = plain(claim)
-        if claim.key == PLACE:
+        if claim.key == PLACE and isinstance(outcome, Lease):
             raise SoftTimeLimitExceeded
         return outcome
 
-    monkeypatch.setattr(room.store, "acquire", acquire)
+    monkeypatch.setattr(room.store, "acquire", strike)
     assert isinstance(post.run(message), SoftTimeLimitExceeded)
     assert post.holder() is None
     assert room.watched() == []
@@ -524,7 +490,7 @@ def test_a_job_that_another_process_sends_again_keeps_its_place(queued, room):
     assert (post.holder(), post.left()) == (before, 3600.0)
 
 
-@pytest.mark.usefixtures("forgetful")
+@pytest.mark.usefixtures("refusing")
 def test_a_job_that_is_sent_again_after_its_place_was_given_back(queued, room):
     """It is taken in another name, and its message says in which."""
     post, message = queued()

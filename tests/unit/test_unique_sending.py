@@ -140,6 +140,49 @@ def test_a_place_that_ends_while_its_job_is_published_is_not_taken_again(mail, r
     assert len(post.sent) == 1
 
 
+def test_a_place_that_ends_before_its_job_is_published_is_taken_again(mail, room):
+    """A broker that hangs for longer than a sender has its place: the job that waits then has one all the same."""
+    post = mail()
+    post.on_publish = lambda: room.clock.advance(SENDING + 1)
+    first = post.task.delay(42)
+    assert post.left() == 3600.0
+    assert post.task.delay(42).id == first.id
+    assert post.run(post.sent[0]) == "done"
+    assert post.holder() is None
+
+
+@pytest.mark.parametrize("until", ["until_done", "until_start"])
+def test_a_job_that_has_begun_before_its_sender_knows_gets_no_place_again(mail, room, until):
+    """Nobody would give it back."""
+    post = mail(lock_unique=until)
+
+    def run_at_once(name, args, kwargs, **message):
+        result = post._publish(name, args, kwargs, **message)
+        room.clock.advance(SENDING + 1)
+        post.run_elsewhere(post.sent[0])
+        return result
+
+    post.task.app.send_task = run_at_once
+    post.task.delay(42)
+    assert post.runs == [(42, 10)]
+    assert post.holder() is None
+
+
+def test_another_took_the_place_while_a_job_was_published(mail, room, caplog):
+    """Both are queued, and the log says so."""
+    post = mail()
+
+    def hang():
+        post.on_publish = lambda: None
+        room.clock.advance(SENDING + 1)
+        post.task.delay(42)
+
+    post.on_publish = hang
+    post.task.delay(42)
+    assert len(post.sent) == 2
+    assert "was long on its way: another job is queued as well" in caplog.text
+
+
 def test_the_store_goes_down_while_a_job_is_published(mail, room):
     """The job is sent; its place has its short ttl."""
     post = mail()
@@ -155,7 +198,7 @@ def test_a_store_that_is_down_loses_no_job(mail, room, policy, caplog):
     room.store.fail("acquire")
     post.task.delay(42)
     [sent] = post.sent
-    assert not sent["headers"]
+    assert list(sent["headers"]) == ["lock_unique_send"]
     assert "is sent without its place" in caplog.text
 
 
@@ -229,6 +272,7 @@ def test_the_headers_of_a_sender_are_kept(mail):
         "tenant": 3,
         "lock_unique_key": PLACE,
         "lock_unique_owner": post.holder(),
+        "lock_unique_fence": post.room.store.memory.inspect(PLACE).fence,
     }
 
 
@@ -264,7 +308,7 @@ def test_what_somebody_waits_for_is_always_sent(mail, how):
             each.apply_async()
     assert len(post.sent) == 2
     assert post.sent[0]["task_id"] != post.sent[1]["task_id"]
-    assert not post.sent[1]["headers"]
+    assert list(post.sent[1]["headers"]) == ["lock_unique_send"]
     assert post.task.delay(42).id == post.sent[0]["task_id"]
 
 

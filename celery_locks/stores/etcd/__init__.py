@@ -20,6 +20,7 @@ from celery_locks.stores.etcd.leases import Leases, end, revoke
 from celery_locks.stores.etcd.marks import Marks
 from celery_locks.stores.etcd.mending import Full, LeaseUnknown, Refused, outage
 from celery_locks.stores.etcd.naming import Names, escaped, key_of, lock_name, whole_seconds
+from celery_locks.stores.etcd.remembering import EtcdNotes
 from celery_locks.stores.etcd.renewal import Renewal, Wanted
 from celery_locks.stores.etcd.watching import Watch
 from celery_locks.stores.etcd.wire import Wire
@@ -37,7 +38,7 @@ LAST_SECOND = 0.5
 _WILD = re.compile(r"[*?\[]")
 
 
-class EtcdStore(Store, Inspects, Evicts, Watches):
+class EtcdStore(EtcdNotes, Store, Inspects, Evicts, Watches):
     """A key that is there while the lock is taken, with its owner as value, under a lease of that owner alone.
 
     The fence is the revision that made the key. Exclusion holds as far as etcd's leases do: a holder that was paused
@@ -58,6 +59,7 @@ class EtcdStore(Store, Inspects, Evicts, Watches):
         self._name = wire.address.shown
         self._leases = Leases()
         self._marks = Marks()
+        self._noted = {}
         self._contended = Contended()
 
     def __repr__(self) -> str:

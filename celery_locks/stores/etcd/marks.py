@@ -26,7 +26,8 @@ class _Lease(NamedTuple):
 class Marks:
     """A lease shared by many marks of this process, so that a release need not pay for one of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, ttl: int = TTL) -> None:
+        self._ttl = ttl
         self._lease: _Lease | None = None
         self._uses = 0
 
@@ -35,9 +36,9 @@ class Marks:
         lease, now = self._lease, time.monotonic()
         if lease is None or lease.pid != os.getpid() or lease.until < now or self._uses >= MOST:
             number = new_number()
-            grant(talk, number, TTL)
+            grant(talk, number, self._ttl)
             # Of two threads that come here at once one wins. The other's lease is used once.
-            lease, self._uses = _Lease(number, os.getpid(), now + TTL / 2), 0
+            lease, self._uses = _Lease(number, os.getpid(), now + self._ttl / 2), 0
             self._lease = lease
         self._uses += 1
         return lease.number

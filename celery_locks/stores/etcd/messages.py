@@ -82,6 +82,11 @@ def delete(taken: Taken) -> Body:
     return {"compare": [compare], "success": [{"request_delete_range": {"key": _coded(taken.name)}}]}
 
 
+def note(name: str, lease: int) -> Body:
+    """Write a note."""
+    return {"success": [_put(name, "", lease)]}
+
+
 def look(name: str) -> Body:
     """One lock."""
     return {"key": _coded(name)}

@@ -34,6 +34,11 @@ def lock_name(prefix: str, key: str) -> str:
     return f"{prefix}{{{escaped(require_name(key))}}}"
 
 
+def note_name(prefix: str, name: str) -> str:
+    """What a note is called: as no lock is."""
+    return f"{prefix}note:{escaped(require_name(name))}"
+
+
 def escaped(text: str) -> str:
     """A key, or a beginning of one, as it is written in a lock's name."""
     return "".join(_ESCAPES.get(letter, letter) for letter in text) if any(map(text.__contains__, _ESCAPES)) else text

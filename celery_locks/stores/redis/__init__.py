@@ -25,6 +25,7 @@ from celery_locks.stores.redis.listening import RedisListening
 from celery_locks.stores.redis.mending import outage
 from celery_locks.stores.redis.names import glob, key_of, lock_name
 from celery_locks.stores.redis.queues import RedisQueues
+from celery_locks.stores.redis.remembering import RedisNotes
 from celery_locks.stores.redis.together import TogetherInRedis
 from celery_locks.stores.redis.wire import Call
 from celery_locks.stores.redis.written import asks_for, asks_with, attends_with, busy, good, holdings, look, some
@@ -52,7 +53,7 @@ _LONGEST = {"fence_retention": (3650 * DAY, "ten years"), "claim_window": (3600.
 _FAILURES = (RedisError, RedisClusterException, OSError, UnicodeError)
 
 
-class RedisStore(TogetherInRedis, RedisQueues, Store, Inspects, Lines, Crowds):
+class RedisStore(TogetherInRedis, RedisQueues, RedisNotes, Store, Inspects, Lines, Crowds):
     """One string a lock, `fence:owner`, that expires with its lease, and one beside it that remembers the last fence.
 
     Those who hold a key together are a sorted set, each with the time at which its lease ends.

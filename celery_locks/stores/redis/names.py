@@ -13,6 +13,11 @@ def lock_name(prefix: str, key: str) -> str:
     return f"{prefix}{{{_escaped(require_name(key))}}}"
 
 
+def note_name(prefix: str, name: str) -> str:
+    """What a note is called: as no lock is."""
+    return f"{lock_name(prefix, name)}:note"
+
+
 def key_of(prefix: str, name: bytes | str) -> str:
     """The key whose lock has this name."""
     text = name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from celery_locks.errors import StoreUnavailable
 from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, Store, require_name
+from celery_locks.stores.notes import Notes
 from celery_locks.stores.redlock import scripts
 from celery_locks.stores.redlock.address import Address, parse
 from celery_locks.stores.redlock.ask import Ask
 from celery_locks.stores.redlock.attempt import Attempt, Split
 from celery_locks.stores.redlock.looking import Scan, look
-from celery_locks.stores.redlock.names import Names
+from celery_locks.stores.redlock.names import Names, kept_ms
 from celery_locks.stores.redlock.outage import unavailable
 from celery_locks.stores.redlock.renewal import Renewal
 from celery_locks.stores.redlock.ring import Rings
@@ -33,7 +34,7 @@ PAUSES = (0.004, 0.008, 0.016, 0.03, 0.06, 0.1, 0.15, 0.2, 0.25, 0.3)
 HIGHEST = 2**52
 
 
-class RedlockStore(Store, Inspects):
+class RedlockStore(Store, Inspects, Notes):
     """On each node one string a lock, that expires with its lease, and one beside it that remembers the last fence.
 
     Whoever has it on a majority has the lock. Exclusion holds while nodes keep their memory and no clock, theirs or
@@ -115,6 +116,18 @@ class RedlockStore(Store, Inspects):
 
     def force_release(self, key: str) -> bool:
         return self._agreed(Ask(scripts.FORCE_RELEASE, self._names.of(key), (self._retention_ms,)))
+
+    def note(self, name: str, seconds: float) -> None:
+        if not self._agreed(Ask(scripts.NOTE, [self._names.note(name)], (kept_ms(seconds),))):
+            raise StoreUnavailable(f"{self._name}: not enough servers have kept a note")
+
+    def is_noted(self, name: str) -> bool:
+        """Noted on a majority, it is seen by any other."""
+        ask = Ask(scripts.IS_NOTED, [self._names.note(name)], ())
+        with self._rings.one() as ring:
+            ring.ask([ask], lambda: len(ask.answers) >= ring.majority)
+            answer = any(ask.answers.values()) if len(ask.answers) >= ring.majority else unavailable(ring, [ask])
+        return _said(answer)
 
     def close(self) -> None:
         self._rings.close()

@@ -29,6 +29,10 @@ class Names(NamedTuple):
         """The lock alone."""
         return single.lock_name(self.prefix, key)
 
+    def note(self, name: str) -> str:
+        """What a note is called."""
+        return single.note_name(self.prefix, name)
+
     def key(self, name: bytes) -> str:
         """The key of a lock by its name."""
         return single.key_of(self.prefix, name)

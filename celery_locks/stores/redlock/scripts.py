@@ -31,6 +31,8 @@ SETTLE = _read("settle")
 UNDO = _read("undo")
 RENEW = _read("renew")
 RELEASE = _read("release")
-# To look and to force means the same on one of many nodes as on a single one.
+# To look, to force and to note means the same on one of many nodes as on a single one.
 INSPECT = _script(single.INSPECT.text)
 FORCE_RELEASE = _script(single.FORCE_RELEASE.text)
+NOTE = _script(single.NOTE.text)
+IS_NOTED = _script(single.IS_NOTED.text)

@@ -14,6 +14,7 @@ from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, Store, require_na
 from celery_locks.stores.operations import Evicts, Tables
 from celery_locks.stores.sql.address import parse
 from celery_locks.stores.sql.database import Database
+from celery_locks.stores.sql.remembering import SqlNotes
 from celery_locks.stores.sql.table import digest, holder, read, written
 from celery_locks.stores.sql.window import MICRO, NEVER, Reading
 from celery_locks.stores.sql.wire import Unreached
@@ -30,7 +31,7 @@ PURGED_AT_ONCE = 100
 PURGE_EVERY = 60.0
 
 
-class SqlStore(Store, Inspects, Evicts, Tables):
+class SqlStore(SqlNotes, Store, Inspects, Evicts, Tables):
     """One row a key, that stays when the key is released and remembers the last fence and who is done with the key.
 
     Exclusion holds while the database keeps what it has committed. A failover to a replica that had not heard of the

@@ -26,6 +26,7 @@ from tests.stores.contract.joining import JoiningContract
 from tests.stores.contract.leaving import LeavingContract
 from tests.stores.contract.lines import LinesContract
 from tests.stores.contract.lost_answer import LostAnswerContract
+from tests.stores.contract.noting import NotesContract
 from tests.stores.contract.processes import ProcessContract
 from tests.stores.contract.queues import QueuesContract
 from tests.stores.contract.rush import RushContract
@@ -56,6 +57,7 @@ __all__ = [
     "LeavingContract",
     "LinesContract",
     "LostAnswerContract",
+    "NotesContract",
     "Opens",
     "OpensWith",
     "ProcessContract",
