@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from celery.exceptions import TimeLimitExceeded
 
+from celery_locks.keeper import TOGETHER
 from tests.acceptance.journal import judge
 from tests.acceptance.nodes import start_all
 from tests.acceptance.office import PATIENCE, Office, only_redis
@@ -117,7 +118,7 @@ def test_a_hard_time_limit_frees_the_key(desk: Office, hire_kept: Callable[..., 
 
 @pytest.mark.newest
 def test_many_leases_are_one_round_trip(desk: Office, hire_kept: Callable[..., Worker], tmp_path: Path) -> None:
-    """A thousand leases in four processes are renewed by the parent alone, all together."""
+    """A thousand leases in four processes are renewed by the parent alone, together if they were taken together."""
     worker = hire_kept("worker", queues=["many"], concurrency=4)
     worker.start()
     keys = [f"{desk.key}-{number}" for number in range(4)]
@@ -125,13 +126,17 @@ def test_many_leases_are_one_round_trip(desk: Office, hire_kept: Callable[..., W
         desk.app.send_task("holds_many", (key, "many", 250, str(tmp_path / "end")), queue="many")
     for key in keys:
         wait_until(lambda key=key: desk.journal.events("full", key), f"{key} to hold its locks", PATIENCE)
+    began = min(desk.journal.runs(key)[0].start for key in keys)
+    took = max(desk.journal.events("full", key)[0]["at"] for key in keys) - began
+    # One trip, unless a busy machine took longer to take them all than those may be apart that go together.
+    trips = 1 + int(took / (TOGETHER * 10.0))
     so_far = len(desk.journal.events("renewal", "renewal"))
 
     def renewals() -> list[dict]:
         return desk.journal.events("renewal", "renewal")[so_far:]
 
     def in_one() -> bool:
-        return [each["leases"] for each in renewals()[-2:]] == [1004, 1004]
+        return sum(each["leases"] for each in renewals()[-2 * trips :]) == 2 * 1004
 
     wait_until(in_one, "two renewals of all leases", 2 * PATIENCE)
     assert {each["pid"] for each in renewals()} == {worker.pid}
