@@ -309,18 +309,20 @@ def test_what_is_ignored_says_that_its_place_was_seen_to(queued):
 def test_a_copy_at_the_door_shows_nothing(hall, began):
     """Of a job that runs, or has ended while another job has the key; one that is no copy shows that it waits."""
     task = hall_job(hall, lock_unique="until_done")
-    send = places.named(task.name, "7")
-    claim = places.claimed(task.name, "7", PLACE, 60.0)
+    # The results of all tests are in one memory.
+    mine, others = f"copy {began}", f"no copy {began}"
+    send = places.named(task.name, mine)
+    claim = places.claimed(task.name, mine, PLACE, 60.0)
     headers = places.headers_of(places.Stand(claim, None, send), None)
-    kept, request = shut(task, store=headers, ident="7")
-    other = shut(task, store=headers, ident="8")
-    holder = f"{task.name}[7]@here:1#0" if began else "somebody"
+    kept, request = shut(task, store=headers, ident=mine)
+    other = shut(task, store=headers, ident=others)
+    holder = f"{task.name}[{mine}]@here:1#0" if began else "somebody"
     if not began:
         ended.mark(hall.store, send, claim, 60.0)
     for each, _ in ((kept, request), other):
         each[1](Busy(holder, 12.0, 3, f"{DATE}ann", present=True))
-    assert task.AsyncResult("7").state == "PENDING"
-    assert task.AsyncResult("8").state == "RETRY"
+    assert task.AsyncResult(mine).state == "PENDING"
+    assert task.AsyncResult(others).state == "RETRY"
 
 
 def test_a_copy_of_one_whose_worker_died_runs(queued, room):
