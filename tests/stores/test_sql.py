@@ -8,6 +8,8 @@ import pytest
 
 from celery_locks.stores.sql import SqlStore
 from tests.stores.contract import (
+    CrowdEvictsContract,
+    CrowdsContract,
     EvictsContract,
     ExpiringContract,
     FaultContract,
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 UNHURRIED = "?timeout=30"
 
 
-class _Contract(ServerContracts, EvictsContract, ExpiringContract, TablesContract):
+class _Contract(ServerContracts, CrowdsContract, CrowdEvictsContract, EvictsContract, ExpiringContract, TablesContract):
     store_type = SqlStore
     short = 0.1
 

@@ -1,0 +1,250 @@
+"""What a table does about keys that several hold: reads who they are, and writes it back changed if nobody else did."""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import random
+import time
+from typing import TYPE_CHECKING, Any
+
+from celery_locks.errors import StoreUnavailable
+from celery_locks.lease import Busy, Lease, Verdict
+from celery_locks.stores.base import Crowds, require_name
+from celery_locks.stores.members import Member, Members, admitted, is_alone
+from celery_locks.stores.sql.beats import renewed
+from celery_locks.stores.sql.reading import Read, holdings, read_of
+from celery_locks.stores.sql.statements import HOUR, SEVERAL
+from celery_locks.stores.sql.swaps import Swaps
+from celery_locks.stores.sql.table import about, digest, holder, written
+from celery_locks.stores.sql.window import MICRO, NEVER, micro
+from celery_locks.stores.sql.wire import Unreached
+from celery_locks.ticket import Stance
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from celery_locks.lease import Claim, Holding
+    from celery_locks.stores.sql.database import Database
+
+#: One that waits for a key alone is let in before others share it, if it asks again within so many seconds.
+ASKS_AGAIN = 1.0
+#: So many of such waits, and of others' leases, are remembered: one that is forgotten costs a request more, or lapses.
+_REMEMBERED = 1000
+#: So many keys at once.
+_RENEWED_AT_ONCE = 500
+_LONGEST_PAUSE = 0.05
+#: What no row's list of owners is like.
+_NOBODY = "-"
+
+
+class CrowdInTable(Crowds):
+    """The part of an `SqlStore` that only those meet whose key several may hold."""
+
+    prefix: str
+    clock: Callable[[], float]
+    _database: Database
+    _patience: float
+    _swaps_made: Swaps | None = None
+    #: Who waits here for which key alone, as far as that was said in the database.
+    _wants: set[tuple[str, str]]
+    #: Leases that are of several though their claims do not say so: those of another process.
+    _known: set[tuple[str, str]]
+
+    def holders(self, key: str) -> list[Holding]:
+        now, owner, fence, until = self._look({"digest": digest(self.prefix, require_name(key))})
+        return holdings(key, now, owner, fence, until)
+
+    def slots(self, key: str) -> int | None:
+        named = {"digest": about("slots", self.prefix, require_name(key)), "never": NEVER}
+        rows = self._database.ask(self._swaps.slots, named).rows
+        return rows[0][0] if rows else None
+
+    def set_slots(self, key: str, slots: int | None) -> None:
+        named = self._about("slots", key)
+        if slots is None:
+            self._database.ask(self._swaps.unset_slots, named)
+            return
+        given = {**named, "number": slots, "never": NEVER, "never_hour": NEVER // HOUR}
+        while not self._database.ask(self._swaps.give_slots, given).changed:
+            self._database.ask(self._swaps.ensure, named)
+
+    def _enter(self, claim: Claim) -> Lease | Busy:
+        """Acquire for a claim that does not want its key alone."""
+        row = self._row(claim)
+        try:
+            return self._entered(claim, row)
+        except BaseException as error:
+            if not isinstance(error.__cause__, Unreached) and self._give_up(row):
+                with contextlib.suppress(StoreUnavailable):
+                    self._leave(claim.key, claim.owner)
+            raise
+
+    def _amid(self, claim: Claim, row: dict[str, Any], members: Members, now: int) -> Lease | Busy:
+        """The answer to a claim for the key alone, which these have."""
+        if members.of(claim.owner):
+            return self._entered(claim, row)
+        if claim.ticket and claim.ticket.stance is not Stance.GOES:
+            with contextlib.suppress(StoreUnavailable):
+                self._want(claim, row["holder"])
+        return Busy(members.each[0].owner, (members.until - now) / MICRO) if members.each else Busy()
+
+    def _want(self, claim: Claim, holds: str) -> None:
+        named = {**self._about("wanted", claim.key), "holder": holds, "ttl": micro(ASKS_AGAIN)}
+        if not self._database.ask(self._swaps.want, named).changed:
+            self._database.ask(self._swaps.ensure, named)
+            self._database.ask(self._swaps.want, named)
+        _remember(self._wants, (claim.key, holds))
+
+    def _want_no_more(self, claim: Claim, answer: Lease | Busy, holds: str) -> None:
+        """Those that share the key need not wait until its mark lapses."""
+        if isinstance(answer, Lease) and (claim.key, holds) in self._wants:
+            self._wants.discard((claim.key, holds))
+            with contextlib.suppress(StoreUnavailable):
+                named = {"digest": about("wanted", self.prefix, claim.key), "holder": holds}
+                self._database.ask(self._swaps.have, named)
+
+    def _entered(self, claim: Claim, row: dict[str, Any]) -> Lease | Busy:
+        read = Read(0)
+        for _ in self._tries():
+            before = self.clock()
+            read = self._read_key(claim.key, claim.owner)
+            if not read.is_there:
+                self._database.ask(self._swaps.ensure, row)
+                continue
+            if read.is_done:
+                return Busy()
+            if read.alone and read.holder == row["holder"]:
+                return self._acquired(claim, row) or Busy()
+            member = _place(read, claim)
+            if not member:
+                break
+            members = (read.members or Members(claim.shared)).joined(member)
+            latest = read.now + int(self._patience * MICRO) if self._database.is_remote else NEVER
+            if self._swapped(claim.key, read, members, named={"latest": latest, "marked": row["marked"]}):
+                return Lease(claim, member.fence, before + claim.ttl, self.clock)
+        return read.busy()
+
+    def _shares(self, lease: Lease) -> bool:
+        return lease.claim.shared or lease.claim.slots > 1 or (lease.key, lease.owner) in self._known
+
+    def _renew_together(self, leases: Sequence[Lease]) -> list[Verdict]:
+        """What becomes of leases of which each may be one of several."""
+        groups: dict[str, list[Lease]] = {}
+        for lease in sorted(leases, key=lambda lease: digest(self.prefix, lease.key)):
+            groups.setdefault(digest(self.prefix, lease.key), []).append(lease)
+        names, said = [*groups], dict[tuple[str, str], Verdict]()
+        for start in range(0, len(names), _RENEWED_AT_ONCE):
+            page = {name: groups[name] for name in names[start : start + _RENEWED_AT_ONCE]}
+            said |= renewed(self._database, self._swaps, page, self._tries())
+        verdicts = [said[digest(self.prefix, lease.key), lease.owner] for lease in leases]
+        for lease, verdict in zip(leases, verdicts, strict=True):
+            if verdict is Verdict.LOST:
+                self._known.discard((lease.key, lease.owner))
+            elif not self._shares(lease):
+                _remember(self._known, (lease.key, lease.owner))
+        return verdicts
+
+    def _leave(self, key: str, owner: str, *, done: bool = False) -> bool:
+        """Give back a place; False when it is none of this owner's. `done`: it may have none any more."""
+        noted = holder(owner) if done else ""
+        for _ in self._tries():
+            read = self._read_key(key, owner)
+            if not read.members or not read.members.of(owner):
+                return done and read.is_done
+            if self._swapped(key, read, read.members.without(owner), noted):
+                return True
+        raise self._pressed(key)
+
+    def _put_out(self, key: str, fence: int) -> bool:
+        """Take its place from the member with this fence."""
+        for _ in self._tries():
+            read = self._read_key(key, "")
+            members = read.members or Members(readers=True)
+            left = members.kept(lambda member: member.fence != fence)
+            if left == members:
+                return False
+            if self._swapped(key, read, left):
+                return True
+        raise self._pressed(key)
+
+    def _swapped(
+        self, key: str, read: Read, members: Members, noted: str = "", *, named: dict[str, Any] | None = None
+    ) -> bool:
+        """Whether these have the key from now on: nobody changed that since it was read."""
+        until = members.until if members.each else read.now
+        row = {
+            "digest": digest(self.prefix, key),
+            "owner": f"\\{members.to_text()}" if members.each else None,
+            "holder": SEVERAL if members.each else None,
+            "fence": max(read.fence + 1, *(member.fence for member in members.each), 0),
+            "until": until,
+            "hour": until // HOUR,
+            "seen": read.fence,
+            "was": read.holder,
+            "latest": NEVER,
+            "marked": _NOBODY,
+            "noted": noted,
+        }
+        return bool(self._database.ask(self._swaps.swap, row | (named or {})).changed)
+
+    def _read_key(self, key: str, owner: str) -> Read:
+        names = {kind: about(kind, self.prefix, key) for kind in ("slots", "wanted")}
+        named = {**names, "digest": digest(self.prefix, require_name(key)), "marked": f"%{holder(owner)}%"}
+        return read_of(self._database.ask(self._swaps.read, named).rows, named)
+
+    def _about(self, kind: str, key: str) -> dict[str, Any]:
+        """A row that says something about a key. Its prefix is no lock's."""
+        name = written(require_name(key))
+        return {"digest": about(kind, self.prefix, key), "prefix": f"\\{kind}", "name": name}
+
+    def _tries(self) -> Iterator[None]:
+        """Once, and again as long as others were faster, until the time of a verb is over."""
+        end, pause = time.monotonic() + self._patience, 0.001
+        while True:
+            yield
+            if time.monotonic() >= end:
+                return
+            time.sleep(random.uniform(0, pause))  # noqa: S311 - no secret
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _pressed(self, key: str) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"{self._database.name}: {key!r} was changed by others each time, for {self._patience:g} s: fewer should"
+            " share one key, or allow more time with ?timeout="
+        )
+
+    @property
+    def _swaps(self) -> Swaps:
+        if self._swaps_made is None:
+            self._swaps_made = Swaps(self._database.statements)
+        return self._swaps_made
+
+    @abc.abstractmethod
+    def _row(self, claim: Claim) -> dict[str, Any]: ...
+
+    @abc.abstractmethod
+    def _look(self, row: dict[str, Any]) -> Any: ...
+
+    @abc.abstractmethod
+    def _acquired(self, claim: Claim, row: dict[str, Any]) -> Lease | Busy | None: ...
+
+    @abc.abstractmethod
+    def _give_up(self, row: dict[str, Any]) -> bool: ...
+
+
+def _remember(known: set[tuple[str, str]], one: tuple[str, str]) -> None:
+    if len(known) >= _REMEMBERED:
+        known.clear()
+    known.add(one)
+
+
+def _place(read: Read, claim: Claim) -> Member | None:
+    """What the claim gets; nothing where there is no room for it."""
+    until = read.now + micro(claim.ttl)
+    mine = read.members.of(claim.owner) if read.members else None
+    if mine:
+        return mine._replace(until=until)
+    if is_alone(claim) or read.alone or read.is_wanted or not admitted(read.members, claim, read.slots):
+        return None
+    return Member(claim.owner, max(read.fence + 1, read.now), until)
