@@ -199,18 +199,20 @@ def test_many_leases_are_renewed_in_two_statements(store: SqlStore, said: list[s
     remaining = [holding.remaining for key in keys for holding in store.holders(key)]
     assert remaining == pytest.approx([60 + number for number in range(80)], abs=30)
     assert (remaining[-1] or 0) > 120
-    # That their claims do not say that they are of several costs a statement once.
+    # That their claims do not say that they are of several costs a statement or two, once.
     for lease in leases:
         lease.claim = claim(lease.key, lease.owner)
-    for statements in (3, 2):
-        said.clear()
-        assert store.renew(leases) == [Verdict.RENEWED] * 80
-        assert len(said) == statements
+    assert store.renew(leases) == [Verdict.RENEWED] * 80
+    said.clear()
+    assert store.renew(leases) == [Verdict.RENEWED] * 80
+    assert len(said) == 2
 
 
 def test_each_verb_is_few_statements(store: SqlStore, said: list[str]) -> None:
     """A place is taken, and given back, by a look and a write; a claim for which there is no room only looks."""
     enter(store, part("wallet", "a", 2))
+    # The first release also looks for rows that nobody used for long.
+    assert store.release(claim("first"))
     said.clear()
     lease = enter(store, part("wallet", "b", 2))
     assert len(said) == 2

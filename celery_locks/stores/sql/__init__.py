@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Busy, Claim, Holding, Lease, Verdict
 from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, Store, require_name
+from celery_locks.stores.members import is_alone
 from celery_locks.stores.operations import Evicts, Tables
 from celery_locks.stores.sql.address import parse
 from celery_locks.stores.sql.crowd import CrowdInTable
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from celery_locks.stores.sql.address import Address
+    from celery_locks.stores.sql.statements import Statement
 
 RENEWED_AT_ONCE = 500
 SHOWN_AT_ONCE = 500
@@ -86,15 +88,16 @@ class SqlStore(Store, CrowdInTable, Inspects, Evicts, Tables):
         return [said[id(lease)] for lease in leases]
 
     def release(self, claim: Claim) -> bool:
-        row = {"digest": digest(self.prefix, claim.key), "holder": holder(claim.owner)}
-        released = bool(self._database.ask(self._database.statements.release, row).changed)
-        released = released or self._leave(claim.key, claim.owner, done=True)
+        if is_alone(claim):
+            released = self._done(self._database.statements.release, claim) or self._leave(claim, done=True)
+        else:
+            released = self._leave(claim, done=True) or self._done(self._database.statements.release, claim)
         if self.clock() >= self._purge_at:
             self._purge()
         return released
 
     def level(self, claim: Claim, fence: int) -> bool:
-        if claim.shared or claim.slots > 1:
+        if not is_alone(claim):
             return False
         digests = {f"digest_{number}": digest(self.prefix, key) for number, key in enumerate(claim.keys)}
         named = {**digests, "holder": holder(claim.owner), "fence": fence}
@@ -102,9 +105,8 @@ class SqlStore(Store, CrowdInTable, Inspects, Evicts, Tables):
         return answer.changed == len(digests)
 
     def undo(self, claim: Claim) -> None:
-        row = {"digest": digest(self.prefix, claim.key), "holder": holder(claim.owner)}
-        if not self._database.ask(self._database.statements.undo, row).changed:
-            self._leave(claim.key, claim.owner)
+        if not self._done(self._database.statements.undo, claim):
+            self._leave(claim)
 
     def inspect(self, key: str) -> Holding | None:
         return next(iter(self.holders(key)), None)
@@ -141,6 +143,10 @@ class SqlStore(Store, CrowdInTable, Inspects, Evicts, Tables):
 
     def close(self) -> None:
         self._database.close()
+
+    def _done(self, statement: Statement, claim: Claim) -> bool:
+        row = {"digest": digest(self.prefix, claim.key), "holder": holder(claim.owner)}
+        return bool(self._database.ask(statement, row).changed)
 
     def _acquired(self, claim: Claim, row: dict[str, Any]) -> Lease | Busy | None:
         before = self.clock()

@@ -77,7 +77,7 @@ class CrowdInTable(Crowds):
         except BaseException as error:
             if not isinstance(error.__cause__, Unreached) and self._give_up(row):
                 with contextlib.suppress(StoreUnavailable):
-                    self._leave(claim.key, claim.owner)
+                    self._leave(claim)
             raise
 
     def _amid(self, claim: Claim, row: dict[str, Any], members: Members, now: int) -> Lease | Busy:
@@ -126,7 +126,7 @@ class CrowdInTable(Crowds):
         return read.busy()
 
     def _shares(self, lease: Lease) -> bool:
-        return lease.claim.shared or lease.claim.slots > 1 or (lease.key, lease.owner) in self._known
+        return not is_alone(lease.claim) or (lease.key, lease.owner) in self._known
 
     def _renew_together(self, leases: Sequence[Lease]) -> list[Verdict]:
         """What becomes of leases of which each may be one of several."""
@@ -145,9 +145,9 @@ class CrowdInTable(Crowds):
                 _remember(self._known, (lease.key, lease.owner))
         return verdicts
 
-    def _leave(self, key: str, owner: str, *, done: bool = False) -> bool:
+    def _leave(self, claim: Claim, *, done: bool = False) -> bool:
         """Give back a place; False when it is none of this owner's. `done`: it may have none any more."""
-        noted = holder(owner) if done else ""
+        key, owner, noted = claim.key, claim.owner, holder(claim.owner) if done else ""
         for _ in self._tries():
             read = self._read_key(key, owner)
             if not read.members or not read.members.of(owner):
