@@ -13,6 +13,7 @@ from tests.stores.contract import (
     EvictsContract,
     ExpiringContract,
     FaultContract,
+    RushContract,
     Scene,
     ServerContracts,
     TablesContract,
@@ -35,7 +36,7 @@ class _Contract(ServerContracts, CrowdsContract, CrowdEvictsContract, EvictsCont
     short = 0.1
 
 
-class TestSqlite(_Contract):
+class TestSqlite(_Contract, RushContract):
     """A file of one machine. The crowd is smaller: SQLite's waiters sleep up to 0.1 s between two looks at a lock."""
 
     contenders = 25
@@ -45,7 +46,7 @@ class TestSqlite(_Contract):
         return f"sql+sqlite:///{tmp_path}/locks.db{UNHURRIED}"
 
 
-class TestPostgres(_Contract):
+class TestPostgres(_Contract, RushContract):
     """A server of Postgres. A table is made sooner than a database of one's own."""
 
     @pytest.fixture
@@ -54,7 +55,7 @@ class TestPostgres(_Contract):
         return f"sql+{postgres_server.url()}{UNHURRIED}"
 
 
-class TestMariadb(_Contract):
+class TestMariadb(_Contract, RushContract):
     """A server of MariaDB."""
 
     @pytest.fixture

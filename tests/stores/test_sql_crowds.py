@@ -134,6 +134,27 @@ def test_one_whose_place_was_taken_is_not_renewed(
     assert owners(other, "wallet") == ["b", "c"]
 
 
+def test_those_who_were_put_out_do_not_come_back(
+    store: SqlStore, other: SqlStore, before_it_writes: Callable[[Callable[[], object]], None]
+) -> None:
+    """A claim, and a beat, that had read them before their key was freed by force do not write them back."""
+    enter(store, reader("wallet", "a"))
+    before_it_writes(lambda: other.force_release("wallet"))
+    lease = enter(store, reader("wallet", "b"))
+    assert owners(other, "wallet") == ["b"]
+    before_it_writes(lambda: other.force_release("wallet"))
+    assert verdict(store, lease) is Verdict.LOST
+    assert owners(other, "wallet") == []
+
+
+def test_the_last_that_came_is_put_out_alone(store: SqlStore, other: SqlStore) -> None:
+    """Though the row has its fence: the others stay."""
+    enter(store, part("wallet", "a"))
+    last = enter(store, part("wallet", "b"))
+    assert other.evict("wallet", last.fence)
+    assert owners(other, "wallet") == ["a"]
+
+
 @pytest.mark.parametrize("ask", [part, reader])
 def test_one_that_gave_up_gets_no_place_later(
     store: SqlStore,

@@ -16,7 +16,7 @@ from celery_locks.stores.operations import Evicts, Tables
 from celery_locks.stores.sql.address import parse
 from celery_locks.stores.sql.crowd import CrowdInTable
 from celery_locks.stores.sql.database import Database
-from celery_locks.stores.sql.reading import holdings, members_of
+from celery_locks.stores.sql.reading import holdings
 from celery_locks.stores.sql.table import digest, holder, read, written
 from celery_locks.stores.sql.window import MICRO, NEVER, Reading, micro
 from celery_locks.stores.sql.wire import Unreached
@@ -162,13 +162,6 @@ class SqlStore(Store, CrowdInTable, Inspects, Evicts, Tables):
                 return None
             seen = [now, owner, until]
         return self._refused(claim, row, *seen)
-
-    def _refused(self, claim: Claim, row: dict[str, Any], now: int, owner: str | None, until: int) -> Lease | Busy:
-        if owner is None:
-            return Busy()
-        if members := members_of(owner):
-            return self._amid(claim, row, members.alive(now), now)
-        return Busy(read(owner), (until - now) / MICRO)
 
     def _look(self, row: dict[str, Any]) -> Any:
         return self._database.ask(self._database.statements.look, row).rows[0]

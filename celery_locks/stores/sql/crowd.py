@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Busy, Lease, Verdict
-from celery_locks.stores.base import Crowds, require_name
+from celery_locks.stores.base import require_name
 from celery_locks.stores.members import Member, Members, admitted, is_alone
 from celery_locks.stores.sql.beats import renewed
-from celery_locks.stores.sql.reading import Read, holdings, read_of
+from celery_locks.stores.sql.notes import NotesInTable, remember
+from celery_locks.stores.sql.reading import Read, holdings, members_of, read_of
 from celery_locks.stores.sql.statements import HOUR, SEVERAL
-from celery_locks.stores.sql.swaps import Swaps
-from celery_locks.stores.sql.table import about, digest, holder, written
+from celery_locks.stores.sql.table import about, digest, holder, read
 from celery_locks.stores.sql.window import MICRO, NEVER, micro
 from celery_locks.stores.sql.wire import Unreached
 from celery_locks.ticket import Stance
@@ -27,10 +27,6 @@ if TYPE_CHECKING:
     from celery_locks.lease import Claim, Holding
     from celery_locks.stores.sql.database import Database
 
-#: One that waits for a key alone is let in before others share it, if it asks again within so many seconds.
-ASKS_AGAIN = 1.0
-#: So many of such waits, and of others' leases, are remembered: one that is forgotten costs a request more, or lapses.
-_REMEMBERED = 1000
 #: So many keys at once.
 _RENEWED_AT_ONCE = 500
 _LONGEST_PAUSE = 0.05
@@ -38,36 +34,19 @@ _LONGEST_PAUSE = 0.05
 _NOBODY = "-"
 
 
-class CrowdInTable(Crowds):
+class CrowdInTable(NotesInTable):
     """The part of an `SqlStore` that only those meet whose key several may hold."""
 
     prefix: str
     clock: Callable[[], float]
     _database: Database
     _patience: float
-    _swaps_made: Swaps | None = None
-    #: Who waits here for which key alone, as far as that was said in the database.
-    _wants: set[tuple[str, str]]
     #: Leases that are of several though their claims do not say so: those of another process.
     _known: set[tuple[str, str]]
 
     def holders(self, key: str) -> list[Holding]:
         now, owner, fence, until = self._look({"digest": digest(self.prefix, require_name(key))})
         return holdings(key, now, owner, fence, until)
-
-    def slots(self, key: str) -> int | None:
-        named = {"digest": about("slots", self.prefix, require_name(key)), "never": NEVER}
-        rows = self._database.ask(self._swaps.slots, named).rows
-        return rows[0][0] if rows else None
-
-    def set_slots(self, key: str, slots: int | None) -> None:
-        named = self._about("slots", key)
-        if slots is None:
-            self._database.ask(self._swaps.unset_slots, named)
-            return
-        given = {**named, "number": slots, "never": NEVER, "never_hour": NEVER // HOUR}
-        while not self._database.ask(self._swaps.give_slots, given).changed:
-            self._database.ask(self._swaps.ensure, named)
 
     def _enter(self, claim: Claim) -> Lease | Busy:
         """Acquire for a claim that does not want its key alone."""
@@ -80,6 +59,13 @@ class CrowdInTable(Crowds):
                     self._leave(claim)
             raise
 
+    def _refused(self, claim: Claim, row: dict[str, Any], now: int, owner: str | None, until: int) -> Lease | Busy:
+        if owner is None:
+            return Busy()
+        if members := members_of(owner):
+            return self._amid(claim, row, members.alive(now), now)
+        return Busy(read(owner), (until - now) / MICRO)
+
     def _amid(self, claim: Claim, row: dict[str, Any], members: Members, now: int) -> Lease | Busy:
         """The answer to a claim for the key alone, which these have."""
         if members.of(claim.owner):
@@ -88,21 +74,6 @@ class CrowdInTable(Crowds):
             with contextlib.suppress(StoreUnavailable):
                 self._want(claim, row["holder"])
         return Busy(members.each[0].owner, (members.until - now) / MICRO) if members.each else Busy()
-
-    def _want(self, claim: Claim, holds: str) -> None:
-        named = {**self._about("wanted", claim.key), "holder": holds, "ttl": micro(ASKS_AGAIN)}
-        if not self._database.ask(self._swaps.want, named).changed:
-            self._database.ask(self._swaps.ensure, named)
-            self._database.ask(self._swaps.want, named)
-        _remember(self._wants, (claim.key, holds))
-
-    def _want_no_more(self, claim: Claim, answer: Lease | Busy, holds: str) -> None:
-        """Those that share the key need not wait until its mark lapses."""
-        if isinstance(answer, Lease) and (claim.key, holds) in self._wants:
-            self._wants.discard((claim.key, holds))
-            with contextlib.suppress(StoreUnavailable):
-                named = {"digest": about("wanted", self.prefix, claim.key), "holder": holds}
-                self._database.ask(self._swaps.have, named)
 
     def _entered(self, claim: Claim, row: dict[str, Any]) -> Lease | Busy:
         read = Read(0)
@@ -142,7 +113,7 @@ class CrowdInTable(Crowds):
             if verdict is Verdict.LOST:
                 self._known.discard((lease.key, lease.owner))
             elif not self._shares(lease):
-                _remember(self._known, (lease.key, lease.owner))
+                remember(self._known, (lease.key, lease.owner))
         return verdicts
 
     def _leave(self, claim: Claim, *, done: bool = False) -> bool:
@@ -193,11 +164,6 @@ class CrowdInTable(Crowds):
         named = {**names, "digest": digest(self.prefix, require_name(key)), "marked": f"%{holder(owner)}%"}
         return read_of(self._database.ask(self._swaps.read, named).rows, named)
 
-    def _about(self, kind: str, key: str) -> dict[str, Any]:
-        """A row that says something about a key. Its prefix is no lock's."""
-        name = written(require_name(key))
-        return {"digest": about(kind, self.prefix, key), "prefix": f"\\{kind}", "name": name}
-
     def _tries(self) -> Iterator[None]:
         """Once, and again as long as others were faster, until the time of a verb is over."""
         end, pause = time.monotonic() + self._patience, 0.001
@@ -214,12 +180,6 @@ class CrowdInTable(Crowds):
             " share one key, or allow more time with ?timeout="
         )
 
-    @property
-    def _swaps(self) -> Swaps:
-        if self._swaps_made is None:
-            self._swaps_made = Swaps(self._database.statements)
-        return self._swaps_made
-
     @abc.abstractmethod
     def _row(self, claim: Claim) -> dict[str, Any]: ...
 
@@ -231,12 +191,6 @@ class CrowdInTable(Crowds):
 
     @abc.abstractmethod
     def _give_up(self, row: dict[str, Any]) -> bool: ...
-
-
-def _remember(known: set[tuple[str, str]], one: tuple[str, str]) -> None:
-    if len(known) >= _REMEMBERED:
-        known.clear()
-    known.add(one)
 
 
 def _place(read: Read, claim: Claim) -> Member | None:
