@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 #: So many keys at once.
 _RENEWED_AT_ONCE = 500
 _LONGEST_PAUSE = 0.05
+_AT_LEAST = 4
 #: What no row's list of owners is like.
 _NOBODY = "-"
 
@@ -165,12 +166,14 @@ class CrowdInTable(NotesInTable):
         return read_of(self._database.ask(self._swaps.read, named).rows, named)
 
     def _tries(self) -> Iterator[None]:
-        """Once, and again as long as others were faster, until the time of a verb is over."""
-        end, pause = time.monotonic() + self._patience, 0.001
-        while True:
+        """Again as long as others were faster, until the time of a verb is over; a few times in any case.
+
+        A database that is merely slow is no reason to say that others were faster.
+        """
+        end, pause, left = time.monotonic() + self._patience, 0.001, _AT_LEAST
+        while left > 0 or time.monotonic() < end:
             yield
-            if time.monotonic() >= end:
-                return
+            left -= 1
             time.sleep(random.uniform(0, pause))  # noqa: S311 - no secret
             pause = min(2 * pause, _LONGEST_PAUSE)
 
