@@ -6,7 +6,7 @@
 -- among themselves for ever, and none would have all. Answers 1 when it is.
 local mine, kind = ARGV[4], ARGV[5] == 'r' and 'r' or tonumber(ARGV[5])
 local here = {lock = KEYS[1], line = KEYS[3], homes = KEYS[4], slots = KEYS[5], window = ARGV[2], channel = ARGV[3]}
-local taken, others, kept = redis.pcall('GET', here.lock), redis.pcall('ZCARD', here.line), false
+local taken, others, kept = redis.pcall('GET', here.lock), redis.pcall('ZCOUNT', here.line, '-inf', '+inf'), false
 others = type(others) == 'number' and others > 0
 if type(taken) == 'table' and crowds().swept(here) then
   if redis.call('ZREM', here.lock, 'until:' .. ARGV[1], 'fence:' .. ARGV[1]) == 0 then
