@@ -36,7 +36,7 @@ class _Contract(ServerContracts, CrowdsContract, CrowdEvictsContract, EvictsCont
     short = 0.1
 
 
-class TestSqlite(_Contract, RushContract):
+class TestSqlite(_Contract):
     """A file of one machine. The crowd is smaller: SQLite's waiters sleep up to 0.1 s between two looks at a lock."""
 
     contenders = 25
@@ -55,7 +55,7 @@ class TestPostgres(_Contract, RushContract):
         return f"sql+{postgres_server.url()}{UNHURRIED}"
 
 
-class TestMariadb(_Contract, RushContract):
+class TestMariadb(_Contract):
     """A server of MariaDB."""
 
     @pytest.fixture
