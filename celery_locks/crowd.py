@@ -27,7 +27,8 @@ def crowds(store: Store, where: str) -> Crowds:
     if isinstance(store, Crowds):
         return store
     why = store.why_no_crowds or f"{type(store).__name__} knows one"
-    raise LockConfigError(f"{where}: {NEEDS_CROWDS}, and {why}: take redis:// or valkey://, or memory:// in tests")
+    take = "take redis://, valkey:// or sql+..., or memory:// in tests"
+    raise LockConfigError(f"{where}: {NEEDS_CROWDS}, and {why}: {take}")
 
 
 def holders(store: Store, key: str) -> list[Holding]:

@@ -256,6 +256,8 @@ class Busy(NamedTuple):
     present: bool = True
     #: Which of several keys is taken, the first of those that are.
     key: str | None = None
+    #: Nothing but turns of others is in its way: what they are kept for has not been taken yet.
+    is_kept: bool = False
 
 
 class Holding(NamedTuple):

@@ -68,6 +68,14 @@ class Store(abc.ABC):
         """Give back what was just given. Unlike one that has released, the owner may ask again."""
         self.release(claim)
 
+    def step_aside(self, claim: Claim) -> bool:
+        """Give back what was just given, because another key of its is kept for somebody who may want this one too.
+
+        A store with lines keeps it for the claim's ticket, for the time of a turn, if others wait for it: then True.
+        """
+        self.undo(claim)
+        return False
+
     def level(self, claim: Claim, fence: int) -> bool:  # noqa: ARG002 - for those who can
         """Raise the fences of all keys of a claim, which its owner holds, to this one; False where that cannot be."""
         return False

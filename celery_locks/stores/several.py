@@ -90,7 +90,7 @@ class Several:
         for key in claim.keys:
             outcome = self._store.acquire(claim.of(key))
             if isinstance(outcome, Busy):
-                self._step_back(claim, taken, key)
+                self._step_back(claim, taken, outcome, key)
                 return outcome if outcome == _REFUSED else outcome._replace(key=key)
             taken.append(outcome)
         return self._leased(claim, taken)
@@ -102,13 +102,19 @@ class Several:
             return lease
         return Lease(claim, highest, lease.deadline, self._store.clock)
 
-    def _step_back(self, claim: Claim, taken: Sequence[Lease], busy: str) -> None:
-        """Hold nothing, and wait in no other line than that of the key that is taken."""
+    def _step_back(self, claim: Claim, taken: Sequence[Lease], outcome: Busy, busy: str) -> None:
+        """Hold nothing, and wait in no other line than that of the key that is taken.
+
+        One that nobody has is kept for somebody. He may need what we have, and we what he has: while he comes for his,
+        ours, that sorts before, is kept for us. Given on by both, turns could go round for ever.
+        """
+        kept = set[str]()
         for part in reversed(taken):
-            _surely(self._store.undo, part.claim)
+            if _surely(self._store.step_aside if outcome.is_kept else self._store.undo, part.claim):
+                kept.add(part.key)
         if claim.ticket and parts(claim.ticket.name)[1] and isinstance(self._store, Lines):
             # It comes from a line, and nothing says from which. Its date brings it back to any.
-            others = [Waiting(key, claim.ticket.name) for key in claim.keys if key != busy]
+            others = [Waiting(key, claim.ticket.name) for key in claim.keys if key != busy and key not in kept]
             _surely(self._store.leave, others)
 
 
@@ -216,9 +222,10 @@ def _worst(verdicts: Sequence[Verdict]) -> Verdict:
     return next((each for each in (Verdict.LOST, Verdict.UNKNOWN) if each in verdicts), Verdict.RENEWED)
 
 
-def _surely(verb: Callable[[T], object], what: T) -> None:
+def _surely(verb: Callable[[T], object], what: T) -> object:
     """Give back what may not be to be given back now: then its time ends it."""
     try:
-        verb(what)
+        return verb(what)
     except StoreUnavailable as error:
         logger.warning("not all that was taken with other keys could be given back, and ends by itself: %s", error)
+        return None

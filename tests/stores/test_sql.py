@@ -8,10 +8,13 @@ import pytest
 
 from celery_locks.stores.sql import SqlStore
 from tests.stores.contract import (
+    CrowdEvictsContract,
+    CrowdsContract,
     EvictsContract,
     ExpiringContract,
     FaultContract,
     NotesContract,
+    RushContract,
     Scene,
     ServerContracts,
     TablesContract,
@@ -29,7 +32,15 @@ if TYPE_CHECKING:
 UNHURRIED = "?timeout=30"
 
 
-class _Contract(ServerContracts, EvictsContract, ExpiringContract, NotesContract, TablesContract):
+class _Contract(
+    ServerContracts,
+    CrowdsContract,
+    CrowdEvictsContract,
+    EvictsContract,
+    ExpiringContract,
+    NotesContract,
+    TablesContract,
+):
     store_type = SqlStore
     short = 0.1
 
@@ -44,7 +55,7 @@ class TestSqlite(_Contract):
         return f"sql+sqlite:///{tmp_path}/locks.db{UNHURRIED}"
 
 
-class TestPostgres(_Contract):
+class TestPostgres(_Contract, RushContract):
     """A server of Postgres. A table is made sooner than a database of one's own."""
 
     @pytest.fixture

@@ -76,8 +76,8 @@ def said(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_a_fence_is_the_databases_time(store: SqlStore) -> None:
     """The first fence of a key is the database's clock in microseconds."""
-    before = store._seen({"digest": ""})[0]
-    assert before <= take(store, "wallet").fence <= store._seen({"digest": ""})[0]
+    before = store._look({"digest": ""})[0]
+    assert before <= take(store, "wallet").fence <= store._look({"digest": ""})[0]
 
 
 def test_a_fence_grows_though_the_databases_clock_went_back(store: SqlStore, ask: Callable[..., list[Any]]) -> None:

@@ -37,17 +37,17 @@ def test_slots_and_shared_exclude_each_other():
     ("url", "why"),
     [
         ("file:///tmp/locks", "FileStore knows one"),
-        ("sql+sqlite:////tmp/locks.db", "SqlStore knows one"),
+        ("postgresql+advisory://bank@localhost/bank", "AdvisoryStore knows one"),
         ("redlock://a,b,c", "a majority of independent servers can agree on one holder, and not on a set of holders"),
     ],
-    ids=["file", "sql", "redlock"],
+    ids=["file", "advisory", "redlock"],
 )
 def test_a_store_that_knows_one_holder_refuses_at_declaration(option, url, why):
     """With its reason, and the stores that can; so does a lock of plain code when it is made."""
     said = refusal(conf={"lock_store": url}, **option)
     assert said.startswith("task bank.withdraw: slots and shared locks need a store that knows several holders")
     assert why in said
-    assert "take redis:// or valkey://" in said
+    assert "take redis://, valkey:// or sql+..." in said
     with pytest.raises(LockConfigError) as caught:
         Locks(url).lock("api", **{name.removeprefix("lock_"): value for name, value in option.items()})
     assert why in str(caught.value)

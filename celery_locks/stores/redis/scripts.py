@@ -31,6 +31,8 @@ ACQUIRE_TOGETHER = _read(*_LINES, "fence", "join", "one_of_several", "acquire_to
 LEVEL = _read("level")
 RENEW = _read("renew")
 RELEASE = _read(*_LINES, "release")
+#: To have one of several keys kept that was just taken.
+STEP_ASIDE = _read(*_LINES, "step_aside")
 FORCE_RELEASE = _read(*_LINES, "force_release")
 ATTEND = _read(*_LINES, "attend")
 LEAVE = _read(*_LINES, "leave")

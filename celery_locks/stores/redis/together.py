@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from celery_locks.lease import Busy, Claim, Lease
 from celery_locks.stores.base import Together
+from celery_locks.stores.members import is_alone
 from celery_locks.stores.redis import scripts
 from celery_locks.stores.redis.wire import Call
-from celery_locks.stores.redis.written import busy, good
+from celery_locks.stores.redis.written import asks_for, busy, good
+from celery_locks.ticket import undated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,6 +26,8 @@ class TogetherInRedis(Together):
     clock: Callable[[], float]
     _wire: Wire
     _retention_ms: int
+    _window_ms: int
+    _channel: str
 
     def joins(self, claim: Claim) -> bool:
         return self._wire.is_whole and claim.slots == 1 and not claim.shared
@@ -42,6 +46,13 @@ class TogetherInRedis(Together):
         with self._speaking():
             said = [good(answer) for answer in self._wire.each(self._releases(claim, int(is_dead)))]
         return any(said) if is_dead else all(said)
+
+    def step_aside(self, claim: Claim) -> bool:
+        ticket = undated(claim.ticket.name) if claim.ticket else ""
+        told = (claim.owner, self._window_ms, self._channel, ticket, "" if is_alone(claim) else asks_for(claim))
+        call = Call(scripts.STEP_ASIDE, (*self._names(claim.key), self._slots_name(claim.key)), told)
+        with self._speaking():
+            return bool(self._wire.run(call))
 
     def level(self, claim: Claim, fence: int) -> bool:
         told = (claim.owner, fence, self._retention_ms)

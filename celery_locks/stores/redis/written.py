@@ -55,8 +55,8 @@ def busy(answer: Sequence[Any]) -> Busy:
     known = None if holder is None else _text(holder), _seconds(remaining)
     if not line:
         return Busy(*known)
-    ticket, place, present = line
-    return Busy(*known, place, _text(ticket), bool(present))
+    ticket, place, present, *kept = line
+    return Busy(*known, place, _text(ticket), bool(present), is_kept=kept == [1] or holder is None)
 
 
 def look(answer: Any) -> Look | None:

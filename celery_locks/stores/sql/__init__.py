@@ -11,18 +11,22 @@ from typing import TYPE_CHECKING, Any
 from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Busy, Claim, Holding, Lease, Verdict
 from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, Store, require_name
+from celery_locks.stores.members import is_alone
 from celery_locks.stores.operations import Evicts, Tables
 from celery_locks.stores.sql.address import parse
+from celery_locks.stores.sql.crowd import CrowdInTable
 from celery_locks.stores.sql.database import Database
+from celery_locks.stores.sql.reading import holdings
 from celery_locks.stores.sql.remembering import SqlNotes
 from celery_locks.stores.sql.table import digest, holder, read, written
-from celery_locks.stores.sql.window import MICRO, NEVER, Reading
+from celery_locks.stores.sql.window import MICRO, NEVER, Reading, micro
 from celery_locks.stores.sql.wire import Unreached
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from celery_locks.stores.sql.address import Address
+    from celery_locks.stores.sql.statements import Statement
 
 RENEWED_AT_ONCE = 500
 SHOWN_AT_ONCE = 500
@@ -31,7 +35,7 @@ PURGED_AT_ONCE = 100
 PURGE_EVERY = 60.0
 
 
-class SqlStore(SqlNotes, Store, Inspects, Evicts, Tables):
+class SqlStore(SqlNotes, Store, CrowdInTable, Inspects, Evicts, Tables):
     """One row a key, that stays when the key is released and remembers the last fence and who is done with the key.
 
     Exclusion holds while the database keeps what it has committed. A failover to a replica that had not heard of the
@@ -55,67 +59,73 @@ class SqlStore(SqlNotes, Store, Inspects, Evicts, Tables):
         self._retention = int(address.retention * MICRO)
         self._reading: Reading | None = None
         self._purge_at = -math.inf
+        self._wants, self._known = set(), set()
 
     def __repr__(self) -> str:
         return f"<SqlStore {self._database.name}>"
 
     def acquire(self, claim: Claim) -> Lease | Busy:
+        if claim.shared or claim.slots > 1:
+            return self._enter(claim)
         row = self._row(claim)
         try:
             # Refused as too late: the database's clock was set, or we slept. By now it is read again.
-            return self._acquired(claim, row) or self._acquired(claim, row) or Busy()
+            answer = self._acquired(claim, row) or self._acquired(claim, row) or Busy()
         except BaseException as error:
             # Whatever struck between request and answer, an interrupt too: what may have been taken is given back.
             if not isinstance(error.__cause__, Unreached):
                 self._give_up(row)
             raise
+        if self._wants:
+            self._want_no_more(claim, answer, row["holder"])
+        return answer
 
     def renew(self, leases: Sequence[Lease]) -> list[Verdict]:
-        asked = [(digest(self.prefix, lease.key), holder(lease.owner), _micro(lease.ttl)) for lease in leases]
-        renewed: set[tuple[str, str]] = set()
-        # In order, so that two that renew the same rows do not wait for each other in a circle.
-        ordered = sorted(set(asked))
-        for start in range(0, len(ordered), RENEWED_AT_ONCE):
-            renewed |= self._renewed(ordered[start : start + RENEWED_AT_ONCE])
-        return [Verdict.RENEWED if each[:2] in renewed else Verdict.LOST for each in asked]
+        alone = [lease for lease in leases if not self._shares(lease)]
+        said = dict(zip(map(id, alone), self._renew_alone(alone), strict=True))
+        # Not every claim says that its key is held together with others.
+        if others := [lease for lease in leases if said.get(id(lease)) is not Verdict.RENEWED]:
+            said |= zip(map(id, others), self._renew_together(others), strict=True)
+        return [said[id(lease)] for lease in leases]
 
     def release(self, claim: Claim) -> bool:
-        holds = holder(claim.owner)
-        row = {"digest": digest(self.prefix, claim.key), "holder": holds}
-        ask, said = self._database.ask, self._database.statements
-        released = bool(ask(said.release, row).changed) or bool(ask(said.is_done, {**row, **_marked(holds)}).rows)
+        if is_alone(claim):
+            released = self._done(self._database.statements.release, claim) or self._leave(claim, done=True)
+        else:
+            released = self._leave(claim, done=True) or self._done(self._database.statements.release, claim)
         if self.clock() >= self._purge_at:
             self._purge()
         return released
 
     def level(self, claim: Claim, fence: int) -> bool:
+        if not is_alone(claim):
+            return False
         digests = {f"digest_{number}": digest(self.prefix, key) for number, key in enumerate(claim.keys)}
         named = {**digests, "holder": holder(claim.owner), "fence": fence}
         answer = self._database.ask(self._database.statements.level(len(digests)), named)
         return answer.changed == len(digests)
 
     def undo(self, claim: Claim) -> None:
-        row = {"digest": digest(self.prefix, claim.key), "holder": holder(claim.owner)}
-        self._database.ask(self._database.statements.undo, row)
+        if not self._done(self._database.statements.undo, claim):
+            self._leave(claim)
 
     def inspect(self, key: str) -> Holding | None:
-        _, owner, fence, remaining = self._seen(self._named(key))
-        return None if owner is None else Holding(key, read(owner), fence, remaining)
+        return next(iter(self.holders(key)), None)
 
     def list(self, pattern: str = "*") -> Iterator[Holding]:
         named = {"prefix": self._prefix, "after": "", "page": SHOWN_AT_ONCE}
         while page := self._database.ask(self._database.statements.list, named).rows:
-            for named["after"], prefix, name, owner, fence, remaining in page:
+            for named["after"], prefix, name, *who in page:
                 # A database may find texts alike that are not: those that differ in spaces at the end.
                 if prefix == named["prefix"] and fnmatch.fnmatchcase(read(name), pattern):
-                    yield Holding(read(name), read(owner), fence, remaining / MICRO)
+                    yield from holdings(read(name), *who)
 
     def force_release(self, key: str) -> bool:
         return bool(self._database.ask(self._database.statements.force_release, self._named(key)).changed)
 
     def evict(self, key: str, fence: int) -> bool:
         named = {**self._named(key), "fence": fence}
-        return bool(self._database.ask(self._database.statements.evict, named).changed)
+        return bool(self._database.ask(self._database.statements.evict, named).changed) or self._put_out(key, fence)
 
     def create_table(self) -> None:
         """Make the table where it is missing. The first verb does it too, if its user may create tables."""
@@ -135,6 +145,10 @@ class SqlStore(SqlNotes, Store, Inspects, Evicts, Tables):
     def close(self) -> None:
         self._database.close()
 
+    def _done(self, statement: Statement, claim: Claim) -> bool:
+        row = {"digest": digest(self.prefix, claim.key), "holder": holder(claim.owner)}
+        return bool(self._database.ask(statement, row).changed)
+
     def _acquired(self, claim: Claim, row: dict[str, Any]) -> Lease | Busy | None:
         before = self.clock()
         row["latest"] = self._latest(before)
@@ -143,16 +157,12 @@ class SqlStore(SqlNotes, Store, Inspects, Evicts, Tables):
         if fence:
             return Lease(claim, fence, before + claim.ttl, self.clock)
         if not seen:
-            now, owner, _, remaining = self._seen(row)
-            return None if now > row["latest"] else Busy(read(owner) if owner else None, remaining)
-        now, owner, expires_at = seen
-        return Busy(read(owner), (expires_at - now) / MICRO)
-
-    def _seen(self, row: dict[str, Any]) -> tuple[int, str | None, int, float | None]:
-        """The database's clock; and of a key that is taken its owner, fence and remaining time."""
-        now, owner, fence, expires_at = self._look(row)
-        self._read(now)
-        return now, owner, fence, None if owner is None else (expires_at - now) / MICRO
+            now, owner, _, until = self._look(row)
+            self._read(now)
+            if now > row["latest"]:
+                return None
+            seen = [now, owner, until]
+        return self._refused(claim, row, *seen)
 
     def _look(self, row: dict[str, Any]) -> Any:
         return self._database.ask(self._database.statements.look, row).rows[0]
@@ -169,6 +179,15 @@ class SqlStore(SqlNotes, Store, Inspects, Evicts, Tables):
             reading = self._read(self._look({"digest": ""})[0])
         return reading.latest(self.clock(), self._patience)
 
+    def _renew_alone(self, leases: Sequence[Lease]) -> Sequence[Verdict]:
+        asked = [(digest(self.prefix, lease.key), holder(lease.owner), micro(lease.ttl)) for lease in leases]
+        renewed: set[tuple[str, str]] = set()
+        # In order, so that two that renew the same rows do not wait for each other in a circle.
+        ordered = sorted(set(asked))
+        for start in range(0, len(ordered), RENEWED_AT_ONCE):
+            renewed |= self._renewed(ordered[start : start + RENEWED_AT_ONCE])
+        return [Verdict.RENEWED if each[:2] in renewed else Verdict.LOST for each in asked]
+
     def _renewed(self, asked: Sequence[tuple[str, str, int]]) -> set[tuple[str, str]]:
         named = {
             f"{name}_{number}": value
@@ -183,10 +202,12 @@ class SqlStore(SqlNotes, Store, Inspects, Evicts, Tables):
             answer = self._database.ask(still, named)
         return {(name, owner) for name, owner in answer.rows}
 
-    def _give_up(self, row: dict[str, Any]) -> None:
+    def _give_up(self, row: dict[str, Any]) -> bool:
         """Undo a request that may have arrived without an answer, and refuse it should it arrive late."""
         with contextlib.suppress(StoreUnavailable):
             self._database.ask(self._database.statements.give_up, row)
+            return True
+        return False
 
     def _purge(self) -> None:
         """Take away a few rows that nobody used for long; soon again when there were more."""
@@ -208,7 +229,7 @@ class SqlStore(SqlNotes, Store, Inspects, Evicts, Tables):
             "name": written(claim.key),
             "owner": written(claim.owner),
             "holder": holds,
-            "ttl": _micro(claim.ttl),
+            "ttl": micro(claim.ttl),
             **_marked(holds),
         }
 
@@ -219,11 +240,6 @@ class SqlStore(SqlNotes, Store, Inspects, Evicts, Tables):
 def _marked(holds: str) -> dict[str, str]:
     """What a row's list of those that are done with it is searched for."""
     return {"marked": f"%{holds}%"}
-
-
-def _micro(seconds: float) -> int:
-    # Rounded up: the database's lease must not end before ours.
-    return math.ceil(seconds * MICRO)
 
 
 def from_url(url: str, *, prefix: str = DEFAULT_PREFIX, **options: Any) -> SqlStore:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from celery_locks.stores.sql.statements import Tongue, rows
+from celery_locks.stores.sql.statements import HOUR, SEVERAL, Tongue, rows
 
 # SYSDATE is read when it is asked for; NOW stands still while a statement waits for a row. Both follow the session's
 # time zone, which the greeting sets: elsewhere an hour may come twice.
@@ -37,6 +37,10 @@ ON DUPLICATE KEY UPDATE
   expires_at = IF(holder = :holder, {now}, expires_at),
   holder = IF(holder = :holder, NULL, holder)
 """
+_ENSURE = """
+INSERT IGNORE INTO {table} (digest, prefix, name, owner, holder, fence, expires_at, expires_hour, done)
+VALUES (:digest, :prefix, :name, NULL, NULL, 0, {now}, {hour}, '')
+"""
 
 
 def _renew(count: int) -> str:
@@ -55,6 +59,20 @@ def _renewed(count: int) -> str:
     return f"SELECT digest, holder FROM {{table}} WHERE digest IN ({names}) AND expires_at > {{now}}"
 
 
+def _swap_all(count: int) -> str:
+    row = (
+        "SELECT CONVERT(:digest_{number} USING ascii) COLLATE ascii_bin AS digest, "
+        "CONVERT(:owner_{number} USING utf8mb4) COLLATE utf8mb4_bin AS owner, "
+        ":seen_{number} AS seen, :until_{number} AS until_"
+    )
+    return (
+        f"UPDATE {{table}} AS held JOIN ({rows(count, row, ' UNION ALL ')}) AS asked "
+        f"ON held.digest = asked.digest AND held.fence = asked.seen AND held.holder = '{SEVERAL}' "
+        "SET held.owner = asked.owner, held.fence = asked.seen + 1, held.expires_at = asked.until_, "
+        f"held.expires_hour = asked.until_ DIV {HOUR}"
+    )
+
+
 MYSQL = Tongue(
     now=_EPOCH.format(moment="SYSDATE(6)"),
     # An index is looked up only for what stands still.
@@ -64,7 +82,10 @@ MYSQL = Tongue(
     purge="DELETE FROM {table} WHERE {over} ORDER BY expires_hour LIMIT :page",
     renew=_renew,
     renewed=_renewed,
+    ensure=_ENSURE,
+    swap_all=_swap_all,
     joined="CONCAT(:holder, done)",
+    noted="CONCAT(:noted, done)",
     over="DIV",
     greeting=(
         "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",

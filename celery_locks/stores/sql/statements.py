@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
 
 HOUR = 3_600_000_000
+#: The holder of a key that several have. No owner's digest reads like it.
+SEVERAL = "several"
 
 LOOK = """
 SELECT {now}, held.owner, held.fence, held.expires_at
@@ -40,14 +42,13 @@ UNDO = """
 UPDATE {table} SET owner = NULL, holder = NULL, expires_at = {now}
 WHERE digest = :digest AND holder = :holder AND expires_at > {now}
 """
-IS_DONE = "SELECT 1 FROM {table} WHERE digest = :digest AND done LIKE :marked"
 FORCE_RELEASE = """
 UPDATE {table} SET owner = NULL, holder = NULL, expires_at = {now}
 WHERE digest = :digest AND holder IS NOT NULL AND expires_at > {now}
 """
-EVICT = f"{FORCE_RELEASE}AND fence = :fence\n"
+EVICT = f"{FORCE_RELEASE}AND fence = :fence AND holder <> '{{SEVERAL}}'\n"
 LIST = """
-SELECT digest, prefix, name, owner, fence, expires_at - {now}
+SELECT digest, prefix, name, {now}, owner, fence, expires_at
 FROM {table}
 WHERE prefix = :prefix AND holder IS NOT NULL AND expires_at > {now} AND digest > :after
 ORDER BY digest LIMIT :page
@@ -70,9 +71,14 @@ class Tongue:
     purge: str
     #: Given how many are asked for: the statement that renews them.
     renew: Callable[[int], str]
+    #: One that makes a key's row, held by nobody, where it is missing.
+    ensure: str
+    #: Given how many keys: the statement that writes who has them together, each if nobody else did meanwhile.
+    swap_all: Callable[[int], str]
     #: And the one that tells which were renewed, where the first cannot.
     renewed: Callable[[int], str] | None = None
     joined: str = ":holder || done"
+    noted: str = ":noted || done"
     over: str = "/"
     #: What a new connection is told first.
     greeting: tuple[str, ...] = ()
@@ -100,39 +106,40 @@ class Statements:
     """The statements for one table of one database."""
 
     def __init__(self, tongue: Tongue, table: str, dialect: Dialect) -> None:
-        self._tongue, self._table, self._dialect = tongue, table, dialect
-        self.look = self._made(LOOK)
-        self.acquire = self._made(tongue.acquire)
-        self.release = self._made(RELEASE)
-        self.undo = self._made(UNDO)
-        self.is_done = self._made(IS_DONE)
-        self.give_up = self._made(tongue.give_up)
-        self.force_release = self._made(FORCE_RELEASE)
-        self.evict = self._made(EVICT)
-        self.list = self._made(LIST)
-        self.purge = self._made(tongue.purge)
+        self.tongue, self._table, self._dialect = tongue, table, dialect
+        self.look = self.made(LOOK)
+        self.acquire = self.made(tongue.acquire)
+        self.release = self.made(RELEASE)
+        self.undo = self.made(UNDO)
+        self.give_up = self.made(tongue.give_up)
+        self.force_release = self.made(FORCE_RELEASE)
+        self.evict = self.made(EVICT)
+        self.list = self.made(LIST)
+        self.purge = self.made(tongue.purge)
         self._renewals: dict[int, Statement] = {}
 
     def renew(self, count: int) -> Statement:
         """The one that renews so many."""
         if count not in self._renewals:
-            self._renewals[count] = self._made(self._tongue.renew(count))
+            self._renewals[count] = self.made(self.tongue.renew(count))
         return self._renewals[count]
 
     def level(self, count: int) -> Statement:
         """The one that gives so many the same fence."""
-        return self._made(LEVEL.replace("{digests}", rows(count, ":digest_{number}", ", ")))
+        return self.made(LEVEL.replace("{digests}", rows(count, ":digest_{number}", ", ")))
 
     def renewed(self, count: int) -> Statement | None:
         """The one that tells which of so many were renewed; none where `renew` tells it."""
-        return self._made(self._tongue.renewed(count)) if self._tongue.renewed else None
+        return self.made(self.tongue.renewed(count)) if self.tongue.renewed else None
 
-    def _made(self, words: str) -> Statement:
-        tongue = self._tongue
+    def made(self, words: str) -> Statement:
+        """One for this table."""
+        tongue = self.tongue
         hour = f"({tongue.now}) {tongue.over} {HOUR}"
         parts = {"table": self._table, "now": tongue.now, "stable_now": tongue.stable_now, "joined": tongue.joined}
+        parts["noted"] = tongue.noted
         over = OVER.format(HOUR=HOUR, **parts).replace("/", tongue.over)
-        sizes = {"longest": OWNER_DIGITS * REMEMBERED, "HOUR": HOUR}
+        sizes = {"longest": OWNER_DIGITS * REMEMBERED, "HOUR": HOUR, "SEVERAL": SEVERAL}
         return Statement(words.format(hour=hour, over=over, **parts, **sizes), self._dialect)
 
 

@@ -74,6 +74,11 @@ def digest(prefix: str, key: str) -> str:
     return _hashed(f"{len(prefix)}:{prefix}{key}")[:DIGITS]
 
 
+def about(kind: str, prefix: str, key: str) -> str:
+    """The name of a row that says something about a key, and is no lock."""
+    return _hashed(f"{kind} {len(prefix)}:{prefix}{key}")[:DIGITS]
+
+
 @functools.lru_cache(maxsize=1024)
 def holder(owner: str) -> str:
     """An owner, short and of one length."""

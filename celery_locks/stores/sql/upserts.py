@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from celery_locks.stores.sql.statements import HOUR, Tongue, rows
+from celery_locks.stores.sql.statements import HOUR, SEVERAL, Tongue, rows
 
 _POSTGRES_NOW = "CAST(date_part('epoch', {moment}) * 1000000 AS BIGINT)"
 _SQLITE_NOW = "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)"
@@ -46,6 +46,11 @@ ON CONFLICT (digest) DO UPDATE SET
   expires_at = CASE WHEN held.holder = :holder THEN {now} ELSE held.expires_at END,
   holder = CASE WHEN held.holder = :holder THEN NULL ELSE held.holder END
 """
+_ENSURE = """
+INSERT INTO {table} (digest, prefix, name, owner, holder, fence, expires_at, expires_hour, done)
+VALUES (:digest, :prefix, :name, NULL, NULL, 0, {now}, {hour}, '')
+ON CONFLICT (digest) DO NOTHING
+"""
 _PURGE = "DELETE FROM {table} WHERE digest IN (SELECT digest FROM {table} WHERE {over} LIMIT :page{aside}) AND {over}"
 
 
@@ -60,6 +65,21 @@ def _renew(count: int) -> str:
     )
 
 
+def _swap_all(count: int) -> str:
+    asked = rows(
+        count,
+        "(:digest_{number}, :owner_{number}, CAST(:seen_{number} AS BIGINT), CAST(:until_{number} AS BIGINT))",
+        ", ",
+    )
+    return (
+        f"WITH asked (digest, owner, seen, until) AS (VALUES {asked}) "
+        "UPDATE {table} SET owner = asked.owner, fence = asked.seen + 1, expires_at = asked.until, "
+        f"expires_hour = asked.until / {HOUR} FROM asked "
+        f"WHERE {{table}}.digest = asked.digest AND {{table}}.fence = asked.seen AND {{table}}.holder = '{SEVERAL}' "
+        "RETURNING {table}.digest"
+    )
+
+
 POSTGRES = Tongue(
     now=_POSTGRES_NOW.format(moment="clock_timestamp()"),
     # An index is looked up only for what stands still.
@@ -68,6 +88,8 @@ POSTGRES = Tongue(
     give_up=_GIVE_UP,
     purge=_PURGE.replace("{aside}", " FOR UPDATE SKIP LOCKED"),
     renew=_renew,
+    ensure=_ENSURE,
+    swap_all=_swap_all,
 )
 SQLITE = Tongue(
     now=_SQLITE_NOW,
@@ -76,4 +98,6 @@ SQLITE = Tongue(
     give_up=_GIVE_UP,
     purge=_PURGE.replace("{aside}", ""),
     renew=_renew,
+    ensure=_ENSURE,
+    swap_all=_swap_all,
 )

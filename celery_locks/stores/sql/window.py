@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 MICRO = 1_000_000
@@ -24,3 +25,8 @@ class Reading(NamedTuple):
     def latest(self, now: float, patience: float) -> int:
         """The time by their clock at which our patience ends. Never too late, for theirs was read before ours."""
         return self.theirs + int((now - self.ours + patience) * MICRO)
+
+
+def micro(seconds: float) -> int:
+    """So many microseconds, rounded up: the database's lease must not end before ours."""
+    return math.ceil(seconds * MICRO)

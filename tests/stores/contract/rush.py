@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from celery_locks import Locks
-from celery_locks.lease import Lease
+from celery_locks.lease import Lease, Verdict
 from tests.judging import Stay, crowding, misplaced, most_together, record, recorded
 from tests.stores.contract.crowding import enter, part, reader, turned_away
 from tests.stores.contract.fixtures import StoreFixtures
@@ -54,29 +54,32 @@ class RushContract(StoreFixtures):
         """Three of three are killed: three that wait have their places when the leases are over."""
         with Crew() as victims, Crew() as crew:
             for number in range(SLOTS):
-                _victim(victims, open_store, key, f"s victim {number}")
+                _victim(victims, open_store, key, f"s victim {number}", ttl=60.0)
             turned_away(store, part(key, "more", SLOTS))
             together = forking.Barrier(SLOTS)
             for _ in range(SLOTS):
                 crew.start(_wait_for_a_place, open_store, key, together)
             for victim in victims.members:
                 victim.kill()
+            # Their last beat was for no longer than this.
+            last = [Lease(part(key, f"s victim {n}", SLOTS, ttl=DIES_AFTER), 1, None) for n in range(SLOTS)]
+            assert store.renew(last) == [Verdict.RENEWED] * SLOTS
             crew.done()
         assert _free_places(store, key) == SLOTS
 
 
-def _victim(crew: Crew, open_store: Opens, key: str, name: str) -> None:
+def _victim(crew: Crew, open_store: Opens, key: str, name: str, ttl: float = DIES_AFTER) -> None:
     """One that holds the key and is about to be killed."""
     here, there = forking.Pipe(duplex=False)
-    crew.start(_hold, open_store, key, name, there)
+    crew.start(_hold, open_store, key, name, ttl, there)
     there.close()
     assert here.poll(30), "the victim did not get so far"
     assert here.recv() == name
 
 
-def _hold(open_store: Opens, key: str, name: str, ready: Connection) -> None:
+def _hold(open_store: Opens, key: str, name: str, ttl: float, ready: Connection) -> None:
     store = open_store()
-    enter(store, (reader if name[0] == "r" else part)(key, name, ttl=DIES_AFTER))
+    enter(store, (reader if name[0] == "r" else part)(key, name, ttl=ttl))
     ready.send(name)
     signal.pause()
 

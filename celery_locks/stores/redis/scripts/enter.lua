@@ -1,6 +1,7 @@
 -- KEYS: lock, fence, slots, line, homes
 -- ARGV: owner, ttl ms, fence retention ms, claim window ms, channel, ticket, stance, the ticket's date, its home, and what is
--- asked for: `r` to read, or to be one of so many. Answers as acquire does.
+-- asked for: `r` to read, or to be one of so many. Answers as acquire does, and behind that 1 if all that is in its way is kept
+-- for others.
 local mine, owner, kind = ARGV[6], ARGV[1], ARGV[10] == 'r' and 'r' or tonumber(ARGV[10])
 local here = {lock = KEYS[1], slots = KEYS[3], line = KEYS[4], homes = KEYS[5], window = ARGV[4], channel = ARGV[5]}
 here.mine, here.date = mine, tonumber(ARGV[8])
@@ -27,7 +28,13 @@ if not is_kept then
   is_kept = not ticket or ticket == mine or (here.date and here.date < score % AWAY)
 end
 if not (is_kept and c.has_room(here, kind)) then
-  return lined_up(here, here.crowd and c.first_holder(here), kind)
+  local busy = lined_up(here, here.crowd and c.first_holder(here), kind)
+  if here.crowd and busy[3] then
+    -- Whether there would be room but for places that are only kept.
+    here.crowd.count = redis.call('ZCOUNT', KEYS[1], '-inf', '(0')
+    busy[6] = c.has_room(here, kind) and 1 or 0
+  end
+  return busy
 end
 here.mine, here.date = nil, nil
 local fence, amiss = next_fence(owner)
