@@ -29,7 +29,7 @@ class SqlNotes(Notes, abc.ABC):
             self._acquired(claim, row)
 
     def is_noted(self, name: str) -> bool:
-        return self._seen(self._digest(name))[1] is not None
+        return self._look(self._digest(name))[1] is not None
 
     def _digest(self, name: str) -> dict[str, str]:
         return {"digest": digest(f"{self.prefix}note:", name)}
@@ -41,4 +41,4 @@ class SqlNotes(Notes, abc.ABC):
     def _acquired(self, claim: Claim, row: dict[str, Any]) -> Lease | Busy | None: ...
 
     @abc.abstractmethod
-    def _seen(self, row: dict[str, Any]) -> tuple[int, str | None, int, float | None]: ...
+    def _look(self, row: dict[str, Any]) -> Any: ...
