@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from celery_locks.lease import Claim
     from celery_locks.stores import Store
+    from celery_locks.stores.base import Wake
     from celery_locks.waker import Waker
 
 logger = logging.getLogger("celery_locks.patience")
@@ -28,6 +29,8 @@ logger = logging.getLogger("celery_locks.patience")
 NAP = 5.0
 #: One that its worker may call back does not watch its key for longer at once than this.
 CALLED = 1.0
+#: Of what was handed over, this part of its ttl must be left: its first beat is not due before that.
+FRESH = 2 / 3
 #: The answer to an owner that is done with its key. No word of a free key comes for it.
 REFUSED = Busy()
 
@@ -76,24 +79,40 @@ class Patience:
             else:
                 longest = left if outcome.remaining is None else outcome.remaining
                 waiting = Waiting(outcome.key or claim.key, ticket.name)
-                self._nap(waker, waiting, left, (longest, asked), claim.owner)
-            asked, ticket = self._clock(), ticket._replace(home=waker.home())
+                wake = self._nap(waker, waiting, left, (longest, asked), claim.owner)
+                if wake and wake.fence and (lease := self._handed(claim._replace(ticket=ticket), wake, asked)):
+                    return lease
+            asked, ticket = self._clock(), ticket._replace(home=waker.home(), echo=ticket.echo and ticket.echo + 1)
             outcome = self._ask(claim._replace(ticket=ticket))
         if isinstance(outcome, Busy) and not outcome.ticket and outcome != REFUSED:
             # There is no line any more, as on a server that is full: that is no reason to give up.
             return self._look_again(claim, outcome, deadline)
         return outcome
 
-    def _nap(self, waker: Waker, waiting: Waiting, longest: float, known: tuple[float, float], owner: str) -> None:
+    def _nap(
+        self, waker: Waker, waiting: Waiting, longest: float, known: tuple[float, float], owner: str
+    ) -> Wake | None:
         woken = threading.Event()
         try:
-            waker.stay(waiting, lambda _: woken.set(), *known)
+            waiter = waker.stay(waiting, lambda _: woken.set(), *known)
             closing.nap(woken, longest, owner)
         except BaseException:
             self.leave([waiting])
             raise
         finally:
             waker.forget(waiting.ticket)
+        return waiter.wake
+
+    def _handed(self, claim: Claim, wake: Wake, asked: float) -> Lease | None:
+        """The lease that came with a wake; None when that is of another try, or was long in coming: asking gets it then.
+
+        It cannot have been given before its claim was made, and its time is counted from then.
+        """
+        deadline = asked + claim.ttl
+        is_ours = claim.ticket is not None and wake.echo == claim.ticket.echo
+        if not is_ours or deadline - self._clock() < FRESH * claim.ttl:
+            return None
+        return Lease(claim, wake.fence, deadline, self._clock)
 
     def _look_again(self, claim: Claim, outcome: Lease | Busy, deadline: float | None) -> Lease | Busy:
         for pause in pauses():

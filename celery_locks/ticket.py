@@ -18,12 +18,14 @@ class Stance(str, enum.Enum):
 class Ticket(NamedTuple):
     """A place in the line of a key. The store dates its name when it joins; with that it comes back to its place.
 
-    `home`: where wakes for it are heard, if it waits where it asks.
+    `home`: where wakes for it are heard, if it waits where it asks. `echo`: the number of this try, if the key itself
+    may be handed over to it there, which says it back.
     """
 
     name: str
     stance: Stance = Stance.WAITS
     home: str = ""
+    echo: int = 0
 
 
 #: What a ticket asks for that does not want the key alone: to read, or to be one of so many.

@@ -7,7 +7,8 @@ import pytest
 from celery_locks import patience
 from celery_locks.lease import Busy, Claim, Lease
 from celery_locks.patience import Patience, pauses
-from celery_locks.stores.base import Waiting, Watches
+from celery_locks.roll import Waiter
+from celery_locks.stores.base import Waiting, Wake, Watches
 from celery_locks.ticket import Stance, Ticket
 from tests.unit.fake_lines import FakeLines
 from tests.unit.fakes import FakeClock, FaultyStore
@@ -132,6 +133,7 @@ class Prompt:
     def __init__(self, clock) -> None:
         self.clock = clock
         self.error: BaseException | None = None
+        self.wake: Wake | None = None
         self.stayed: list[tuple[Waiting, float]] = []
         self.forgotten: list[str] = []
 
@@ -140,6 +142,7 @@ class Prompt:
         if self.error:
             raise self.error
         call(place.ticket)
+        return Waiter(place, call, wake=self.wake)
 
     def forget(self, ticket):
         self.forgotten.append(ticket)
@@ -217,3 +220,57 @@ def test_a_line_that_is_no_more_is_no_reason_to_give_up(clock):
     store = LinedStore(clock, Busy("somebody", 8.0), Busy("somebody", 7.0), lease)
     assert Patience(store, Prompt(clock), clock, clock.sleep).wait(CLAIM, STANDS, clock(), None) is lease
     assert clock.slept
+
+
+# What is handed over
+
+HANDED = Claim(KEY, "ann", 30.0, ticket=Ticket("ann", Stance.WAITS_IF_NEXT, "0a1b", echo=1))
+HAVE = Wake(KEY, TICKET, turn=True, window=30.0, fence=7, echo=1)
+
+
+def handed(clock, wake: Wake, waited: float, *answers: object, claim: Claim = HANDED) -> tuple[object, LinedStore]:
+    """What comes of a wait that such a wake ends."""
+    store, called = LinedStore(clock, *answers), Prompt(clock)
+    called.wake, asked = wake, clock()
+    clock.advance(waited)
+    return Patience(store, called, clock, clock.sleep).wait(claim, STANDS, asked, None), store
+
+
+def test_a_lease_that_is_handed_over_needs_no_answer(clock):
+    """It is ours for its ttl from when it was asked for: it cannot have been given before."""
+    asked = clock()
+    lease, store = handed(clock, HAVE, 4.0)
+    assert isinstance(lease, Lease)
+    assert (lease.fence, lease.deadline, lease.ttl) == (7, asked + 30.0, 30.0)
+    assert lease.claim == HANDED._replace(ticket=Ticket(TICKET, Stance.WAITS_IF_NEXT, "0a1b", echo=1))
+    assert lease.held()
+    assert store.asked == []
+    clock.advance(26.0)
+    assert not lease.held()
+
+
+@pytest.mark.parametrize(
+    ("wake", "waited"),
+    [
+        (HAVE._replace(echo=2), 0.1),
+        (HAVE._replace(echo=0), 0.1),
+        (HAVE._replace(fence=0), 0.1),
+        (HAVE, 10.1),
+        (HAVE, 60.0),
+    ],
+    ids=["another try", "none", "a turn", "late", "very late"],
+)
+def test_what_may_be_over_is_asked_for(clock, wake, waited):
+    """A wake of an earlier try, or one that lay in a socket, proves nothing: the answer to a claim does."""
+    answer = Lease(HANDED, 9, None)
+    lease, store = handed(clock, wake, waited, answer)
+    assert lease is answer
+    assert [claim.ticket.echo for claim in store.asked if claim.ticket] == [2]
+
+
+def test_one_that_takes_nothing_over_never_does(clock):
+    """A claim without a number goes on without one."""
+    answer = Lease(CLAIM, 9, None)
+    lease, store = handed(clock, HAVE._replace(fence=0, echo=0), 0.0, STANDS, answer, claim=CLAIM)
+    assert lease is answer
+    assert [claim.ticket.echo for claim in store.asked if claim.ticket] == [0, 0]

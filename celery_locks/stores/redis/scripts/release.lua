@@ -35,7 +35,8 @@ if done and (held and ARGV[3] ~= '-1' or ARGV[3] == '1') then
     local cut = find(done, '\0', most - 59, true)
     done = cut and cut < most + 2 and sub(done, 1, cut - 1) or string.match(sub(done, 1, most), '^(.*)%z') or ''
   end
-  marked = redis.pcall('SET', KEYS[2], (fence or last) .. ARGV[1] .. (done == '' and '' or '\0' .. done), 'PX', ARGV[2])
+  done = ARGV[1] .. (done == '' and '' or '\0' .. done)
+  marked = redis.pcall('SET', KEYS[2], (fence or last) .. done, 'PX', ARGV[2])
 end
 if held and here.crowd then
   redis.call('ZREM', KEYS[1], 'until:' .. ARGV[1], 'fence:' .. ARGV[1])
@@ -47,7 +48,17 @@ elseif held and marked and marked.err then
 elseif held then
   redis.call('DEL', KEYS[1])
 end
-if held then
+if held and owner then
+  local ticket, score, missed = first(here)
+  if ticket and ticket == ARGV[6] then
+    -- It was handed the key in the moment in which its process said that it is here.
+    out_of_line(here, ticket)
+    ticket, score, missed = first(here)
+  end
+  if ticket and not (marked and not marked.err and inherited(here, ticket, score, fence, done, ARGV[2])) then
+    fill(here, nil, ticket, score, missed)
+  end
+elseif held then
   fill(here)
 end
 return held and 1 or 0
