@@ -104,7 +104,7 @@ class Patience:
         return waiter.wake
 
     def _handed(self, claim: Claim, wake: Wake, asked: float) -> Lease | None:
-        """The lease that came with a wake; None when that is of another try, or was long in coming: asking gets it then.
+        """The lease that came with a wake; None if that is of another try, or was long in coming: asking gets it.
 
         It cannot have been given before its claim was made, and its time is counted from then.
         """

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from celery_locks.interrupt import kill
 from celery_locks.lease import Claim, Lease
 from celery_locks.ticket import Stance, Ticket
-from tests.unit.fakes import Room
+
+if TYPE_CHECKING:
+    from tests.unit.fakes import Room
 
 HEIR = Claim("wallet:42", "ann", 30.0, "shop.sync", "an-id", Ticket("ann", Stance.WAITS_IF_NEXT, "0a1b"))
 

@@ -202,9 +202,9 @@ class RedisStore(TogetherInRedis, RedisQueues, Store, Inspects, Lines, Crowds):
 
     def _acquire_with(self, claim: Claim) -> tuple[Any, ...]:
         asked = (claim.owner, _ms(claim.ttl), self._retention_ms, self._window_ms, self._channel)
-        asked += asks_with(claim.ticket, heard=self._wire.sees_listeners)
-        # Only one that wants this key alone, and nothing else, says that it takes it as it is.
-        return (*asked, claim.ticket.echo) if claim.ticket and claim.ticket.echo else asked
+        ticket = asks_with(claim.ticket, heard=self._wire.sees_listeners)
+        # Only one that wants this key alone says that it may be handed over to it.
+        return (*asked, *ticket, claim.ticket.echo) if claim.ticket and claim.ticket.echo else asked + ticket
 
     def _release_with(self, claim: Claim, done: int) -> tuple[Any, ...]:
         ticket = undated(claim.ticket.name) if claim.ticket else ""
