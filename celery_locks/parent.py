@@ -17,7 +17,7 @@ from celery_locks.errors import StoreUnavailable
 from celery_locks.interrupt import kill
 from celery_locks.kept import Doomed, Kept, pace, watch_afresh
 from celery_locks.lease import Lease
-from celery_locks.ticket import Stance
+from celery_locks.ticket import Stance, numbered
 from celery_locks.ward import Given
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ class Care:
         ticket, is_shown = claim.ticket, mine.claims(self._keeper, claim)
         if is_shown and ticket and ticket.stance is Stance.WAITS_IF_NEXT and beat is not None and _is_plain(claim):
             # The key may be handed over to it: if this process dies before it knows, its parent gives it back.
-            return claim._replace(ticket=ticket._replace(echo=1))
+            return claim._replace(ticket=numbered(ticket))
         return claim
 
     def watch(self, lease: Lease, interval: float, on_lost: OnLost) -> None:

@@ -13,7 +13,7 @@ from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Busy, Lease
 from celery_locks.stores.base import Crowds, Lines, Waiting, Watches
 from celery_locks.stores.several import Several
-from celery_locks.ticket import Stance, Ticket, ticket_of
+from celery_locks.ticket import Stance, Ticket, numbered, ticket_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -82,7 +82,8 @@ class Patience:
                 wake = self._nap(waker, waiting, left, (longest, asked), claim.owner)
                 if wake and wake.fence and (lease := self._handed(claim._replace(ticket=ticket), wake, asked)):
                     return lease
-            asked, ticket = self._clock(), ticket._replace(home=waker.home(), echo=ticket.echo and ticket.echo + 1)
+            asked, ticket = self._clock(), ticket._replace(home=waker.home())
+            ticket = numbered(ticket) if ticket.echo else ticket
             outcome = self._ask(claim._replace(ticket=ticket))
         if isinstance(outcome, Busy) and not outcome.ticket and outcome != REFUSED:
             # There is no line any more, as on a server that is full: that is no reason to give up.
