@@ -27,6 +27,9 @@ logger = logging.getLogger("celery_locks.patience")
 
 #: Whoever waits for a wake looks himself this often, should all wakes be lost.
 NAP = 5.0
+#: One to whom the key may be handed over does so this often: was the word of that lost, the key is idle until then, for
+#: as long as a claim window. The store hands nothing over to one that does not.
+AFRESH = 2.0
 #: One that its worker may call back does not watch its key for longer at once than this.
 CALLED = 1.0
 #: Of what was handed over, this part of its ttl must be left: its first beat is not due before that.
@@ -70,7 +73,8 @@ class Patience:
         ticket = claim.ticket or Ticket("")
         while isinstance(outcome, Busy) and outcome.ticket and outcome.present:
             ticket = ticket._replace(name=outcome.ticket)
-            left = NAP if deadline is None else min(NAP, deadline - self._clock())
+            left = AFRESH if ticket.echo else NAP
+            left = left if deadline is None else min(left, deadline - self._clock())
             if left <= 0 or closing.calls(claim.owner):
                 if ticket.stance is Stance.WAITS:
                     self.leave([Waiting(outcome.key or claim.key, ticket.name)])
@@ -116,6 +120,9 @@ class Patience:
         return Lease(claim, wake.fence, deadline, self._clock)
 
     def _look_again(self, claim: Claim, outcome: Lease | Busy, deadline: float | None) -> Lease | Busy:
+        if claim.ticket:
+            # It stops looking without a word: what is handed over to it then would be nobody's.
+            claim = claim._replace(ticket=claim.ticket._replace(echo=0))
         for pause in pauses():
             left = math.inf if deadline is None else deadline - self._clock()
             if isinstance(outcome, Lease) or left <= 0 or closing.calls(claim.owner):

@@ -133,7 +133,7 @@ def test_one_that_said_late_that_it_is_here_stands_in_nobodys_way(store: RedisSt
     """Its process told the store of its ticket while the key was handed over to it: it goes with the key."""
     wake = _handed(store, slot)
     assert not look(store, KEY, wake.ticket).turn
-    assert store.release(HEIR._replace(ticket=Ticket(wake.ticket)))
+    assert store.release(HEIR._replace(ticket=Ticket(wake.ticket, Stance.WAITS_IF_NEXT, HOME, echo=3)))
     take(store, KEY, "next")
 
 

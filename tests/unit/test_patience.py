@@ -278,3 +278,24 @@ def test_one_that_takes_nothing_over_never_does(clock):
     lease, store = handed(clock, HAVE._replace(fence=0, echo=0), 0.0, STANDS, answer, claim=CLAIM)
     assert lease is answer
     assert [claim.ticket.echo for claim in store.asked if claim.ticket] == [0, 0]
+
+
+@pytest.mark.parametrize(("echo", "seconds"), [(ECHO, patience.AFRESH), (0, patience.NAP)])
+def test_one_that_may_be_handed_the_key_asks_for_it_more_often(clock, monkeypatch, echo, seconds):
+    """The key that it has without knowing lies idle until then, should the word of it be lost."""
+    naps = []
+    monkeypatch.setattr(patience.closing, "nap", lambda _, longest, __: naps.append(longest))
+    claim = HANDED._replace(ticket=HANDED.ticket._replace(echo=echo))
+    handed(clock, HAVE._replace(fence=0), 0.0, Lease(HANDED, 9, None), claim=claim)
+    assert naps == [seconds]
+
+
+@pytest.mark.parametrize("first", [STANDS, Busy("somebody", 8.0)], ids=["out of line", "never in line"])
+def test_one_that_only_looks_is_handed_nothing(clock, first):
+    """A server that is full keeps no line. Whoever looks stops without a word, and what it has then is nobody's."""
+    answers = [Busy("somebody", 8.0), STANDS, Lease(HANDED, 9, None)]
+    store, called = LinedStore(clock, *answers), Prompt(clock)
+    lease = Patience(store, called, clock, clock.sleep).wait(HANDED, first, clock(), None)
+    assert isinstance(lease, Lease)
+    echoes = [claim.ticket.echo for claim in store.asked if claim.ticket]
+    assert (len(echoes), any(echoes[bool(first.ticket) :])) == (3, False)

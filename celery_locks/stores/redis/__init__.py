@@ -208,7 +208,8 @@ class RedisStore(TogetherInRedis, RedisQueues, Store, Inspects, Lines, Crowds):
 
     def _release_with(self, claim: Claim, done: int) -> tuple[Any, ...]:
         ticket = undated(claim.ticket.name) if claim.ticket else ""
-        return claim.owner, self._retention_ms, done, self._window_ms, self._channel, ticket
+        said = claim.owner, self._retention_ms, done, self._window_ms, self._channel, ticket
+        return (*said, claim.ticket.home) if claim.ticket and claim.ticket.echo else said
 
     def _waiting(self, script: scripts.Script, waiting: Waiting, *ticket: str) -> Call:
         name = self._lock_name(waiting.key)

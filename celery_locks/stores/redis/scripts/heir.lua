@@ -2,8 +2,8 @@
 -- would say. `fence` is that of who had it, with a colon, and `done` who are done with it.
 local function inherited(here, ticket, score, fence, done, retention)
   local home = home_of(here, ticket)
-  local ttl, echo, heir = string.match(here.said or '', '^%x+ slot (%d+) (%d+) (.+)$')
-  if not (home and heir) then
+  local ttl, echo, latest, heir = string.match(here.said or '', '^%x+ slot (%d+) (%d+) (%d+) (.+)$')
+  if not (home and heir) or tonumber(latest) < microseconds() then
     return false
   end
   local number = string.format('%.0f', math.max(string.sub(fence, 1, -2) + 1, microseconds()))

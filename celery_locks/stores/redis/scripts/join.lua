@@ -1,4 +1,6 @@
 -- Goes before acquire and enter, when a key is not to be had.
+-- An heir asks again before so many microseconds are over. One that does not may have gone, and could not say so.
+local LATELY = 3000000
 local function lined_up(here, holder, kind)
   local line, mine, stance = here.line, ARGV[6], ARGV[7]
   local remaining = here.crowd and crowds().ends_in(here, kind or false) or redis.call('PTTL', here.lock)
@@ -26,8 +28,8 @@ local function lined_up(here, holder, kind)
   redis.call('PEXPIRE', line, LONGEST)
   if present or date ~= now then
     local home = present and ARGV[9] or ''
-    -- What it takes to hand the key over to it there, if it may be: its ttl, which try of it this is, its owner.
-    local heir = here.echo and string.format(' %s %s %s', ARGV[2], here.echo, ARGV[1]) or ''
+    -- What it takes to hand the key over to it there, if it may be: its ttl, which try of it this is, until when, its owner.
+    local heir = here.echo and string.format(' %s %s %.0f ', ARGV[2], here.echo, now + LATELY) .. ARGV[1] or ''
     comes_home(here, mine, home, home ~= '' and ' slot' .. heir)
   end
   return {holder, busy[2], dated .. '-' .. mine, place, present and 1 or 0}
