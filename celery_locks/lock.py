@@ -12,6 +12,7 @@ from celery_locks.crowd import crowds, held_by, inspects
 from celery_locks.errors import LockError
 from celery_locks.lease import Busy, Claim, Lease, State, new_owner
 from celery_locks.surely import surely
+from celery_locks.tenure import Tenure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from celery_locks.lease import Holding
 
 
-class Lock:
+class Lock(Tenure):
     """A lock on a key, used like `threading.Lock`. Not re-entrant: its own holder waits like everybody else.
 
     Or on several keys: it has all of them or none.
@@ -107,21 +108,6 @@ class Lock:
         To a thread that has acquired it, its own: not that of another one that took the key when the first was lost.
         """
         return self._mine.lease if self._mine.has_acquired else self._lease
-
-    @property
-    def remaining(self) -> float | None:
-        """Seconds the lease lasts without renewal; 0.0 when not held; None where locks have no ttl."""
-        return self.lease.remaining if self.lease else 0.0
-
-    @property
-    def owner(self) -> str | None:
-        """The name under which this lock holds its key: what `Locks.restore` takes."""
-        return self.lease.owner if self.lease else None
-
-    @property
-    def fence(self) -> int | None:
-        """The number that orders this holder among all holders of the key."""
-        return self.lease.fence if self.lease else None
 
     def claim(self, owner: str | None = None) -> Claim:
         """What is asked of the store: a new owner each time it is asked."""

@@ -26,6 +26,8 @@ ROOT = "_declares_lock_options"
 
 
 _plans: weakref.WeakSet[Plan] = weakref.WeakSet()
+#: The store that was last opened to be checked, by app, and what settings said of it: most tasks of an app have one.
+_checked: weakref.WeakKeyDictionary[Any, tuple[config.StoreSettings, Store]] = weakref.WeakKeyDictionary()
 
 
 class Plan:
@@ -50,12 +52,7 @@ class Plan:
         settings = config.defaults(app.conf)
         Options.made(settings, where="the settings")
         options = Options.made({**settings, **given}, where=where)
-        store = None
-        if config.known_store(app.conf, options.store):
-            # Checked now, and nothing is connected. Files on this machine are left to the first job: they come with a
-            # warning, and need none.
-            store = Locks.opened(app, options.store).store
-        _check_store(store, options, where)
+        _check_store(_opened(app, options.store), options, where)
         plan = cls(options, KeyMaker(name, options.key, _arguments(task)), app, where)
         plan.given = given
         return plan
@@ -83,6 +80,23 @@ class Plan:
         if self._guard is None:
             self._guard = Locks.from_app(self._app, self.options.store).guard
         return self._guard
+
+
+def _opened(app: Any, alias: str | None) -> Store | None:
+    """The store of a task, to be checked now: nothing is connected, and a mistake in its URL is an error.
+
+    None for files on this machine, which are left to the first job: they come with a warning, and need none.
+    """
+    # `current_app` stands for another app at another time.
+    app = getattr(app, "_get_current_object", lambda: app)()
+    settings = config.known_store(app.conf, alias)
+    if settings is None:
+        return None
+    said, store = _checked.get(app, (None, None))
+    if store is None or said != settings:
+        store = Locks.opened(app, alias).store
+        _checked[app] = settings, store
+    return store
 
 
 def _not_handed_over(where: str, unique: str) -> LockConfigError:

@@ -15,6 +15,7 @@ from celery_locks.aio.waiting import Try
 from celery_locks.asking import longest, not_owned, timeout
 from celery_locks.errors import LockConfigError, StoreUnavailable
 from celery_locks.lease import Busy, Lease, State
+from celery_locks.tenure import Tenure
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -28,7 +29,7 @@ T = TypeVar("T")
 OnLost: TypeAlias = Literal["flag", "raise"]
 
 
-class AsyncLock:
+class AsyncLock(Tenure):
     """A lock on a key, or several, used like `asyncio.Lock`. Not re-entrant: its own holder waits like everybody else.
 
     Tasks may share it, also those of several loops. What one task took another may release, as long as it has taken
@@ -98,21 +99,6 @@ class AsyncLock:
         """
         task = _task()
         return self._taken[task] if task is not None and task in self._taken else self._lease
-
-    @property
-    def remaining(self) -> float | None:
-        """Seconds the lease lasts without renewal; 0.0 when not held; None where locks have no ttl."""
-        return self.lease.remaining if self.lease else 0.0
-
-    @property
-    def owner(self) -> str | None:
-        """The name under which this lock holds its key: what `Locks.restore` takes."""
-        return self.lease.owner if self.lease else None
-
-    @property
-    def fence(self) -> int | None:
-        """The number that orders this holder among all holders of the key."""
-        return self.lease.fence if self.lease else None
 
     async def __aenter__(self) -> Lease:
         outcome = await self.entered(None)

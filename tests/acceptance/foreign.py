@@ -20,7 +20,7 @@ configure(app)
 app.conf.update(json.loads(os.environ["ACCEPTANCE_CONF"]))
 app.conf.lock_tasks = {
     "foreign.*": {"key": "{key}", "countdown": 60.0},
-    "foreign.short_*": {"key": "{key}", "ttl": 1.0},
+    "foreign.short_*": {"key": "{key}", "ttl": 2.0},
     "foreign.open": {"key": "{key}", "ttl": 300.0},
     "foreign.none_such": {},
     "*": {"key": "a glob for all that is not Celery's own"},

@@ -33,11 +33,14 @@ class Run(NamedTuple):
 class Journal:
     """One file, a line an event. A line is one write to a file opened for appending: lines never mix.
 
-    Times are monotonic: all who write are on this machine.
+    Times are monotonic: all who write are on this machine. Whoever waits asks again and again: what was read once is
+    kept, for a whole session writes to one file.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._read = 0
+        self._seen: dict[tuple[str, str], list[dict[str, Any]]] = {}
 
     @classmethod
     def of_this_process(cls) -> Journal:
@@ -65,11 +68,22 @@ class Journal:
 
     def events(self, what: str, key: str) -> list[dict[str, Any]]:
         """Every event of a kind about a key, in the order they were written."""
-        text = self.path.read_text() if self.path.exists() else ""
+        self._catch_up()
+        return list(self._seen.get((what, key), ()))
+
+    def _catch_up(self) -> None:
+        """Read what was written since the last time."""
+        if not self.path.exists():
+            return
+        with self.path.open("rb") as file:
+            file.seek(self._read)
+            text = file.read()
         # Whoever reads while a line is written may see a part of it.
-        complete = text[: text.rfind("\n") + 1]
-        events = (json.loads(line) for line in complete.splitlines())
-        return [event for event in events if event["what"] == what and event["key"] == key]
+        complete = text[: text.rfind(b"\n") + 1]
+        self._read += len(complete)
+        for line in complete.splitlines():
+            event = json.loads(line)
+            self._seen.setdefault((event["what"], event["key"]), []).append(event)
 
     def runs(self, key: str) -> list[Run]:
         """Every run under a key, by start."""

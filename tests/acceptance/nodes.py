@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from tests.acceptance.journal import Journal
 
 ROOT = Path(__file__).parents[2]
+#: A worker is started hundreds of times, and no prompt is ever asked of it.
+PROMPTLESS = Path(__file__).parent / "promptless"
 #: A worker that does not greet the others is ready sooner.
 QUIET = ("--without-gossip", "--without-mingle")
 
@@ -57,7 +59,7 @@ class Worker(PrivateServer):
         size = ["--autoscale", concurrency] if isinstance(concurrency, str) else ["-c", str(concurrency)]
         self._options = ["-P", pool, *size, "-n", self.name, "-Q", ",".join(queues), *arguments]
         self._environment = {
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": f"{PROMPTLESS}{os.pathsep}{ROOT}",
             "C_FORCE_ROOT": "1",  # pickle is among what the jobs are sent with, and the tests may run as root
             "ACCEPTANCE_CONF": json.dumps(dict(conf)),
             "ACCEPTANCE_JOURNAL": str(journal.path),

@@ -25,6 +25,12 @@ PATIENCE = 30
 
 only_redis = pytest.mark.parametrize("system", ["redis"], indirect=True)
 only_rabbitmq = pytest.mark.parametrize("system", ["rabbitmq"], indirect=True)
+#: Each pool with a broker: what brings a message is not the pool's to know. gevent, with other sockets, has both.
+each_pool = pytest.mark.parametrize(
+    ("system", "pool"),
+    [("redis", "prefork"), ("redis", "threads"), ("redis", "gevent"), ("rabbitmq", "gevent"), ("rabbitmq", "solo")],
+    indirect=["system"],
+)
 
 
 class Office:

@@ -24,7 +24,7 @@ configure(second)
 second.conf.update(json.loads(os.environ["ACCEPTANCE_CONF"]), lock_store=OTHER)
 
 
-@second.task(base=LockedTask, name="inner", lock_key="{key}-inner", lock_ttl=1.0)
+@second.task(base=LockedTask, name="inner", lock_key="{key}-inner", lock_ttl=2.0)
 def inner(key: str, seconds: float) -> bool:  # noqa: ARG001 - it is in the template
     """A job of the second app, with the interpreter for itself; whether it has its key at its end."""
     _C.usleep(int(seconds * 1e6))
@@ -40,7 +40,7 @@ def holds_in_several(self: Any, key: str, job: str, seconds: float, until: str) 
         return [current_lease().held(), lease.held(), held]
 
 
-declare("holds_in_several", holds_in_several, lock_ttl=1.0)
+declare("holds_in_several", holds_in_several, lock_ttl=2.0)
 declare("holds_in_several_for_long", holds_in_several, lock_ttl=300.0)
 
 
@@ -51,4 +51,4 @@ def by_url(self: Any, key: str, job: str, seconds: float) -> bool:
         return current_lease().held()
 
 
-declare("by_url", by_url, lock_ttl=1.0, lock_store=OTHER)
+declare("by_url", by_url, lock_ttl=2.0, lock_store=OTHER)

@@ -24,6 +24,8 @@ from tests.waiting import wait_until
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from celery_locks import Lease
+
 __all__ = ["app", "wallets", "witnesses"]
 
 app = Celery("acceptance")
@@ -74,12 +76,17 @@ def facts(task: Any) -> dict[str, Any]:
     return {"id": request.id, "requeues": _requeues.get(request.id, 0), "seen": seen}
 
 
+def taken(lease: Lease) -> float | None:
+    """The moment before the store was asked for the lease, by the clock of the journal."""
+    return None if lease.deadline is None else lease.deadline - lease.ttl
+
+
 @contextlib.contextmanager
 def noted(task: Any, key: str, job: str) -> Iterator[None]:
     """Write down the body's start and end, and how its lease was when it ended."""
     lease = current_lease()
     journal = Journal.of_this_process()
-    with journal.running(key, job, lease.fence, owner=lease.owner, ttl=lease.ttl, **facts(task)):
+    with journal.running(key, job, lease.fence, owner=lease.owner, ttl=lease.ttl, taken=taken(lease), **facts(task)):
         try:
             yield
         finally:
@@ -101,7 +108,7 @@ def declare(name: str, body: Callable[..., Any] = work, **options: Any) -> Any:
 declare("work")
 declare("without_retries", max_retries=0)
 declare("acks_late", acks_late=True, reject_on_worker_lost=True)
-declare("short_lease", lock_ttl=1.0)
+declare("short_lease", lock_ttl=2.0)
 declare("short_lease_acks_late", lock_ttl=1.5, acks_late=True, reject_on_worker_lost=True)
 declare("skip", lock_on_contention="skip")
 declare("skip_with_result", lock_on_contention=Skip(result="Processing"))
@@ -161,12 +168,12 @@ def fails(self: Any, key: str, job: str, times: int = 1_000) -> int:
     return runs
 
 
-def retries_itself(self: Any, key: str, job: str, times: int) -> int:
+def retries_itself(self: Any, key: str, job: str, times: int, after: float = 1.0) -> int:
     """Ask for another try so many times."""
     with noted(self, key, job):
         runs = runs_so_far(key, job)
         if runs <= times:
-            raise self.retry(countdown=1.0)
+            raise self.retry(countdown=after)
     return runs
 
 
@@ -221,7 +228,7 @@ def minds_its_limit(self: Any, key: str, job: str) -> str:
 
 
 declare("fails", fails, lock_ttl=60.0)
-declare("autoretry", fails, autoretry_for=(BrokenJobError,), default_retry_delay=1, max_retries=3)
+declare("autoretry", fails, autoretry_for=(BrokenJobError,), default_retry_delay=3, max_retries=3)
 declare("retry", retries_itself, max_retries=3)
 declare("replace", replaces_itself)
 declare("replace_by_group", replaced_by_group)
@@ -229,7 +236,7 @@ declare("ignore", ignores, lock_ttl=60.0)
 declare("reject", rejects, acks_late=True, lock_ttl=60.0)
 declare("parent", has_children)
 declare("open", stays_open, acks_late=True)
-declare("open_short_lease", stays_open, lock_ttl=1.0)
+declare("open_short_lease", stays_open, lock_ttl=1.5)
 declare("minds_its_limit", minds_its_limit, soft_time_limit=1, lock_ttl=60.0)
 
 

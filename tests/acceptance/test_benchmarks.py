@@ -8,7 +8,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
@@ -54,32 +54,53 @@ ALONE = ["uncontended", "throughput", "import", "memory", "renew", "kept", *STOR
 CONTENTION = ["hot-key", "short-jobs", "many-keys", "line-length", "many-lines"]
 
 
-@pytest.mark.parametrize(
-    ("asked", "names"),
-    [pytest.param(ALONE, ALONE, id="one by one"), pytest.param(["contention"], CONTENTION, id="group")],
-)
-def test_every_benchmark_runs(tmp_path: Path, asked: list[str], names: list[str]) -> None:
-    """All of them, in a few rounds: each gives figures, whatever they are the exit code is 0, and JSON has the same."""
-    ended = run(*asked, "--quick", "--json", str(tmp_path / "figures.json"))
+class Report(NamedTuple):
+    """What a run of several benchmarks gave."""
+
+    out: str
+    figures: dict[str, dict[str, dict[str, Any]]]
+    chart: Path
+
+
+def reported(folder: Path, *asked: str) -> Report:
+    """All of these, in a few rounds. Whatever the figures are, the exit code is 0."""
+    report, chart = folder / "figures.json", folder / "chart.png"
+    ended = run(*asked, "--quick", "--json", str(report))
     assert ended.returncode == 0, ended.stderr
-    figures = figures_of(tmp_path / "figures.json")
-    assert list(figures) == names
-    assert all(figures[name] for name in names if all(program.find() for program in STORES.get(name, ())))
-    assert all(what in ended.stdout for part in figures.values() for what in part)
+    return Report(ended.stdout, figures_of(report), chart)
 
 
-def test_the_hot_key_tells_the_ways_apart(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    """Those that measure one thing each, named one by one."""
+    return reported(tmp_path_factory.mktemp("alone"), *ALONE)
+
+
+@pytest.fixture(scope="module")
+def contention(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    """Those of jobs that meet their key taken, named as a group, and their picture."""
+    folder = tmp_path_factory.mktemp("contention")
+    drawn = ["--chart", str(folder / "chart.png")] if find_spec("matplotlib") else []
+    return reported(folder, "contention", *drawn)
+
+
+@pytest.mark.parametrize(("named", "names"), [("alone", ALONE), ("contention", CONTENTION)])
+def test_every_benchmark_runs(request: pytest.FixtureRequest, named: str, names: list[str]) -> None:
+    """All of them give figures, and JSON has those that are printed."""
+    report: Report = request.getfixturevalue(named)
+    assert list(report.figures) == names
+    assert all(report.figures[name] for name in names if all(program.find() for program in STORES.get(name, ())))
+    assert all(what in report.out for part in report.figures.values() for what in part)
+
+
+def test_the_hot_key_tells_the_ways_apart(contention: Report) -> None:
     """In no way do jobs overlap; ours are held to their targets, the others to none; the chart is a picture."""
-    picture = tmp_path / "chart.png"
-    drawn = ["--chart", str(picture)] if find_spec("matplotlib") else []
-    ended = run("hot-key", "--quick", "--json", str(tmp_path / "figures.json"), *drawn)
-    assert ended.returncode == 0, ended.stderr
-    figures = figures_of(tmp_path / "figures.json")["hot-key"]
+    figures = contention.figures["hot-key"]
     assert [each["value"] for what, each in figures.items() if what.endswith("overlap")] == [0, 0, 0, 0]
     assert [each["target"] for what, each in figures.items() if what.endswith("busy")] == [">= 93", ">= 97", None, None]
     by_hand = figures["redis-py Lock, retry(countdown=1): re-queues a job"]["value"]
     assert by_hand, "no job found its key taken: this run proves nothing"
-    assert not drawn or picture.read_bytes().startswith(b"\x89PNG")
+    assert not find_spec("matplotlib") or contention.chart.read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_chart_without_matplotlib_is_refused(tmp_path: Path) -> None:
@@ -100,11 +121,9 @@ def test_a_chart_needs_its_figures(tmp_path: Path) -> None:
     assert "--chart draws what hot-key measures" in ended.stderr
 
 
-def test_targets_stand_beside_their_figures(tmp_path: Path) -> None:
+def test_targets_stand_beside_their_figures(alone: Report) -> None:
     """The targets for renewing are in the report, each with its verdict."""
-    assert run("renew", "--quick", "--json", str(tmp_path / "figures.json")).returncode == 0
-    (part,) = json.loads((tmp_path / "figures.json").read_text())["benchmarks"]
-    held = [figure for figure in part["figures"] if figure["target"]]
+    held = [figure for figure in alone.figures["renew"].values() if figure["target"]]
     assert len(held) == 3
     assert all(figure["met"] == (figure["value"] <= 1) for figure in held)
 

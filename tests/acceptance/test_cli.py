@@ -40,7 +40,8 @@ def test_an_operator_sees_what_a_holder_does_and_breaks_its_lock(
     """
     job = office.send("lost_raise", "long", seconds=120)
     office.journal.wait_for_start(office.key, "long")
-    contender = office.send("work", "contender")
+    # One with a short countdown would be away now and then, on its way through its queue.
+    contender = office.send("line", "contender")
     office.wait_for_line(1)
 
     ended = locks("show", office.key, "--timeout", PATIENCE, "--json")

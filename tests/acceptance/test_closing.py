@@ -6,19 +6,20 @@ import itertools
 import os
 import signal
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import celery
 import pytest
 
 from tests.acceptance.journal import judge
+from tests.acceptance.nodes import Worker
 from tests.acceptance.office import PATIENCE, Office, only_redis
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    from tests.acceptance.nodes import Worker
+    from tests.acceptance.conftest import System
 
 _numbers = itertools.count(1)
 
@@ -42,16 +43,26 @@ def wait_until_in_slot(desk: Office, key: str) -> None:
     wait_until(lambda: desk.journal.events("asks", key), f"{key!r} to be asked for", PATIENCE)
 
 
+@pytest.fixture(scope="module")
+def heir(system: System) -> Iterator[Worker]:
+    """Who gets what the others leave. It is told of their queues when they have ended."""
+    options: Any = {"queues": ["heir"], "module": "tests.acceptance.stubborn", "concurrency": 4}
+    worker = Worker("heir-of-all", {**system.conf, "lock_countdown": "auto"}, system.journal, **options)
+    worker.start()
+    yield worker
+    worker.close()
+
+
 @pytest.mark.parametrize(("pool", "number", "seconds"), SHUTDOWNS)
 @only_redis
-def test_waiting_jobs_go_back(
-    desk: Office, hire_kept: Callable[..., Worker], pool: str, number: int, seconds: int
+def test_waiting_jobs_go_back(  # noqa: PLR0913, PLR0917 - fixtures, and the three of a row
+    desk: Office, hire_kept: Callable[..., Worker], heir: Worker, pool: str, number: int, seconds: int
 ) -> None:
     """However a worker ends, what waits in its slots is back on its queue before its wait is over, once."""
     queue = f"closing-{next(_numbers)}"
     conf = {"worker_soft_shutdown_timeout": seconds, "lock_countdown": "auto"}
     tasks = TASKS[:1] if pool == "solo" else TASKS
-    ending, heir = (hire_kept(name, conf, queues=[queue], pool=pool, concurrency=4) for name in ("ending", "heir"))
+    ending = hire_kept("ending", conf, queues=[queue], pool=pool, concurrency=4)
     ending.start()
     keys = {task: f"{desk.key}-{task}" for task in tasks}
     with ExitStack() as stack:
@@ -62,7 +73,7 @@ def test_waiting_jobs_go_back(
             wait_until_in_slot(desk, key)
         os.kill(ending.pid, number)
         ending.wait_until_ended(60)
-        heir.start()
+        assert desk.app.control.add_consumer(queue, destination=[heir.name], reply=True, timeout=PATIENCE)
         for key in keys.values():
             wait_until(lambda key=key: len(desk.journal.events("message", key)) > 1, f"{key!r} to come back", PATIENCE)
     assert [job.get(timeout=PATIENCE) for job in jobs] == tasks

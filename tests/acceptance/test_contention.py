@@ -67,6 +67,7 @@ def test_a_contended_job_is_what_was_sent(office: Office) -> None:
     assert office.notes("link", 2) == [["at once"], ["waits"]], "each link is called once"
 
 
+@only_redis
 def test_the_users_headers_stay_the_users(office: Office) -> None:
     """A job sees in its headers what it was sent with, and nothing of ours, whether it waited or not."""
     dress = {"headers": {"tenant": "t7"}}
@@ -133,6 +134,7 @@ def test_an_ignored_result_stays_ignored(office: Office) -> None:
     assert job.state == "PENDING"
 
 
+@only_redis
 def test_a_waiting_job_shows_its_key_and_holder(office: Office) -> None:
     """While it waits its state is RETRY, and its info is a LockTimeout that names key and holder."""
     with office.taken() as lease:
@@ -146,6 +148,7 @@ def test_a_waiting_job_shows_its_key_and_holder(office: Office) -> None:
     assert job.get(timeout=PATIENCE) == "waits"
 
 
+@only_redis
 def test_an_errback_is_called_once_for_a_job_that_waited_and_failed(office: Office) -> None:
     """Waiting calls no errback; failing after it calls it, once."""
     errback = office.app.signature("errback", kwargs={"key": office.key, "job": "errback"})
@@ -157,6 +160,7 @@ def test_an_errback_is_called_once_for_a_job_that_waited_and_failed(office: Offi
     assert office.notes("errback") == [[job.id, "BrokenJobError"]]
 
 
+@only_redis
 def test_a_group_of_contenders(office: Office) -> None:
     """The members of a group that share a key run one after the other, and the group's results are in order."""
     names = [f"member {number}" for number in range(4)]
@@ -182,6 +186,7 @@ def test_a_chords_body_runs_after_all_that_waited(office: Office) -> None:
     assert all(run.end is not None and run.end < note["at"] for run in office.journal.runs(office.key))
 
 
+@only_redis
 def test_a_chain_goes_on_after_a_wait(office: Office) -> None:
     """Each step of a chain may wait for its key; parent and root stay the chain's."""
     steps = chain(office.job("work", "one"), office.job("work", "two"), office.job("work", "three"))

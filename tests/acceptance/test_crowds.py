@@ -31,7 +31,7 @@ def stays(runs: list[Run]) -> list[Stay]:
 def test_three_of_four_processes_work_at_once(office: Office) -> None:
     """Twelve jobs with three slots: all three are used, never more, and each job runs once, woken by one before it."""
     for number in range(12):
-        office.send("slots", f"s{number}", seconds=0.1)
+        office.send("slots", f"s{number}", seconds=0.3)
     runs = office.journal.wait_for_runs(office.key, 12, PATIENCE)
     assert sorted(run.job for run in runs) == sorted(f"s{number}" for number in range(12))
     assert crowding(stays(runs), 3) == []
@@ -43,7 +43,7 @@ def test_readers_go_together_and_a_writer_alone(office: Office) -> None:
     """Jobs that read run side by side before and after one that does not, which is not left waiting."""
     kinds = "rrrrwrrrrwrrrr"
     for number, kind in enumerate(kinds):
-        office.send("reads" if kind == "r" else "line", f"{kind}{number}", seconds=0.05)
+        office.send("reads" if kind == "r" else "line", f"{kind}{number}", seconds=0.2)
     runs = office.journal.wait_for_runs(office.key, len(kinds), PATIENCE)
     assert crowding(stays(runs), 0) == []
     assert most_together(stays(runs)) > 1

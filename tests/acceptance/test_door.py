@@ -13,17 +13,26 @@ import pytest
 from celery_locks import LockTimeout
 from tests.acceptance.doorstep import at_the_door, names, requeues, send
 from tests.acceptance.journal import judge
-from tests.acceptance.nodes import start_all
-from tests.acceptance.office import PATIENCE, Office
+from tests.acceptance.nodes import Worker, start_all
+from tests.acceptance.office import PATIENCE, Office, each_pool, only_redis
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    from tests.acceptance.nodes import Worker
+    from tests.acceptance.conftest import System
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads", "gevent", "solo"])
+@pytest.fixture(scope="module")
+def ann(system: System) -> Iterator[str]:
+    """The queue of one worker for all tests that need no other: each has a key of its own."""
+    worker = Worker("door", system.conf, system.journal, queues=["door"])
+    worker.start()
+    yield "door"
+    worker.close()
+
+
+@each_pool
 def test_jobs_at_the_door_run_in_order_and_are_not_requeued(
     desk: Office, hire: Callable[..., Worker], pool: str
 ) -> None:
@@ -37,6 +46,8 @@ def test_jobs_at_the_door_run_in_order_and_are_not_requeued(
     assert [len(desk.wait_for_messages(name, 1)) for name in names(6)] == [2, 1, 1, 1, 1, 1]
 
 
+@pytest.mark.newest
+@only_redis
 @pytest.mark.parametrize("pool", ["prefork", "solo"])
 def test_one_that_finds_its_key_taken_keeps_the_others_at_the_door(
     desk: Office, hire: Callable[..., Worker], pool: str
@@ -52,11 +63,12 @@ def test_one_that_finds_its_key_taken_keeps_the_others_at_the_door(
     assert 1 <= sum(requeues(desk, 20)) <= (1 if pool == "solo" else 10)
 
 
-def test_a_job_at_the_door_shows_key_holder_and_place(desk: Office, hire: Callable[..., Worker]) -> None:
+@pytest.mark.newest
+@only_redis
+def test_a_job_at_the_door_shows_key_holder_and_place(desk: Office, ann: str) -> None:
     """As one does that was re-queued."""
-    hire("ann", queues=["shows"]).start()
     with desk.taken() as lease:
-        *_, last = at_the_door(desk, 3, queue="shows")
+        *_, last = at_the_door(desk, 3, queue=ann)
         assert isinstance(last.info, LockTimeout)
         assert (last.info.key, last.info.holder) == (desk.key, lease.owner)
         assert "place 3 in line" in str(last.info)
@@ -73,14 +85,13 @@ def test_jobs_for_other_keys_pass_by(desk: Office, hire: Callable[..., Worker]) 
     judge(desk.journal.wait_for_runs(desk.key, 12, PATIENCE), names(12))
 
 
-def test_what_a_job_was_sent_with_is_kept_at_the_door(desk: Office, hire: Callable[..., Worker]) -> None:
+def test_what_a_job_was_sent_with_is_kept_at_the_door(desk: Office, ann: str) -> None:
     """Its id, headers, priority, links and the rest of its chain; and it sees nothing of its waiting."""
-    hire("ann", queues=["keeps"]).start()
-    note = desk.app.signature("note", kwargs={"key": desk.key, "job": "linked"}).set(queue="keeps")
-    rest = desk.app.signature("note", kwargs={"key": desk.key, "job": "rest"}).set(queue="keeps")
+    note = desk.app.signature("note", kwargs={"key": desk.key, "job": "linked"}).set(queue=ann)
+    rest = desk.app.signature("note", kwargs={"key": desk.key, "job": "rest"}).set(queue=ann)
     with desk.taken():
-        at_the_door(desk, 1, queue="keeps")
-        sent = desk.job("line", "job 1", queue="keeps").set(headers={"trace": "abc"}, priority=3, link=note)
+        at_the_door(desk, 1, queue=ann)
+        sent = desk.job("line", "job 1", queue=ann).set(headers={"trace": "abc"}, priority=3, link=note)
         result = (sent | rest).apply_async()
         desk.wait_until_waiting(result.parent)
     [_, run] = desk.journal.wait_for_runs(desk.key, 2, PATIENCE)
@@ -93,13 +104,13 @@ def test_what_a_job_was_sent_with_is_kept_at_the_door(desk: Office, hire: Callab
     assert desk.notes("rest") == [["job 1"]]
 
 
-def test_a_wait_at_the_door_is_no_part_of_a_time_limit(desk: Office, hire: Callable[..., Worker]) -> None:
+@only_redis
+def test_a_wait_at_the_door_is_no_part_of_a_time_limit(desk: Office, ann: str) -> None:
     """A limit counts from the start of the job, and strikes it then."""
-    hire("ann", queues=["limits"]).start()
     begun = dt.datetime.now(dt.timezone.utc)
     with desk.taken():
-        results = at_the_door(desk, 2, queue="limits", soft_time_limit=1, time_limit=20)
-        cut = desk.job("minds_its_limit", "cut", queue="limits").apply_async()
+        results = at_the_door(desk, 2, queue=ann, soft_time_limit=1, time_limit=20)
+        cut = desk.job("minds_its_limit", "cut", queue=ann).apply_async()
         desk.wait_until_waiting(cut)
         wait_until(
             lambda: dt.datetime.now(dt.timezone.utc) - begun > dt.timedelta(seconds=1.2), "the limit's time", PATIENCE
@@ -108,6 +119,8 @@ def test_a_wait_at_the_door_is_no_part_of_a_time_limit(desk: Office, hire: Calla
     assert cut.get(timeout=PATIENCE) == "cleaned up"
 
 
+@pytest.mark.newest
+@only_redis
 def test_a_long_line_is_held_without_a_requeue(desk: Office, hire: Callable[..., Worker]) -> None:
     """With countdown "auto" nobody goes back to the queue when the first countdown is over, nor the second."""
     hire("ann", {"lock_countdown": "auto"}, queues=["long"], module="tests.acceptance.hurried").start()
@@ -124,6 +137,7 @@ def test_a_long_line_is_held_without_a_requeue(desk: Office, hire: Callable[...,
     assert requeues(desk, 4) == [1, 0, 0, 0]
 
 
+@pytest.mark.newest
 def test_two_workers_share_one_line(desk: Office, hire: Callable[..., Worker]) -> None:
     """Those at the doors of both are served in the order in which they came."""
     start_all([hire(name, queues=["shared-line"]) for name in ("ann", "bob")])

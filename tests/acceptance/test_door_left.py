@@ -10,25 +10,35 @@ import pytest
 from celery_locks import LockTimeout
 from tests.acceptance.doorstep import at_the_door, names, send
 from tests.acceptance.journal import judge
+from tests.acceptance.nodes import Worker
 from tests.acceptance.office import PATIENCE, Office, only_rabbitmq, only_redis
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    from tests.acceptance.nodes import Worker
+    from tests.acceptance.conftest import System
 
 
-def test_a_revoked_job_at_the_door_is_passed_over(desk: Office, hire: Callable[..., Worker]) -> None:
+@pytest.fixture(scope="module")
+def ann(system: System) -> Iterator[Worker]:
+    """One worker for the first tests, each with a key of its own, whose claim windows are longer than they wait."""
+    conf = {**system.conf, "lock_store": f"{system.vault.url}?claim_window=100", "lock_countdown": 60.0}
+    worker = Worker("left", conf, system.journal, queues=["left"])
+    worker.start()
+    yield worker
+    worker.close()
+
+
+@only_redis
+def test_a_revoked_job_at_the_door_is_passed_over(desk: Office, ann: Worker) -> None:
     """By its id and by a stamp: the next is called at once, long before a claim window is over."""
-    ann = hire("ann", {"lock_store": f"{desk.vault.url}?claim_window=100"}, queues=["revoked"])
-    ann.start()
     with desk.taken():
-        _, second, *_ = at_the_door(desk, 2, queue="revoked")
-        stamped = desk.job("line", "stamped", queue="revoked").set(headers={"mark": "x"})
+        _, second, *_ = at_the_door(desk, 2, queue="left")
+        stamped = desk.job("line", "stamped", queue="left").set(headers={"mark": "x"})
         third = stamped.apply_async(stamped_headers=["mark"], mark="x")
         desk.wait_for_line(3)
-        fourth = send(desk, "line", "job 3", queue="revoked")
+        fourth = send(desk, "line", "job 3", queue="left")
         second.revoke()
         desk.app.control.revoke_by_stamped_headers({"mark": ["x"]})
         wait_until(lambda: _revoked(desk, ann, second.id), "the worker to know of the revocation", PATIENCE)
@@ -43,24 +53,27 @@ def _revoked(desk: Office, worker: Worker, job_id: str) -> bool:
     return any(job_id in ids for ids in revoked.values())
 
 
-def test_an_expired_job_at_the_door_is_passed_over(desk: Office, hire: Callable[..., Worker]) -> None:
+@pytest.mark.usefixtures("ann")
+@only_redis
+def test_an_expired_job_at_the_door_is_passed_over(desk: Office) -> None:
     """Its turn goes to the next at once."""
-    hire("ann", {"lock_store": f"{desk.vault.url}?claim_window=100"}, queues=["expires"]).start()
     with desk.taken():
-        soon = dt.datetime.now(dt.timezone.utc) + dt.timedelta(seconds=2.5)
-        _, second = at_the_door(desk, 2, queue="expires", expires=soon)
-        third = send(desk, "line", "job 2", queue="expires")
+        soon = dt.datetime.now(dt.timezone.utc) + dt.timedelta(seconds=5)
+        _, second = at_the_door(desk, 2, queue="left", expires=soon)
+        third = send(desk, "line", "job 2", queue="left")
         wait_until(lambda: dt.datetime.now(dt.timezone.utc) > soon, "the second to expire", PATIENCE)
     assert third.get(timeout=PATIENCE) == "job 2"
     desk.wait_for_state(second, "REVOKED")
     assert desk.journal.jobs(desk.key) == ["job 0", "job 2"]
 
 
-def test_the_longest_wait_ends_at_the_door(desk: Office, hire: Callable[..., Worker]) -> None:
+@pytest.mark.usefixtures("ann")
+@pytest.mark.newest
+@only_redis
+def test_the_longest_wait_ends_at_the_door(desk: Office) -> None:
     """A job with lock_max_wait gives up when that is over, though nobody gave the key back."""
-    hire("ann", {"lock_countdown": 60.0}, queues=["gives-up"]).start()
     with desk.taken():
-        _, second = at_the_door(desk, 2, "one_second", queue="gives-up")
+        _, second = at_the_door(desk, 2, "one_second", queue="left")
         with pytest.raises(LockTimeout, match="lock_max_wait=1"):
             second.get(timeout=PATIENCE)
     assert len(desk.wait_for_messages("job 1", 1)) == 1
@@ -91,6 +104,7 @@ def _put_back(desk: Office, queue: str) -> int:
         return connection.default_channel.queue_declare(queue, passive=True).message_count
 
 
+@pytest.mark.newest
 @only_redis
 def test_a_line_survives_its_worker_where_messages_come_back_late(desk: Office, hire: Callable[..., Worker]) -> None:
     """With Redis nobody but time brings the messages of a killed worker back; they come back to their places."""
@@ -121,6 +135,7 @@ def test_jobs_at_the_door_of_a_stopped_worker_are_handed_over(desk: Office, hire
     judge(desk.journal.runs(desk.key), names(4))
 
 
+@pytest.mark.newest
 @only_redis
 def test_a_store_that_restarts_empty_is_told_who_is_at_the_door(desk: Office, hire: Callable[..., Worker]) -> None:
     """All come in their order, long before their countdown."""
@@ -134,6 +149,7 @@ def test_a_store_that_restarts_empty_is_told_who_is_at_the_door(desk: Office, hi
     assert [run.job for run in runs] == names(4)
 
 
+@pytest.mark.newest
 @only_redis
 def test_a_store_that_forgets_all_is_told_who_is_at_the_door(desk: Office, hire: Callable[..., Worker]) -> None:
     """Its connections stay: whoever looks when the lease was to end sees that nobody is called."""

@@ -21,7 +21,7 @@ def test_a_topic_is_kept(office: Office) -> None:
     options = {"exchange": "topics", "routing_key": "sync.accounts.eu", "declare": [TOPICS]}
     with office.taken():
         job = office.send("work", "by topic", options=options)
-        office.wait_for_messages("by topic", 2, timeout=8)
+        office.wait_for_messages("by topic", 2)
     job.get(timeout=PATIENCE)
     [run] = office.journal.runs(office.key)
     assert run.facts["requeues"] >= 1

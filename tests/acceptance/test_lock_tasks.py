@@ -65,9 +65,9 @@ def test_its_retries_are_its_own(bureau: Office) -> None:
 
 
 def test_its_lease_is_kept_by_the_workers_main_process(bureau: Office) -> None:
-    """A C call that lets no other thread run for three ttls loses nothing."""
+    """A C call that lets no other thread run for two ttls loses nothing."""
     jobs = [
-        bureau.send("foreign.short_holds_the_interpreter", "first", queue="foreign", seconds=3.0),
+        bureau.send("foreign.short_holds_the_interpreter", "first", queue="foreign", seconds=5.0),
         bureau.send("foreign.work", "second", queue="foreign"),
     ]
     assert [job.get(timeout=PATIENCE) for job in jobs] == ["first", "second"]
@@ -87,8 +87,11 @@ def test_its_job_is_stopped_when_its_lease_is_lost(bureau: Office) -> None:
 def test_its_key_is_free_when_its_process_dies(bureau: Office, tmp_path: Path) -> None:
     """Long before its ttl of five minutes."""
     bureau.send("foreign.open", "killed", queue="foreign", until=str(tmp_path / "never"))
-    os.kill(bureau.journal.wait_for_start(bureau.key, "killed").pid, signal.SIGKILL)
+    run = bureau.journal.wait_for_start(bureau.key, "killed")
+    assert bureau.locks.holder(bureau.key).owner == run.facts["owner"]
+    os.kill(run.pid, signal.SIGKILL)
     bureau.wait_until_free()
+    assert bureau.locks.holder(bureau.key) is None
 
 
 def test_what_matches_nothing_is_warned_about(bureau: Office, foreign: Worker) -> None:

@@ -30,8 +30,9 @@ pytestmark = only_redis  # what is proved here lies between the worker and the s
 MANY = 20
 
 
+@pytest.mark.newest
 def test_jobs_that_hold_the_interpreter_keep_their_keys(desk: Office, hire_kept: Callable[..., Worker]) -> None:
-    """A C call that lets no other thread run, for four ttls, loses nothing: a contender elsewhere begins after it."""
+    """A C call that lets no other thread run, for two ttls, loses nothing: a contender elsewhere begins after it."""
     holder, other = (hire_kept(name, queues=[name], concurrency=MANY) for name in ("holder", "rival"))
     start_all([holder, other])
     keys = [f"{desk.key}-{number}" for number in range(MANY)]
@@ -114,6 +115,7 @@ def test_a_hard_time_limit_frees_the_key(desk: Office, hire_kept: Callable[..., 
     desk.wait_until_free()
 
 
+@pytest.mark.newest
 def test_many_leases_are_one_round_trip(desk: Office, hire_kept: Callable[..., Worker], tmp_path: Path) -> None:
     """A thousand leases in four processes are renewed by the parent alone, all together."""
     worker = hire_kept("worker", queues=["many"], concurrency=4)

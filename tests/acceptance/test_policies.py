@@ -48,6 +48,7 @@ def revoked(office: Office) -> list[str]:
     return [event["job"] for event in office.journal.events("revoked", office.key)]
 
 
+@only_redis
 def test_a_chain_ends_with_its_skipped_step(office: Office) -> None:
     """The last result of a chain whose first step is skipped does not hang: it is revoked too, and nothing runs."""
     with office.taken():
@@ -58,6 +59,7 @@ def test_a_chain_ends_with_its_skipped_step(office: Office) -> None:
     assert office.journal.runs(office.key) == []
 
 
+@only_redis
 def test_a_chord_with_a_skipped_member_fails(office: Office) -> None:
     """A chord's result does not hang on a skipped member: it is a ChordError that names it, and the body never runs."""
     body = office.app.signature("note", kwargs={"key": office.key, "job": "body"})
@@ -72,6 +74,7 @@ def test_a_chord_with_a_skipped_member_fails(office: Office) -> None:
     assert office.journal.events("note", office.key) == []
 
 
+@only_redis
 def test_a_group_with_a_skipped_member(office: Office) -> None:
     """A group's results do not hang on a skipped member, and the others' are there."""
     plain = office.app.signature("plain", args=("fine",))
@@ -95,6 +98,7 @@ def test_skip_with_a_result_ends_well(office: Office) -> None:
     assert office.journal.runs(office.key) == []
 
 
+@only_redis
 def test_fail_tells_the_caller_which_key(office: Office) -> None:
     """lock_on_contention="fail": a LockTimeout with key and holder reaches the caller."""
     with office.taken() as lease:
@@ -146,6 +150,7 @@ def test_a_second_of_waiting(office: Office) -> None:
             job.get(timeout=PATIENCE)
 
 
+@only_redis
 def test_waiting_in_the_slot(office: Office) -> None:
     """lock_wait: the job stays in its worker's slot and begins when the key is released, without a re-queue."""
     with office.taken():
@@ -161,6 +166,7 @@ def test_waiting_in_the_slot(office: Office) -> None:
     assert run.start > released
 
 
+@only_redis
 def test_slots_of_waiters_take_turns(office: Office) -> None:
     """Four waiters in four slots: each gets the key in turn."""
     names = [f"waiter {number}" for number in range(4)]

@@ -8,19 +8,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.acceptance.journal import judge
-from tests.acceptance.nodes import start_all
-from tests.acceptance.office import PATIENCE, Office, only_redis
+from tests.acceptance.nodes import Worker, start_all
+from tests.acceptance.office import PATIENCE, Office, each_pool, only_redis
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    from tests.acceptance.nodes import Worker
-
-POOLS = ["prefork", "threads", "gevent", "solo"]
+    from tests.acceptance.conftest import System
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@each_pool
 def test_jobs_of_one_key_on_two_workers(desk: Office, hire: Callable[..., Worker], pool: str) -> None:
     """Two workers of a pool, four slots each, twelve jobs on one key: each runs once, never two together."""
     queue = f"two-{pool}"
@@ -34,13 +32,20 @@ def test_jobs_of_one_key_on_two_workers(desk: Office, hire: Callable[..., Worker
     assert max(run.facts["requeues"] for run in runs) >= 1, "nobody waited: this run proves nothing"
 
 
+@pytest.fixture(scope="module", params=["prefork", "threads", "gevent", "solo"])
+def queue(request: pytest.FixtureRequest, system: System) -> Iterator[str]:
+    """The queue of a worker with that pool."""
+    name, module = f"of-{request.param}", "tests.acceptance.stubborn"
+    worker = Worker(name, system.conf, system.journal, pool=request.param, queues=[name], module=module)
+    worker.start()
+    yield name
+    worker.close()
+
+
 @only_redis
-@pytest.mark.parametrize("pool", ["threads", "gevent", "solo"])
-def test_a_heartbeat_in_every_pool(desk: Office, hire: Callable[..., Worker], pool: str) -> None:
-    """A job of three ttls keeps its key in the pools where the beat comes from a thread beside it."""
-    queue = f"beat-{pool}"
-    hire("ann", pool=pool, queues=[queue]).start()
-    job = desk.send("short_lease", "long", queue=queue, seconds=2.5)
+def test_a_heartbeat_in_every_pool(desk: Office, queue: str) -> None:
+    """A job of two ttls keeps its key, also where the beat comes from a thread beside it."""
+    job = desk.send("short_lease", "long", queue=queue, seconds=4.5)
     run = desk.journal.wait_for_start(desk.key, "long")
 
     def over_and_never_without_its_key() -> bool:
@@ -53,11 +58,9 @@ def test_a_heartbeat_in_every_pool(desk: Office, hire: Callable[..., Worker], po
     wait_until(over_and_never_without_its_key, "the job to end", PATIENCE)
 
 
+@pytest.mark.newest
 @only_redis
-@pytest.mark.parametrize("pool", POOLS)
-def test_a_program_that_a_job_starts(desk: Office, hire_kept: Callable[..., Worker], pool: str) -> None:
+def test_a_program_that_a_job_starts(desk: Office, queue: str) -> None:
     """It takes signals as it would without locks: our threads keep theirs to themselves."""
-    queue = f"program-{pool}"
-    hire_kept("ann", pool=pool, queues=[queue]).start()
     for turn in range(3):
         assert desk.send("ends_another", f"turn {turn}", queue=queue).get(timeout=PATIENCE) == -signal.SIGTERM

@@ -9,14 +9,14 @@ from tests.acceptance.journal import judge
 from tests.acceptance.office import PATIENCE, Office, only_redis
 
 
-@pytest.mark.parametrize("task", ["autoretry", "retry"])
+@pytest.mark.parametrize(("task", "arguments"), [("autoretry", {}), ("retry", {"after": 3.0})])
 @only_redis
-def test_a_retry_releases_and_takes_again(office: Office, task: str) -> None:
+def test_a_retry_releases_and_takes_again(office: Office, task: str, arguments: dict[str, float]) -> None:
     """A job that is tried again runs as often as it asked for, each time under a lease of its own.
 
     Its key is free in between: another job runs there.
     """
-    job = office.send(task, "retried", times=2)
+    job = office.send(task, "retried", times=2, **arguments)
     office.journal.wait_for_runs(office.key, 1)
     office.wait_until_free()
     office.send("work", "between").get(timeout=PATIENCE)
@@ -32,7 +32,7 @@ def test_a_retry_releases_and_takes_again(office: Office, task: str) -> None:
 @only_redis
 def test_a_retry_that_meets_its_key_taken_counts_its_own_retries(office: Office) -> None:
     """Waiting between two tries adds nothing to the retries the job has used."""
-    job = office.send("retry", "retried", times=1)
+    job = office.send("retry", "retried", times=1, after=2.0)
     office.journal.wait_for_runs(office.key, 1)
     with office.locks.lock(office.key, ttl=60):
         office.wait_for_messages("retried", 4)
@@ -81,7 +81,7 @@ def test_a_waiting_job_is_revoked(office: Office) -> None:
 def test_a_waiting_job_expires(office: Office) -> None:
     """Expired while it waits, a job never runs and ends REVOKED; it leaves no lock behind."""
     with office.taken():
-        job = office.send("work", "expires", options={"expires": 1.0})
+        job = office.send("work", "expires", options={"expires": 4.0})
         office.wait_until_waiting(job)
         office.wait_for_state(job, "REVOKED")
     assert_gone(office, job.id)

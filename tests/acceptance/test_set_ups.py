@@ -32,11 +32,12 @@ SET_UPS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("set_up", SET_UPS)
 def test_jobs_of_one_key(desk: Office, hire: Callable[..., Worker], tmp_path: Path, set_up: str) -> None:
-    """Contended jobs of two workers run once each, one at a time."""
+    """Contended jobs of two processes run once each, one at a time; in files also those of two workers."""
     conf = dict(SET_UPS[set_up])
     if "lock_store" in conf:
         conf["lock_store"] = tmp_path.as_uri()
-    start_all([hire(name, conf, queues=["set-up"]) for name in ("ann", "bob")])
+    workers = ("ann", "bob") if "lock_store" in conf else ("ann",)
+    start_all([hire(name, conf, queues=["set-up"]) for name in workers])
     locks = Locks(conf.get("lock_store", desk.vault.url))
     names = [f"job {number}" for number in range(3)]
     with contextlib.closing(locks), locks.lock(desk.key, ttl=60):

@@ -66,14 +66,15 @@ def test_a_second_send_gives_the_first_result(counter: Counter, worker: Worker, 
 
 @pytest.mark.usefixtures("worker")
 @only_redis
-def test_fifty_senders_at_once(counter: Counter) -> None:
+def test_fifty_senders_at_once(counter: Counter, until: Path) -> None:
     """One job is published, and all have its result."""
     at_once, results = threading.Barrier(50), []
 
     def send(number: int) -> None:
         at_once.wait(timeout=PATIENCE)
         # A thread that waits for results has a connection of its own, which nobody closes.
-        results.append(counter.send("single", f"sender {number}", seconds=0.5, options={"ignore_result": True}))
+        options = {"ignore_result": True}
+        results.append(counter.send("single_open", f"sender {number}", until=str(until), options=options))
 
     threads = [threading.Thread(target=send, args=(number,)) for number in range(50)]
     for thread in threads:
@@ -82,8 +83,9 @@ def test_fifty_senders_at_once(counter: Counter) -> None:
         thread.join(PATIENCE)
     assert len(results) == 50
     assert len({result.id for result in results}) == 1
+    until.touch()
     counter.desk.journal.wait_for_runs(counter.desk.key, 1)
-    counter.wait_until_free("single")
+    counter.wait_until_free("single_open")
     assert len(counter.desk.journal.events("message", counter.desk.key)) == 1
 
 
@@ -161,7 +163,7 @@ def test_a_revoked_job_frees_the_place(counter: Counter) -> None:
 def test_an_expired_job_frees_the_place(counter: Counter) -> None:
     """Expired before it began, by the worker that discards it."""
     with counter.desk.taken():
-        job = counter.send("single", "expires", options={"expires": 1.5})
+        job = counter.send("single", "expires", options={"expires": 4.0})
         counter.desk.wait_until_waiting(job)
         counter.desk.wait_for_state(job, "REVOKED")
         counter.wait_until_free("single")

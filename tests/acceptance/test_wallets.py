@@ -63,6 +63,7 @@ def test_transfers_that_cross(office: Office, folder: Path) -> None:
         assert [name for name in client.scan_iter() if office.key in name and ":line" in name] == []
 
 
+@only_redis
 def test_a_job_waits_in_the_line_of_the_key_that_is_taken(office: Office, folder: Path) -> None:
     """It holds none of the others meanwhile, shows which it waits for, and moves on to the next that is taken."""
     first, second = (office.locks.lock(wallet(office.key, number), ttl=60) for number in (1, 2))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tests.acceptance.journal import judge
 from tests.acceptance.nodes import QUIET, start_all
-from tests.acceptance.office import PATIENCE, Office
+from tests.acceptance.office import PATIENCE, Office, only_redis
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +28,7 @@ def requeues_of(desk: Office, queue: str) -> int:
     return sum(run.facts["requeues"] for run in runs)
 
 
+@only_redis
 def test_workers_that_grow_and_shrink(desk: Office, hire: Callable[..., Worker]) -> None:
     """With --autoscale jobs wait while a process more is started, and are called as ever."""
     workers = [hire(name, queues=["scaled"], arguments=["--autoscale=2,1", *QUIET]) for name in ("ann", "bob")]

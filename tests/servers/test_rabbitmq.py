@@ -15,7 +15,7 @@ def test_rabbitmq_carries_a_message(rabbitmq_url: str) -> None:
     """A message that was put into a queue comes out again."""
     with kombu.Connection(rabbitmq_url) as connection, connection.SimpleQueue("letters") as queue:
         queue.put("hello")
-        letter = queue.get(timeout=5)
+        letter = queue.get(timeout=30)
         letter.ack()
         assert letter.payload == "hello"
 
@@ -39,4 +39,4 @@ def test_rabbitmq_keeps_a_message_over_a_restart(rabbitmq_server: RabbitServer) 
         rabbitmq_server.stop()
         assert rabbitmq_server.heal()
         with kombu.Connection(url) as connection, connection.SimpleQueue("letters") as queue:
-            assert queue.get(timeout=5).payload == "hello"
+            assert queue.get(timeout=30).payload == "hello"

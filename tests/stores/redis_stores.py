@@ -6,6 +6,8 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
+import redis
+
 from celery_locks.lease import Claim, Lease, Verdict
 from celery_locks.stores.redis import RedisStore, scripts
 from celery_locks.stores.redis.wire import Call
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from tests.servers.redis import RedisServer
     from tests.servers.redis_groups import RedisCluster, SentinelGroup
 
+#: Not the oldest redis-py, with which a part suffices.
+NEWEST = not redis.__version__.startswith("5.")
 #: The names of the key `wallet`.
 LOCK, FENCE, LINE = "lock:{wallet}", "lock:{wallet}:fence", "lock:{wallet}:line"
 #: Where a test waits for a timeout it need not be the default one.
@@ -80,6 +84,16 @@ def calls(server: RedisServer, command: str) -> int:
     """How often the server was asked that."""
     with server.client() as client:
         return int(client.info("commandstats").get(f"cmdstat_{command}", {}).get("calls", 0))
+
+
+def heirs_asked(server: RedisServer, homes: str, later: float) -> None:
+    """As if those to whom a key may be handed over had asked so many seconds later than they did."""
+    with server.client() as client:
+        for ticket, said in client.hgetall(homes).items():
+            home, slot, *heir = said.split(" ", 5)
+            if heir:
+                heir[2] = str(int(heir[2]) + int(later * 1e6))
+                client.hset(homes, ticket, " ".join([home, slot, *heir]))
 
 
 def sentinel_url(group: SentinelGroup) -> str:

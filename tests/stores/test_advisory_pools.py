@@ -97,7 +97,7 @@ def test_a_holder_behind_a_pool_that_dies_frees_its_key(
             holder = crew.start(_take_and_die, url)
             holder.join(30)
             assert holder.exitcode == DIED_HOLDING, "it never held the key: this run proves nothing"
-            patient(other, "wallet", "ben", timeout=5)
+            patient(other, "wallet", "ben", timeout=20)
 
 
 def _take_and_die(url: str) -> None:
@@ -115,7 +115,7 @@ def test_a_pool_that_is_restarted_ends_all_locks(postgres_server: PostgresServer
         pool.kill()
         wait_until(lambda: not lease.held(), "the news of the end", 5)
         pool.start()
-        assert patient(store, "wallet", "ben", timeout=5).fence > lease.fence
+        assert patient(store, "wallet", "ben", timeout=20).fence > lease.fence
 
 
 def test_a_pool_without_a_second_session_is_an_outage(

@@ -24,9 +24,11 @@ if TYPE_CHECKING:
 
 
 class TestEtcd(ServerContracts, EvictsContract, ExpiringContract, WatchesContract):
-    """One server."""
+    """One server. Each of its requests waits for the disk, and it renews a hundred leases in one."""
 
     store_type = EtcdStore
+    many = 300
+    increments = 10
 
     @pytest.fixture
     def url(self, etcd_url: str, etcd_server: EtcdServer) -> str:

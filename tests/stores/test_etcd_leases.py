@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from celery_locks.lease import Lease, Verdict
+from celery_locks.lease import Busy, Lease, Verdict
 from celery_locks.stores.etcd import leases as leases_
 from celery_locks.stores.etcd import messages
 from celery_locks.stores.etcd.contended import FREE, MOST
@@ -153,11 +153,18 @@ def test_a_lease_of_a_fraction_of_a_second_is_over_when_its_holder_says_so(
     store: EtcdStore, other: EtcdStore, etcd_server: EtcdServer
 ) -> None:
     """While etcd still keeps it for the rest of a second it is lost to its holder, and nobody else has the key yet."""
+    before = time.monotonic()
     lease = take(store, "wallet", ttl=0.2)
     wait_until(lambda: not lease.held(), "the end of the lease")
     assert verdict(store, lease) is Verdict.LOST
-    assert refused(other, "wallet").holder == "anna"
-    assert LOCK in etcd_server.kept()
+    busy, kept = other.acquire(claim("wallet", "cleo")), etcd_server.kept()
+    # On a machine that paused for so long, etcd's second was over.
+    if time.monotonic() - before < 1.0:
+        assert isinstance(busy, Busy)
+        assert busy.holder == "anna"
+        assert LOCK in kept
+    else:
+        other.release(claim("wallet", "cleo"))
     assert patient(other, "wallet", "ben", timeout=10).fence > lease.fence
 
 

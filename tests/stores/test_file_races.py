@@ -74,7 +74,7 @@ def test_a_fork_amid_locking_keeps_nothing_taken(open_store: Opens) -> None:
             parent.kill()
             parent.join()
             for holding in open_store().list():
-                patient(open_store(), holding.key, "heir", timeout=1)
+                patient(open_store(), holding.key, "heir", timeout=10)
         finally:
             os.killpg(group, signal.SIGKILL)
 

@@ -21,7 +21,7 @@ from tests.stores.contract import (
     RushContract,
     ServerContracts,
 )
-from tests.stores.redis_stores import cluster_url, sentinel_url
+from tests.stores.redis_stores import NEWEST, cluster_url, sentinel_url
 
 if TYPE_CHECKING:
     from tests.servers.redis import RedisServer
@@ -29,24 +29,23 @@ if TYPE_CHECKING:
     from tests.stores.contract import OpensWith
 
 
-class _Contract(
-    ServerContracts,
-    EvictsContract,
-    ExpiringContract,
-    LinesContract,
-    QueuesContract,
-    CrowdsContract,
-    CrowdEvictsContract,
-):
+class _Way(ServerContracts, LinesContract):
+    """What a way to a server has to carry: requests, answers and wakes. What a server makes of them is no way's."""
+
     store_type = RedisStore
-    short = 0.1
-    #: The crowd of 125 is for the first form: what differs in the others is the way to the server.
+    #: The crowd of 125 is for the first form.
     contenders = 12
     crowd_in_line = 12
 
     @pytest.fixture
     def open_with(self, url: str) -> OpensWith:
         return functools.partial(_with_window, url)
+
+
+class _Contract(_Way, EvictsContract, ExpiringContract, QueuesContract, CrowdsContract, CrowdEvictsContract):
+    """What a server does, of each kind."""
+
+    short = 0.1
 
 
 def _with_window(url: str, window: float) -> Any:
@@ -56,14 +55,16 @@ def _with_window(url: str, window: float) -> Any:
 class TestRedis(_Contract, CrowdLinesContract, RushContract):
     """One server over TCP."""
 
-    contenders = ProcessContract.contenders
-    crowd_in_line = LinesContract.crowd_in_line
+    if NEWEST:
+        contenders = ProcessContract.contenders
+        crowd_in_line = LinesContract.crowd_in_line
 
     @pytest.fixture
     def url(self, redis_url: str) -> str:
         return redis_url
 
 
+@pytest.mark.newest
 class TestValkey(_Contract, CrowdLinesContract, RushContract):
     """valkey:// at a Valkey."""
 
@@ -72,7 +73,8 @@ class TestValkey(_Contract, CrowdLinesContract, RushContract):
         return valkey_url.replace("redis://", "valkey://")
 
 
-class TestUnixSocket(_Contract):
+@pytest.mark.newest
+class TestUnixSocket(_Way):
     """unix:// at a socket."""
 
     @pytest.fixture
@@ -81,7 +83,8 @@ class TestUnixSocket(_Contract):
         return redis_server.unix_url
 
 
-class TestTls(_Contract):
+@pytest.mark.newest
+class TestTls(_Way):
     """rediss:// with a certificate of one's own."""
 
     @pytest.fixture
@@ -90,7 +93,7 @@ class TestTls(_Contract):
         return redis_tls_server.url
 
 
-class TestSentinel(_Contract):
+class TestSentinel(_Way):
     """redis+sentinel:// at a master with a replica."""
 
     @pytest.fixture

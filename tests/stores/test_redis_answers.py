@@ -47,4 +47,4 @@ def test_an_acquire_that_ends_in_a_broken_network_ends_with_its_ttl(
         way.cut_answer(b"EVAL")
     with pytest.raises(StoreUnavailable):
         store.acquire(claim("wallet", ttl=0.3))
-    wait_until(lambda: other.inspect("wallet") is None, "the end of the ttl", timeout=2)
+    wait_until(lambda: other.inspect("wallet") is None, "the end of the ttl")

@@ -39,7 +39,7 @@ def test_threads_live_through_resets(way: Proxy) -> None:
                 if over.is_set():
                     return
                 try:
-                    _one_turn(store, f"key of {name}", f"{name}.{turn}")
+                    _one_turn(store, f"key of {name}.{turn}", f"{name}.{turn}")
                 except StoreUnavailable:
                     continue
                 except BaseException as error:  # noqa: BLE001 - whatever it is, the test is to see it
@@ -97,15 +97,15 @@ def test_a_connection_that_was_cut_off_is_none_that_max_connections_counts(store
 
 
 def _one_turn(store: RedisStore, key: str, owner: str) -> None:
-    answer = store.acquire(claim(key, owner, ttl=0.2))
+    answer = store.acquire(claim(key, owner))
     if isinstance(answer, Lease):
         assert answer.owner == owner
         assert refused(store, key, "nobody").holder == owner
         assert verdict(store, answer) is Verdict.RENEWED
         assert store.release(answer.claim)
     else:
-        # What an earlier turn left behind when it was cut off.
-        assert answer.holder is None or answer.holder.startswith(owner.partition(".")[0])
+        # What it asked first was cut off, and is not given back yet.
+        assert answer.holder in (None, owner)
 
 
 def test_a_server_may_be_restarted_between_two_verbs(redis_server: RedisServer, redis_url: str) -> None:

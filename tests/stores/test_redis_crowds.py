@@ -46,7 +46,7 @@ def test_nothing_is_left_of_a_crowd(store: RedisStore, redis_server: RedisServer
 
 def test_renewal_keeps_the_key_of_all(store: RedisStore, redis_server: RedisServer) -> None:
     """Redis does not end the set before the last of its holders, whoever is renewed last."""
-    first, second = enter(store, part("wallet", "a", ttl=0.3)), enter(store, part("wallet", "b", ttl=0.3))
+    first, second = enter(store, part("wallet", "a", ttl=1.0)), enter(store, part("wallet", "b", ttl=1.0))
     second.ttl = 600.0
     assert store.renew([second, first]) == [Verdict.RENEWED] * 2
     assert redis_server.ask("PTTL", LOCK) > 590_000

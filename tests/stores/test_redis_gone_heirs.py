@@ -12,7 +12,7 @@ from celery_locks.stores.base import Waiting
 from celery_locks.ticket import Stance, Ticket
 from tests.stores.contract.asking import claim, take
 from tests.stores.contract.waiting import come, heard_from, hearing, join
-from tests.stores.redis_stores import opened
+from tests.stores.redis_stores import heirs_asked, opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,18 +68,12 @@ def _held(wake: Wake, heir: Claim = HEIR) -> Claim:
     return heir._replace(ticket=heir.ticket._replace(name=wake.ticket))
 
 
-def _long_ago(server: RedisServer, seconds: int) -> None:
-    """The heir asked so long before it did."""
-    home, slot, ttl, echo, latest, *owner = server.ask("HGET", HOMES, "a").split(" ")
-    server.ask("HSET", HOMES, "a", " ".join([home, slot, ttl, echo, str(int(latest) - seconds * 1_000_000), *owner]))
-
-
 def test_one_that_has_not_asked_for_long_is_only_called(
     store: RedisStore, slot: Listening, redis_server: RedisServer
 ) -> None:
     """The server was away when it asked again: its job went back to its queue, and nobody would give back the key."""
     ticket = _waits(store)
-    _long_ago(redis_server, 3)
+    heirs_asked(redis_server, HOMES, -3.0)
     assert store.release(claim(KEY, "holder"))
     wake = heard_from(slot)
     assert (wake.turn, wake.fence) == (True, 0)
@@ -90,7 +84,7 @@ def test_one_that_has_not_asked_for_long_is_only_called(
 def test_one_that_asks_again_is_handed_the_key(store: RedisStore, slot: Listening, redis_server: RedisServer) -> None:
     """It is as if it had come just now."""
     ticket = _waits(store)
-    _long_ago(redis_server, 60)
+    heirs_asked(redis_server, HOMES, -60.0)
     again = Ticket(ticket, Stance.WAITS_IF_NEXT, HOME, echo=4)
     assert isinstance(store.acquire(HEIR._replace(ticket=again)), Busy)
     assert store.release(claim(KEY, "holder"))

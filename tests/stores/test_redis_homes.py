@@ -229,7 +229,7 @@ def test_one_that_does_not_come_is_passed_over_elsewhere(
             waker.wait(Waiting(KEY, f"{number}"), lambda ticket: called.append(undated(ticket)))
             wait_until(lambda most=number: client.hlen(HOMES) == most, f"{number} to have a home")
         assert hasty.release(claim(KEY, "holder"))
-        wait_until(lambda: called == ["1", "2"], "the next to be called")
+        wait_until(lambda: called[:2] == ["1", "2"], "the next to be called")
 
 
 def test_one_that_goes_away_without_its_date_has_no_home(store: RedisStore, redis_server: RedisServer) -> None:

@@ -97,7 +97,7 @@ def test_a_full_redis_keeps_no_line_and_loses_nobody(small_server: RedisServer) 
 def test_a_full_redis_leaves_no_line_standing_still(small_server: RedisServer) -> None:
     """Nobody gets a key on a full server, called or not; whoever looks or asks then is in nobody's way later."""
     with opened(f"{small_server.url}?claim_window={LONG}") as store:
-        lease = take(store, "wallet", "holder", ttl=0.2)
+        lease = take(store, "wallet", "holder", ttl=1.0)
         a, b = joined(store, "wallet", "a", "b")
         run_out(lease)
         with full(small_server):

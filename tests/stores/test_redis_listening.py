@@ -72,9 +72,9 @@ def test_a_server_that_says_nothing_is_alive(
     store: RedisStore, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where nobody is called for long, its sign of life is no wake, and the listener hears the next one."""
-    monkeypatch.setattr(listening, "_SILENCE", 0.05)
+    monkeypatch.setattr(listening, "_SILENCE", 0.5)
     with contextlib.closing(store.listen()) as listener, opened(redis_server.url) as other:
-        assert [wake for _ in range(30) for wake in listener.heard(0.03)] == []
+        assert [wake for _ in range(30) for wake in listener.heard(0.1)] == []
         ticket = _call(other)
         heard = wait_until(lambda: listener.heard(0.1), "the wake")
         assert [wake.ticket for wake in heard] == [ticket]

@@ -91,7 +91,7 @@ def test_the_rights_that_are_documented_are_those_that_are_asked_for() -> None:
 def test_the_documented_rights_are_enough(guarded: RedisServer) -> None:
     """A user made as the page says can do all there is to do."""
     with opened(f"redis://locks:password@127.0.0.1:{guarded.port}/0") as store:
-        _do_everything(store, lambda: guarded.ask("SCRIPT", "FLUSH"))
+        assert _does_everything(store, lambda: guarded.ask("SCRIPT", "FLUSH"))
         lease = take(store, "wallet")
         guarded.ask("CONFIG", "SET", "maxmemory", 1)
         assert store.release(lease.claim)
@@ -104,7 +104,7 @@ def test_the_documented_rights_for_settings_are_enough(guarded: RedisServer) -> 
     guarded.ask(*_documented("some"), "+select", "+client|setname", "+ping")
     url = f"redis://some:password@127.0.0.1:{guarded.port}/3?client_name=bank&health_check_interval=1"
     with opened(url) as store:
-        _do_everything(store)
+        assert _does_everything(store)
     with (
         pytest.raises(StoreUnavailable, match="this user may not do that"),
         opened(url.replace("some", "locks")) as store,
@@ -119,7 +119,7 @@ def test_the_documented_rights_in_a_cluster_are_enough(redis_cluster: RedisClust
     for node in redis_cluster.nodes:
         node.ask(*_documented(), "+cluster|slots", "+command", "+asking")
     with opened(cluster_url(redis_cluster).replace("://", "://locks:password@")) as store:
-        _do_everything(store, lambda: [node.ask("SCRIPT", "FLUSH") for node in redis_cluster.nodes])
+        assert _does_everything(store, lambda: [node.ask("SCRIPT", "FLUSH") for node in redis_cluster.nodes])
     for node in redis_cluster.nodes:
         node.ask("ACL", "DELUSER", "locks")
 
@@ -132,7 +132,7 @@ def test_the_documented_rights_at_sentinels_are_enough(sentinel_group: SentinelG
         sentinel.ask("ACL", "SETUSER", "looker", "on", ">enough", "+sentinel|masters")
     login = "?sentinel_username=looker&sentinel_password=enough"
     with opened(sentinel_url(sentinel_group).replace("://", "://locks:password@") + login) as store:
-        _do_everything(store)
+        assert _does_everything(store)
     for sentinel in sentinel_group.sentinels:
         sentinel.ask("ACL", "DELUSER", "looker")
     sentinel_group.master.ask("ACL", "DELUSER", "locks")
@@ -144,7 +144,8 @@ def _documented(user: str = "locks") -> list[str]:
     return [user if word == "locks" else word for word in line.split()]
 
 
-def _do_everything(store: RedisStore, between: Callable[[], object] = lambda: None) -> None:
+def _does_everything(store: RedisStore, between: Callable[[], object] = lambda: None) -> bool:
+    """Whether all that is asked of a store is allowed; what is not raises, with what the server said."""
     leases = [take(store, f"wallet {number}") for number in range(20)]
     between()
     assert store.renew(leases) == [Verdict.RENEWED] * 20
@@ -154,3 +155,4 @@ def _do_everything(store: RedisStore, between: Callable[[], object] = lambda: No
     assert all(store.release(lease.claim) for lease in leases[1:])
     assert store.force_release("wallet 0")
     give_up(store, "cleo")
+    return list(store.list()) == []

@@ -63,7 +63,7 @@ def test_a_resumed_server_has_no_lock_of_those_that_gave_up(
                 store.acquire(claim(f"key {number}"))
         redis_server.resume()
         wait_until(redis_server.answers, "the server to go on")
-    wait_until(lambda: not list(other.list("key*")), "what was taken to be given back", timeout=5)
+    wait_until(lambda: not list(other.list("key*")), "what was taken to be given back", timeout=20)
 
 
 def test_a_refused_connection_is_an_outage_at_once(way: Proxy) -> None:

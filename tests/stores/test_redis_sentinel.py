@@ -82,7 +82,8 @@ def test_sentinels_that_are_gone_are_skipped(group: SentinelGroup) -> None:
     for gone in group.sentinels[:2]:
         gone.kill()
     with opened(sentinel_url(group) + QUICK) as store:
-        take(store, "wallet")
+        lease = take(store, "wallet")
+        assert verdict(store, lease) is Verdict.RENEWED
 
 
 def test_no_sentinel_at_all_is_an_outage(group: SentinelGroup) -> None:

@@ -80,7 +80,7 @@ def test_a_closed_store_leaves_no_session_and_no_thread(database: Database) -> N
         lease = take(store, "wallet")
         store.close()
         assert not lease.held()
-        patient(other, "wallet", "ben", timeout=5)
+        patient(other, "wallet", "ben", timeout=20)
         take(store, "another")
     wait_until(lambda: not database.sessions(), "the sessions to end", 5)
     wait_until(lambda: len(keepers()) == before, "the threads to end", 5)

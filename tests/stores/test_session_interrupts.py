@@ -51,7 +51,7 @@ def test_what_an_interrupted_acquire_took_is_given_back_by_itself(
     """Also when nobody asks for it: the thread that keeps the session does."""
     with struck_awaiting(way):
         store.acquire(claim("wallet", "anna"))
-    patient(other, "wallet", "ben", timeout=5)
+    patient(other, "wallet", "ben", timeout=20)
     assert held.held()
 
 
@@ -82,8 +82,8 @@ def test_a_job_that_is_interrupted_inside_a_second_lock_keeps_the_first(
         return first.held() and refused(other, "first").holder == "outer"
 
     assert guard.run(claim("first", "outer"), job, lambda _: False)
-    patient(other, "first", "ben", timeout=5)
-    patient(other, "second", "ben", timeout=5)
+    patient(other, "first", "ben", timeout=20)
+    patient(other, "second", "ben", timeout=20)
 
 
 @pytest.mark.parametrize("seconds", [number / 10_000 for number in range(1, 40, 5)])
@@ -100,7 +100,7 @@ def test_an_interrupt_at_any_moment_leaves_nothing_behind(
                 for _ in range(50):
                     rounds += 1
                     guard.run(claim("wallet", f"owner {rounds}"), lambda _: None, lambda _: None, strict=False)
-        patient(other, "wallet", "ben", timeout=5)
+        patient(other, "wallet", "ben", timeout=20)
         assert set(room_of(store).held) <= {store._name("connected")}
         take(store, "another", "cleo")
     gc.collect()
@@ -127,7 +127,7 @@ def test_an_interrupt_right_after_an_answer_leaves_nothing_behind(
             store.release(lease.claim) if lease else store.acquire(claim("wallet"))
         if lease:
             assert store.release(lease.claim)
-        patient(other, "wallet", "ben", timeout=5)
+        patient(other, "wallet", "ben", timeout=20)
 
 
 def test_a_claim_that_was_never_noted_can_be_given_back(database: Database, other: SessionStore) -> None:

@@ -167,7 +167,7 @@ def test_the_lock_of_a_request_that_fails_halfway_is_given_back(
     try:
         with pytest.raises(StoreUnavailable, match="picky"):
             store.acquire(claim("wallet", "anna"))
-        patient(other, "wallet", "ben", timeout=5)
+        patient(other, "wallet", "ben", timeout=20)
         assert verdict(store, held) is Verdict.RENEWED
     finally:
         database.server.ask("ALTER TABLE celery_locks_sessions DROP CONSTRAINT picky", name)

@@ -105,8 +105,8 @@ def test_a_frozen_server_costs_a_bounded_time(
         with pytest.raises(StoreUnavailable, match=r"timeout=0\.5$") as raised:
             verb()
         assert "\n" not in str(raised.value)
-        # Half a second, and some for a busy machine.
-        assert time.monotonic() - before < 2
+        # Half a second, and much for a busy machine: without a bound it would hang.
+        assert time.monotonic() - before < 15
     zookeeper_server.resume()
     wait_until(lambda: is_free(other, "wallet"), "the release to be done")
     wait_until(lambda: is_free(other, "other"), "what was given up to be undone")

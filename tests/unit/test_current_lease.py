@@ -76,15 +76,15 @@ def test_each_thread_has_its_own_current_lease(lease, clock):
 
     def work():
         with carrying(other):
-            both.wait(5)
+            both.wait(30.0)
             seen.append(current_lease())
-            both.wait(5)
+            both.wait(30.0)
 
     thread = threading.Thread(target=work)
     thread.start()
     with carrying(lease):
-        both.wait(5)
+        both.wait(30.0)
         assert current_lease() is lease
-        both.wait(5)
+        both.wait(30.0)
     thread.join()
     assert seen == [other]

@@ -124,7 +124,7 @@ def in_thread(action):
 
     thread = threading.Thread(target=run)
     thread.start()
-    thread.join(5.0)
+    thread.join(30.0)
     return results[0]
 
 

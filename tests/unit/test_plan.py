@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import types
 
+import pytest
 from celery import Celery
 
-from celery_locks import LockedTask, Requeue, Skip
+from celery_locks import LockConfigError, LockedTask, Locks, Requeue, Skip
 from celery_locks.plan import declared
 from tests.unit import bank
 from tests.unit.bank import key_of, options_of, refusal, withdraw
@@ -187,3 +188,20 @@ def test_a_task_with_a_store_of_its_own_has_another_guard():
     two = app.task(base=LockedTask, name="two", lock_store="fast")(withdraw)
     app.finalize()
     assert one._get_current_object()._plan.guard is not two._get_current_object()._plan.guard
+
+
+def test_the_store_of_many_tasks_is_opened_once_to_be_checked(monkeypatch):
+    """A worker with hundreds of tasks starts no later for it; what settings say since is checked again."""
+    opened = []
+    plain = Locks.opened
+    monkeypatch.setattr(Locks, "opened", lambda app, alias: opened.append(alias) or plain(app, alias))
+    app = bank.app(lock_stores={"fast": "memory://fast"})
+    for number in range(20):
+        app.task(base=LockedTask, name=f"task {number}", shared=False)(withdraw)
+    app.finalize()
+    assert opened == [None]
+    app.task(base=LockedTask, name="another", shared=False, lock_store="fast")(withdraw).bind(app)
+    assert opened == [None, "fast"]
+    app.conf.lock_store = "redsi://host"
+    with pytest.raises(LockConfigError, match="did you mean redis://"):
+        app.task(base=LockedTask, name="wrong", shared=False)(withdraw).bind(app)

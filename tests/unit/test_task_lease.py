@@ -58,9 +58,9 @@ def test_two_threads_on_one_task_see_their_own_leases(room):
     seen = {}
 
     def withdraw(self, user_id):
-        both.wait(5.0)
+        both.wait(30.0)
         seen[user_id] = (self.lease.key, current_lease().key, self.request.args[0])
-        both.wait(5.0)
+        both.wait(30.0)
 
     task = job(room, withdraw, bind=True)
     threads = [threading.Thread(target=task.apply, args=((user_id,),)) for user_id in (1, 2)]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.db import connections, transaction
-from django.db.models.expressions import RawSQL
-from django.db.models.lookups import Lookup
+from django.db.models.expressions import Col, RawSQL
+from django.db.models.lookups import Exact
 from django.db.models.sql.query import Query
 from django.db.models.sql.where import AND, ExtraWhere, WhereNode
 
@@ -18,22 +18,37 @@ if TYPE_CHECKING:
     from celery_locks.lease import Lease
 
 
-class _Admits(Lookup):  # type: ignore[misc]
-    """One condition, where `Q(fence=None) | Q(fence__lte=...)` would be three to put together and to put into words."""
+class _Admits(ExtraWhere):  # type: ignore[misc]
+    """One condition, where `Q(fence=None) | Q(fence__lte=...)` would be three to put together and to put into words.
 
-    lookup_name = "admits"
+    It is added to a query that is about to be executed, and need not know what lookups know.
+    """
 
-    def as_sql(self, compiler: Any, _connection: Any) -> tuple[str, tuple[Any, ...]]:
-        column, _ = compiler.compile(self.lhs)
-        return f"({column} IS NULL OR {column} <= %s)", (self.rhs,)
+    def __init__(self, column: Any, fence: int) -> None:
+        self._column, self._fence = column, fence
+
+    def as_sql(self, compiler: Any = None, connection: Any = None) -> tuple[str, list[Any]]:
+        column, _ = self._column.as_sql(compiler, connection)
+        return f"({column} IS NULL OR {column} <= %s)", [self._fence]
 
 
 def admit(rows: Any, lease: Lease) -> Any:
     """Leave only those rows that nobody with a higher fence has written to. Their fence is in their own table."""
     query = rows.query
     column = rows.model._meta.get_field("fence").get_col(query.get_initial_alias())
-    query.where.add(_Admits(column, lease.fence), AND)
+    # What was there may be another query's, too.
+    query.where = WhereNode([query.where, _Admits(column, lease.fence)], AND)
     return rows
+
+
+def admitted(rows: Any, lease: Lease) -> Any:
+    """The same, while `rows` stay as they are: to be updated at once, which copies what the two have in common."""
+    query = rows.query
+    if not query.alias_map:
+        return admit(rows._chain(), lease)
+    mine = object.__new__(type(query))
+    vars(mine).update(vars(query), alias_refcount=query.alias_refcount.copy())
+    return admit(type(rows)(model=rows.model, query=mine, using=rows.db, hints=rows._hints), lease)
 
 
 def latest(rows: Any) -> Any:
@@ -42,12 +57,19 @@ def latest(rows: Any) -> Any:
     return rows.select_for_update() if connection.vendor == "mysql" and not connection.get_autocommit() else rows
 
 
+def is_plain(condition: Any) -> bool:
+    """Whether it says that a column is a value."""
+    return isinstance(condition, Exact) and type(condition.lhs) is Col and not hasattr(condition.rhs, "as_sql")
+
+
 def looks_elsewhere(condition: Any) -> bool:
     """Whether it has a subquery, or words of SQL that may have one: the write itself may change what matches then."""
-    if isinstance(condition, (Query, RawSQL, ExtraWhere)) or getattr(condition, "subquery", False):
-        return True
     if isinstance(condition, WhereNode):
         return any(map(looks_elsewhere, condition.children))
+    if is_plain(condition):
+        return False
+    if isinstance(condition, (Query, RawSQL, ExtraWhere)) or getattr(condition, "subquery", False):
+        return True
     return any(map(looks_elsewhere, getattr(condition, "get_source_expressions", list)()))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.core import checks
@@ -32,9 +33,12 @@ def fenced(instance: Fenced, lease: Lease | Lock | None = None, **saving: Any) -
             f"fenced() saves an instance of a model that is Fenced, and not {type(instance).__name__}: give the model"
             " the base class Fenced. Several rows are written by `Model.objects.filter(...).fenced_update(...)`"
         )
-    using = saving.get("using") or router.db_for_write(type(instance), instance=instance)
-    with transaction.mark_for_rollback_on_error(using=using):
+    try:
         bearing = _bearing(instance, lease)
+    except BaseException:
+        using = saving.get("using") or router.db_for_write(type(instance), instance=instance)
+        with transaction.mark_for_rollback_on_error(using=using):
+            raise
     before = instance._bearing
     instance._bearing = bearing
     try:
@@ -46,6 +50,12 @@ def fenced(instance: Fenced, lease: Lease | Lock | None = None, **saving: Any) -
 def _bearing(instance: Fenced, lease: Lease | Lock | None) -> Lease:
     model = type(instance)
     return bearer(lease, key_of(model, values_of(instance)) if model.__fence_key__ else None)
+
+
+@functools.cache
+def _fence_of(model: type[models.Model]) -> Any:
+    """The column, if it is in this table."""
+    return next((each for each in model._meta.local_concrete_fields if each.name == "fence"), None)
 
 
 class Fenced(models.Model):  # type: ignore[misc]
@@ -92,13 +102,13 @@ class Fenced(models.Model):  # type: ignore[misc]
     ) -> Any:
         # What was read may be old by now, so a plain save must not write the fence back.
         values = [each for each in values if each[0].name != "fence"]
-        column = next((each for each in base_qs.model._meta.local_concrete_fields if each.name == "fence"), None)
-        lease = self._bearing
+        column, lease = _fence_of(base_qs.model), self._bearing
         if lease is None or column is None:
             return super()._do_update(base_qs, using, pk_val, values, update_fields, forced_update, *returning)
         values.append((column, None, lease.fence))
         # Forced: with `select_on_save` an old snapshot would be asked, and may say that all is well.
-        rows = admit(base_qs.filter(**kept(self, base_qs.model)), lease)
+        own = kept(self, base_qs.model)
+        rows = admit(base_qs.filter(**own) if own else base_qs, lease)
         done = super()._do_update(rows, using, pk_val, values, update_fields, True, *returning)  # noqa: FBT003
         if done:
             self.fence = lease.fence

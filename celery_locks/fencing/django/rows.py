@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import models, transaction
-from django.db.models.lookups import Exact
 
 from celery_locks.fencing.bearer import bearer
-from celery_locks.fencing.django.admission import admit, ensure_atomic, latest, looks_elsewhere, refusal
+from celery_locks.fencing.django.admission import admitted, ensure_atomic, is_plain, latest, looks_elsewhere, refusal
 from celery_locks.fencing.django.keys import columns, ensure_own, ensure_unmoved, values_of
 
 if TYPE_CHECKING:
@@ -50,9 +50,13 @@ class FencedQuerySet(models.QuerySet[M]):  # type: ignore[misc]  # Django comes 
         no values it puts the fence there and locks the rows: a claim of many.
         """
         self._for_write = True  # as `update()` does
-        with transaction.mark_for_rollback_on_error(using=self.db):
+        try:
             bearing = self._bearing(lease)
-            ensure_unmoved(self.model, values)
+            if self.model.__fence_key__:
+                ensure_unmoved(self.model, values)
+        except BaseException:
+            with transaction.mark_for_rollback_on_error(using=self.db):
+                raise
         return self._put(bearing, values)
 
     fenced_update.alters_data = True  # type: ignore[attr-defined]
@@ -92,7 +96,7 @@ class FencedQuerySet(models.QuerySet[M]):  # type: ignore[misc]  # Django comes 
             return int(self.filter(**named).update(**values)) if values else count
 
     def _changed(self, lease: Lease, values: dict[str, Any]) -> int:
-        return admit(self._chain(), lease).update(fence=lease.fence, **values)  # type: ignore[no-any-return]
+        return admitted(self, lease).update(fence=lease.fence, **values)  # type: ignore[no-any-return]
 
     def _ensure_fresh(self, lease: Lease) -> int:
         """Raise if a row was left out for its fence; else 0, for there was none."""
@@ -102,9 +106,9 @@ class FencedQuerySet(models.QuerySet[M]):  # type: ignore[misc]  # Django comes 
         return 0
 
     def _is_in_one_table(self, values: Iterable[str]) -> bool:
-        meta = self.model._meta
-        owners = {meta.get_field(name).model for name in ("fence", *values)}
-        return self.query.count_active_tables() < 2 and owners == {meta.concrete_model}  # noqa: PLR2004
+        query = self.query
+        is_one = len(query.alias_map) == 1 or query.count_active_tables() < 2  # noqa: PLR2004
+        return is_one and _are_its_own(self.model, tuple(values))
 
     def _is_one_row(self) -> bool:
         """Whether it is asked for by what is unique: if it was written, there is no other to look at."""
@@ -112,7 +116,12 @@ class FencedQuerySet(models.QuerySet[M]):  # type: ignore[misc]  # Django comes 
         return where.connector == "AND" and any(map(_is_unique, where.children))
 
 
+@functools.cache
+def _are_its_own(model: type[models.Model], names: tuple[str, ...]) -> bool:
+    """Whether these columns and the fence are in the table of the model itself."""
+    meta = model._meta
+    return {meta.get_field(name).model for name in ("fence", *names)} == {meta.concrete_model}
+
+
 def _is_unique(condition: Any) -> bool:
-    if not isinstance(condition, Exact) or hasattr(condition.rhs, "as_sql"):
-        return False
-    return getattr(getattr(condition.lhs, "target", None), "unique", False)
+    return is_plain(condition) and condition.lhs.target.unique

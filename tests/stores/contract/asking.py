@@ -84,8 +84,8 @@ def patient(store: Store, key: str, owner: str, timeout: float = 60.0) -> Lease:
         answer = store.acquire(claim(key, owner))
         return answer if isinstance(answer, Lease) else None
 
-    # Waiters that ask in step would ask all at once for ever.
-    return wait_until(got, f"{key!r} to be free for {owner}", timeout, interval=random.uniform(0.005, 0.025))
+    # Waiters that ask in step would ask all at once for ever, and a crowd that asks more often does little else.
+    return wait_until(got, f"{key!r} to be free for {owner}", timeout, interval=random.uniform(0.01, 0.08))
 
 
 def hears_its_own(store: Store, rounds: int = 20) -> None:

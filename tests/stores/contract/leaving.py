@@ -24,6 +24,7 @@ from tests.stores.contract.waiting import (
     away,
     called,
     come,
+    heard_from,
     hearing,
     join,
     joined,
@@ -103,8 +104,9 @@ class LeavingContract(LineFixtures):
         """The one that was called stays the one that was called."""
         take(queue, key, "holder")
         a, b = joined(queue, key, "a", "b")
-        assert queue.release(claim(key, "holder"))
         with contextlib.closing(queue.listen()) as listening:
+            assert queue.release(claim(key, "holder"))
+            assert heard_from(listening, key).ticket == a
             queue.release(claim(key, "holder"))
             queue.release(claim(key, "stranger"))
             assert quiet(listening, queue, key)
@@ -158,12 +160,12 @@ class LeavingContract(LineFixtures):
 
     def test_any_text_is_a_key_with_a_line(self, queue: Queue, store: Queue) -> None:
         """A wake names the key letter by letter."""
-        with hearing(store) as wake:
+        with contextlib.closing(store.listen()) as listening:
             for odd in ODD_KEYS.values():
                 take(queue, odd, "holder")
                 (a,) = joined(queue, odd, "a")
                 assert store.release(claim(odd, "holder"))
-                assert wake()[:3] == (odd, a, True)
+                assert heard_from(listening, odd)[:3] == (odd, a, True)
                 come(queue, odd, "a", a)
 
     def test_lines_are_apart(self, queue: Queue, open_store: Opens, key: str) -> None:

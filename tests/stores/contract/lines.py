@@ -148,7 +148,7 @@ class LinesContract(LeavingContract, JoiningContract):
 
     def test_a_fresh_claim_never_overtakes(self, hasty: Queue, key: str) -> None:
         """A key that is free because nobody has looked goes to the first in line, not to whoever asks first."""
-        lease = take(hasty, key, "holder", ttl=0.3)
+        lease = take(hasty, key, "holder", ttl=1.0)
         a, b = joined(hasty, key, "a", "b")
         run_out(lease)
         with hearing(hasty, key) as wake:
@@ -160,9 +160,9 @@ class LinesContract(LeavingContract, JoiningContract):
 
     def test_a_dead_holders_line_moves_on_when_looked_at(self, queue: Queue, key: str) -> None:
         """A lease that ran out wakes nobody; whoever looks is told when to, and the first is called then."""
-        lease = take(queue, key, "holder", ttl=0.4)
+        lease = take(queue, key, "holder", ttl=1.0)
         (a,) = joined(queue, key, "a")
-        assert 0 < look(queue, key).again <= 0.401
+        assert 0 < look(queue, key).again <= 1.001
         run_out(lease)
         with hearing(queue, key) as wake:
             assert not look(queue, key).turn

@@ -41,7 +41,7 @@ def patient_for_all(store: Store, keys: Sequence[str], owner: str, timeout: floa
         answer = Several(store).acquire(joint_claim(keys, owner))
         return answer if isinstance(answer, Lease) else None
 
-    return wait_until(got, f"{keys} to be free for {owner}", timeout, interval=random.uniform(0.005, 0.025))
+    return wait_until(got, f"{keys} to be free for {owner}", timeout, interval=random.uniform(0.01, 0.08))
 
 
 class SeveralContract:

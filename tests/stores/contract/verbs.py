@@ -23,6 +23,8 @@ class StoreContract(StoreFixtures):
     """The three verbs. It carries the fixtures of the others, and comes first among a test's bases."""
 
     store_type: ClassVar[type[Store]]
+    #: More than a store renews in one request.
+    many: ClassVar[int] = 1200
 
     def test_the_factory_makes_the_store_it_names(self, store: Store) -> None:
         """The store under test is the one that the test says it is of."""
@@ -157,12 +159,12 @@ class StoreContract(StoreFixtures):
 
     def test_many_are_renewed_at_once_each_with_its_verdict(self, store: Store, other: Store, key: str) -> None:
         """One call renews many leases and answers for each, in order, also where some are gone."""
-        leases = [take(store, f"{key}:{number}") for number in range(1200)]
-        gone = {0, 7, 599, 1199}
+        leases = [take(store, f"{key}:{number}") for number in range(self.many)]
+        gone = {0, 7, self.many // 2 - 1, self.many - 1}
         for number in gone:
             assert store.release(leases[number].claim)
         take(other, f"{key}:7", "ben")
-        expected = [Verdict.LOST if number in gone else Verdict.RENEWED for number in range(1200)]
+        expected = [Verdict.LOST if number in gone else Verdict.RENEWED for number in range(self.many)]
         assert store.renew(leases) == expected
         assert store.renew([]) == []
         assert all(store.release(lease.claim) for number, lease in enumerate(leases) if number not in gone)

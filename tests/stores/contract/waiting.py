@@ -37,7 +37,7 @@ class LineFixtures:
     """What the tests of lines ask for."""
 
     #: A claim window to wait for.
-    brief: ClassVar[float] = 0.2
+    brief: ClassVar[float] = 0.5
     #: A place is kept for so long for one that left.
     in_flight: ClassVar[float] = 0.5
 
@@ -110,22 +110,26 @@ def hearing(store: Lines, key: str | None = None) -> Iterator[Callable[[], Wake]
     It begins before the first call of its key: a cluster may still be carrying an earlier one to the node that listens.
     """
     with contextlib.closing(store.listen()) as listening:
-        wakes = (wake for wake in _wakes(listening) if key in (None, wake.key))
+        wakes = wakes_of(listening, key)
         yield lambda: next(wakes)
 
 
-def heard_from(listening: Listening) -> Wake:
-    """The next wake."""
-    return next(_wakes(listening))
+def heard_from(listening: Listening, key: str | None = None) -> Wake:
+    """The next wake, or the next of a key."""
+    return next(wakes_of(listening, key))
 
 
-def _wakes(listening: Listening) -> Iterator[Wake]:
+def wakes_of(listening: Listening, key: str | None = None) -> Iterator[Wake]:
+    """Each wake that is heard, or each of a key."""
     while True:
-        yield from wait_until(lambda: listening.heard(0.1), "a wake")
+        yield from (wake for wake in wait_until(lambda: listening.heard(0.1), "a wake") if key in (None, wake.key))
 
 
 def quiet(listening: Listening, store: Store, key: str) -> bool:
-    """Whether nothing was said up to now: a wake of our own is the next that is heard."""
+    """Whether nothing more was said up to now: a wake of our own is the next that is heard.
+
+    What was said of the key before was heard from the same listening, or a cluster may still be carrying it.
+    """
     other = f"{key} to be heard"
     assert isinstance(ask(store, other, "first"), Lease)
     join(store, other, "second")

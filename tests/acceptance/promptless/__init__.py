@@ -1,0 +1,1 @@
+"""A folder that stands before the installed packages when a worker is started."""
