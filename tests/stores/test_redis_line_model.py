@@ -276,7 +276,7 @@ class Line(OnPaper, RuleBasedStateMachine):
 
 @pytest.fixture
 def lasting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who left stays about to arrive for ten minutes, and who asked an heir: nothing ends while a busy machine pauses."""
+    """Who left stays about to arrive, and who asked an heir, for ten minutes: a busy machine may pause the test."""
     assert "LATELY = 3000000" in scripts.ACQUIRE.text
     for name in ("ACQUIRE", "RELEASE", "FORCE_RELEASE", "ATTEND", "LEAVE"):
         text = getattr(scripts, name).text
