@@ -124,7 +124,7 @@ class Guard:
         once: bool = False,
     ) -> Lease | Busy:
         """Take the key as `enter` does; `once`: whoever finds it taken waits elsewhere, and keeps a place in line."""
-        self.care.claims(claim, beat)
+        claim = self.care.claims(claim, beat)
         outcome = self._take(claim, started, wait, beat, once=once)
         if isinstance(outcome, Busy):
             self.care.left(claim)

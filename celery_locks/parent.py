@@ -17,6 +17,7 @@ from celery_locks.errors import StoreUnavailable
 from celery_locks.interrupt import kill
 from celery_locks.kept import Doomed, Kept, pace, watch_afresh
 from celery_locks.lease import Lease
+from celery_locks.ticket import Stance, numbered
 from celery_locks.ward import Given
 
 if TYPE_CHECKING:
@@ -49,13 +50,16 @@ class Parent:
         # So that it knows of this process before anything is held here.
         ring()
 
-    def claims(self, keeper: Keeper, claim: Claim) -> None:
-        """Show a claim before it is made: if this process dies, its parent gives back what it may have taken."""
+    def claims(self, keeper: Keeper, claim: Claim) -> bool:
+        """Show a claim before it is made: if this process dies, its parent gives back what it may have taken.
+
+        False when it could not be shown.
+        """
         try:
             slot = self._free.pop()
         except IndexError:
             self._warn("more than %d locks are held at once", len(self._slots))
-            return
+            return False
         is_shown = False
         try:
             is_shown = self._region.claim(slot, self._entry(keeper, claim))
@@ -66,6 +70,7 @@ class Parent:
                 self._free.append(slot)
         if not is_shown:
             self._warn("%.60s... is too long", claim.shown)
+        return is_shown
 
     def keeps(self, lease: Lease, interval: float, on_lost: OnLost) -> Ward | None:
         """Have a lease renewed whose claim was shown."""
@@ -172,6 +177,11 @@ def adopt(parent: Parent | None) -> None:
 os.register_at_fork(after_in_child=lambda: adopt(None))
 
 
+def _is_plain(claim: Claim) -> bool:
+    """Whether it wants one key alone, and for no longer than it runs."""
+    return not (claim.others or claim.shared or claim.at_least) and claim.slots == 1
+
+
 class Care:
     """Has the leases of a store kept: by the parent of this process as far as it can, and by its own keeper."""
 
@@ -181,16 +191,21 @@ class Care:
         #: The parent is told one fence a lease.
         self._needs_all_fences = store.renews_by_fence
 
-    def claims(self, claim: Claim, beat: float | None) -> None:
-        """A claim is about to be made.
+    def claims(self, claim: Claim, beat: float | None) -> Claim:
+        """A claim is about to be made; as it is to be made.
 
         A plain lock without a heartbeat may be meant to outlive its process, which hands its owner's name on.
         """
         if claim.at_least and claim.others and self._needs_all_fences:
             # The parent would give back at once what is to stay taken: it could not be told until when.
-            return
-        if mine is not None and self._can_be_shared and self._keeper.is_inherited and (beat is not None or claim.task):
-            mine.claims(self._keeper, claim)
+            return claim
+        if mine is None or not (self._can_be_shared and self._keeper.is_inherited and (beat is not None or claim.task)):
+            return claim
+        ticket, is_shown = claim.ticket, mine.claims(self._keeper, claim)
+        if is_shown and ticket and ticket.stance is Stance.WAITS_IF_NEXT and beat is not None and _is_plain(claim):
+            # The key may be handed over to it: if this process dies before it knows, its parent gives it back.
+            return claim._replace(ticket=numbered(ticket))
+        return claim
 
     def watch(self, lease: Lease, interval: float, on_lost: OnLost) -> None:
         """Beat for a lease from now on."""

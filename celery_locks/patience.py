@@ -13,21 +13,27 @@ from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Busy, Lease
 from celery_locks.stores.base import Crowds, Lines, Waiting, Watches
 from celery_locks.stores.several import Several
-from celery_locks.ticket import Stance, Ticket, ticket_of
+from celery_locks.ticket import Stance, Ticket, numbered, ticket_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from celery_locks.lease import Claim
     from celery_locks.stores import Store
+    from celery_locks.stores.base import Wake
     from celery_locks.waker import Waker
 
 logger = logging.getLogger("celery_locks.patience")
 
 #: Whoever waits for a wake looks himself this often, should all wakes be lost.
 NAP = 5.0
+#: One to whom the key may be handed over does so this often: was the word of that lost, the key is idle until then, for
+#: as long as a claim window. The store hands nothing over to one that does not.
+AFRESH = 2.0
 #: One that its worker may call back does not watch its key for longer at once than this.
 CALLED = 1.0
+#: Of what was handed over, this part of its ttl must be left: its first beat is not due before that.
+FRESH = 2 / 3
 #: The answer to an owner that is done with its key. No word of a free key comes for it.
 REFUSED = Busy()
 
@@ -67,7 +73,8 @@ class Patience:
         ticket = claim.ticket or Ticket("")
         while isinstance(outcome, Busy) and outcome.ticket and outcome.present:
             ticket = ticket._replace(name=outcome.ticket)
-            left = NAP if deadline is None else min(NAP, deadline - self._clock())
+            left = AFRESH if ticket.echo else NAP
+            left = left if deadline is None else min(left, deadline - self._clock())
             if left <= 0 or closing.calls(claim.owner):
                 if ticket.stance is Stance.WAITS:
                     self.leave([Waiting(outcome.key or claim.key, ticket.name)])
@@ -76,26 +83,46 @@ class Patience:
             else:
                 longest = left if outcome.remaining is None else outcome.remaining
                 waiting = Waiting(outcome.key or claim.key, ticket.name)
-                self._nap(waker, waiting, left, (longest, asked), claim.owner)
+                wake = self._nap(waker, waiting, left, (longest, asked), claim.owner)
+                if wake and wake.fence and (lease := self._handed(claim._replace(ticket=ticket), wake, asked)):
+                    return lease
             asked, ticket = self._clock(), ticket._replace(home=waker.home())
+            ticket = numbered(ticket) if ticket.echo else ticket
             outcome = self._ask(claim._replace(ticket=ticket))
         if isinstance(outcome, Busy) and not outcome.ticket and outcome != REFUSED:
             # There is no line any more, as on a server that is full: that is no reason to give up.
             return self._look_again(claim, outcome, deadline)
         return outcome
 
-    def _nap(self, waker: Waker, waiting: Waiting, longest: float, known: tuple[float, float], owner: str) -> None:
+    def _nap(
+        self, waker: Waker, waiting: Waiting, longest: float, known: tuple[float, float], owner: str
+    ) -> Wake | None:
         woken = threading.Event()
         try:
-            waker.stay(waiting, lambda _: woken.set(), *known)
+            waiter = waker.stay(waiting, lambda _: woken.set(), *known)
             closing.nap(woken, longest, owner)
         except BaseException:
             self.leave([waiting])
             raise
         finally:
             waker.forget(waiting.ticket)
+        return waiter.wake
+
+    def _handed(self, claim: Claim, wake: Wake, asked: float) -> Lease | None:
+        """The lease that came with a wake; None if that is of another try, or was long in coming: asking gets it.
+
+        It cannot have been given before its claim was made, and its time is counted from then.
+        """
+        deadline = asked + claim.ttl
+        is_ours = claim.ticket is not None and wake.echo == claim.ticket.echo
+        if not is_ours or deadline - self._clock() < FRESH * claim.ttl:
+            return None
+        return Lease(claim, wake.fence, deadline, self._clock)
 
     def _look_again(self, claim: Claim, outcome: Lease | Busy, deadline: float | None) -> Lease | Busy:
+        if claim.ticket:
+            # It stops looking without a word: what is handed over to it then would be nobody's.
+            claim = claim._replace(ticket=claim.ticket._replace(echo=0))
         for pause in pauses():
             left = math.inf if deadline is None else deadline - self._clock()
             if isinstance(outcome, Lease) or left <= 0 or closing.calls(claim.owner):

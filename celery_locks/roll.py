@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from celery_locks.lease import Busy
-    from celery_locks.stores.base import Waiting
+    from celery_locks.stores.base import Waiting, Wake
 
 logger = logging.getLogger("celery_locks.waker")
 T = TypeVar("T")
@@ -45,6 +45,8 @@ class Waiter:
     joined: Callable[[Busy], None] | None = None
     #: Its turn came before it was told.
     woken: bool = False
+    #: What called it.
+    wake: Wake | None = None
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import itertools
 import re
 from typing import NamedTuple
 
@@ -18,12 +19,23 @@ class Stance(str, enum.Enum):
 class Ticket(NamedTuple):
     """A place in the line of a key. The store dates its name when it joins; with that it comes back to its place.
 
-    `home`: where wakes for it are heard, if it waits where it asks.
+    `home`: where wakes for it are heard, if it waits where it asks. `echo`: a number that no other try of this process
+    has, if the key itself may be handed over to it there: that says it back.
     """
 
     name: str
     stance: Stance = Stance.WAITS
     home: str = ""
+    echo: int = 0
+
+
+#: Numbers of tries.
+_echoes = itertools.count(1)
+
+
+def numbered(ticket: Ticket) -> Ticket:
+    """For a try of its own: what an earlier one is told, however late, is not meant for it."""
+    return ticket._replace(echo=next(_echoes))
 
 
 #: What a ticket asks for that does not want the key alone: to read, or to be one of so many.

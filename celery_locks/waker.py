@@ -59,22 +59,24 @@ class Waker:
             self._tell(waiting, TOGETHER if joined else 0.0)
             self._hearing.start()
 
-    def stay(self, waiting: Waiting, call: Callable[[str], None], seconds: float, asked: float = math.inf) -> None:
+    def stay(self, waiting: Waiting, call: Callable[[str], None], seconds: float, asked: float = math.inf) -> Waiter:
         """Wait on, as the store has known since it was `asked`.
 
-        Unless it is called, the key is looked at in so many seconds.
+        Unless it is called, the key is looked at in so many seconds. The waiter shows what called it.
         """
+        waiter = Waiter(waiting, call)
         with self._mutex:
             if not self._early.taken(waiting.ticket):
-                self._roll.add(Waiter(waiting, call))
+                self._roll.add(waiter)
                 self._look_in(waiting.key, seconds)
                 if self._hearing.hears and self._hearing.since > asked:
                     # A wake may have come in between.
                     self._tell(waiting)
                 self._hearing.start()
-                return
+                return waiter
         # The wake came before its ticket.
         call(waiting.ticket)
+        return waiter
 
     def forget(self, ticket: str) -> None:
         """It waits here no more. Its place in line is not touched."""
@@ -234,6 +236,7 @@ class Waker:
                 if waiter is None:
                     self._early.add(wake.ticket)
         if waiter:
+            waiter.wake = wake
             # With the date it has: that of one that was away is of when it left.
             ticket = waiter.waiting.ticket
             surely(waiter.call, ticket if parts(ticket)[1] else wake.ticket)

@@ -97,12 +97,17 @@ class Waiting(NamedTuple):
 
 
 class Wake(NamedTuple):
-    """What a store says to those who wait: it is this ticket's turn, or it is the next; so long the key is kept."""
+    """What a store says to those who wait: it is this ticket's turn, or it is the next; so long the key is kept.
+
+    With a `fence` it has the key already, for its ttl: it was handed over to the claim that asked with this `echo`.
+    """
 
     key: str
     ticket: str
     turn: bool
     window: float
+    fence: int = 0
+    echo: int = 0
 
 
 class Look(NamedTuple):

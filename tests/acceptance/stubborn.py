@@ -52,6 +52,7 @@ def take_time(event: events.Lost) -> None:
 
 declare("holds_the_interpreter", holds_the_interpreter, lock_ttl=2.0)
 declare("holds_the_interpreter_or_dies", holds_the_interpreter, lock_ttl=10.0, lock_on_lost="kill")
+declare("heir_holds_the_interpreter", holds_the_interpreter, lock_ttl=3.0, lock_wait=60.0)
 declare("five_minutes", stays_open, lock_ttl=300.0)
 declare("five_minutes_slots", stays_open, lock_ttl=300.0, lock_slots=3, lock_countdown=60.0)
 declare("five_minutes_without_beat", stays_open, lock_ttl=300.0, lock_heartbeat=False)

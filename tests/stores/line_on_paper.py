@@ -18,6 +18,8 @@ class Job:
     at: str = ""
     left: int = 0
     recent: bool = False
+    #: It waits in a slot, and the key may be handed over to this try of it.
+    heir: int = 0
 
     @property
     def owner(self) -> str:
@@ -52,6 +54,21 @@ class OnPaper:
             if other.at == "called":
                 other.at = ""
 
+    def arrives(self, job: Job) -> None:
+        """It can start at once. One that waits in a slot does so there."""
+        if job.at not in ("present", "called"):
+            job.heir = 0
+        job.at = "present"
+
+    def hand_over(self) -> int:
+        """It is given back. The key is the next one's, if that waits in a slot: the try of it that has it now."""
+        self.call_next()
+        if not (self.kept and self.kept.heir):
+            return 0
+        self.holder, self.kept = self.kept, None
+        self.holder.at = ""
+        return self.holder.heir
+
     def call_next(self) -> None:
         self.kept = None
         self.pass_over()
@@ -68,15 +85,16 @@ class OnPaper:
             return True
         return job.date is not None and job.date < (line[0].left if line[0].at == "away" else line[0].date or 0)
 
-    def gone(self, job: Job) -> None:
+    def gone(self, job: Job) -> int:
+        """It waits no more, or is done; which try of another has the key now that it gave it back."""
         if job is self.holder:
             self.holder = None
             job.tries, job.date, job.at = job.tries + 1, None, ""
-            self.call_next()
-            return
+            return self.hand_over()
         job.at = ""
         if job is self.kept:
             self.call_next()
+        return 0
 
     def moved_on(self) -> None:
         if not (self.holder or self.kept):

@@ -86,6 +86,16 @@ def calls(server: RedisServer, command: str) -> int:
         return int(client.info("commandstats").get(f"cmdstat_{command}", {}).get("calls", 0))
 
 
+def heirs_asked(server: RedisServer, homes: str, later: float) -> None:
+    """As if those to whom a key may be handed over had asked so many seconds later than they did."""
+    with server.client() as client:
+        for ticket, said in client.hgetall(homes).items():
+            home, slot, *heir = said.split(" ", 5)
+            if heir:
+                heir[2] = str(int(heir[2]) + int(later * 1e6))
+                client.hset(homes, ticket, " ".join([home, slot, *heir]))
+
+
 def sentinel_url(group: SentinelGroup) -> str:
     return f"redis+sentinel://{_hosts(group.addresses)}/{group.service}/0"
 

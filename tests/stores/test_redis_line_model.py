@@ -11,18 +11,23 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from celery_locks.lease import Busy, Claim, Lease
-from celery_locks.stores.base import Waiting
+from celery_locks.stores.base import Waiting, Wake
 from celery_locks.stores.redis import scripts
 from celery_locks.stores.redis.wire import Call
 from celery_locks.ticket import Stance, Ticket
 from tests.stores.line_on_paper import NAMES, Job, OnPaper
 from tests.stores.redis_stores import LINE, LOCK, opened
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from celery_locks.stores.redis import RedisStore
     from tests.servers.redis import RedisServer
 
 AWAY = 4 * 10**15
+#: Where all who wait in a slot hear what is said to them.
+HOME, HOMES = "0a1b2c3d", f"{LOCK}:homes"
 
 
 class Line(OnPaper, RuleBasedStateMachine):
@@ -32,17 +37,26 @@ class Line(OnPaper, RuleBasedStateMachine):
         super().__init__()
         self.client = client
         self.store = store
+        self.echo = 0
         client.flushall()
+        self.slots = store.listen(HOME)
 
     # What happens.
 
-    @rule(name=st.sampled_from(NAMES), stance=st.sampled_from(Stance), again=st.booleans())
-    def ask(self, name: str, stance: Stance, *, again: bool) -> None:
-        """Acquire, and once more when the answer was lost: the second answer is the one that is heard."""
+    @rule(name=st.sampled_from(NAMES), stance=st.sampled_from(Stance), again=st.booleans(), heir=st.booleans())
+    def ask(self, name: str, stance: Stance, *, again: bool, heir: bool) -> None:
+        """Acquire, and once more when the answer was lost: the second answer is the one that is heard.
+
+        The key may be handed over to an heir.
+        """
         job = self.jobs[name]
-        claim = Claim("wallet", job.owner, 3000.0, ticket=Ticket(job.ticket, stance))
+        self.echo += 1
+        place = (HOME, self.echo) if heir else ()
+        claim = Claim("wallet", job.owner, 3000.0, ticket=Ticket(job.ticket, stance, *place))
         if job is self.holder:
-            assert isinstance(self.store.acquire(claim), Lease)
+            answer = self.store.acquire(claim)
+            assert isinstance(answer, Lease)
+            assert answer.fence == self.fence
             return
         if again:
             self.store.acquire(claim)
@@ -54,6 +68,7 @@ class Line(OnPaper, RuleBasedStateMachine):
         else:
             assert isinstance(answer, Busy), answer
             self._lined_up(job, answer, stance)
+            job.heir = self.echo if heir and answer.present else 0
 
     def _lined_up(self, job: Job, busy: Busy, stance: Stance) -> None:
         if not (self.holder or self.kept):
@@ -74,7 +89,7 @@ class Line(OnPaper, RuleBasedStateMachine):
     def come(self, stance: Stance) -> None:
         """The one that was called comes."""
         assert self.kept
-        self.ask(self.kept.name, stance, again=False)
+        self.ask(self.kept.name, stance, again=False, heir=False)
 
     @precondition(lambda self: self.holder)
     @rule()
@@ -105,7 +120,16 @@ class Line(OnPaper, RuleBasedStateMachine):
         for _ in range(1 + again):
             held = self.store.release(Claim("wallet", job.owner, 3000.0, ticket=Ticket(job.ticket)))
         assert held is (job is self.holder)
-        self.gone(job)
+        echo = self.gone(job)
+        if self.holder and echo:
+            wake = next(wake for wake in self._said() if wake.fence)
+            assert (wake.echo, wake.ticket.partition("-")[2]) == (echo, self.holder.name)
+            assert wake.fence > self.fence
+            self.fence = wake.fence
+
+    def _said(self) -> Iterator[Wake]:
+        while True:
+            yield from wait_until(lambda: self.slots.heard(0.1), "a wake")
 
     @rule(name=st.sampled_from(NAMES), again=st.booleans())
     def leave(self, name: str, *, again: bool) -> None:
@@ -124,7 +148,7 @@ class Line(OnPaper, RuleBasedStateMachine):
         for _ in range(1 + again):
             look = self.store.attend([Waiting("wallet", job.ticket)])[0]
         if job is not self.kept:
-            job.at = "present"
+            self.arrives(job)
             self.moved_on()
         assert look.turn is (job is self.kept)
 
@@ -137,7 +161,7 @@ class Line(OnPaper, RuleBasedStateMachine):
         for _ in range(1 + again):
             look = self.store.attend([Waiting("wallet", job.ticket)])[0]
         self._dated(job, look.busy)
-        job.at = "present"
+        self.arrives(job)
         self.moved_on()
         assert look.turn is (job is self.kept)
         assert look.busy
@@ -228,6 +252,8 @@ class Line(OnPaper, RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Whatever has happened: all who are present come to the key in their order, and nothing is left then."""
+        self.slots.close()
+        self.client.delete(HOMES)
         self.lease_or_window_ends()
         self.pass_over()
         self.those_away_stay_away()
@@ -250,11 +276,12 @@ class Line(OnPaper, RuleBasedStateMachine):
 
 @pytest.fixture
 def lasting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who left stays about to arrive for ten minutes: nothing ends while a busy machine pauses the test."""
+    """Who left stays about to arrive, and who asked an heir, for ten minutes: a busy machine may pause the test."""
+    assert "LATELY = 3000000" in scripts.ACQUIRE.text
     for name in ("ACQUIRE", "RELEASE", "FORCE_RELEASE", "ATTEND", "LEAVE"):
         text = getattr(scripts, name).text
         assert "IN_FLIGHT" in text
-        changed = text.replace(" 500000,", " 600000000,")
+        changed = text.replace(" 500000,", " 600000000,").replace("LATELY = 3000000", "LATELY = 600000000")
         assert changed != text
         sha = hashlib.sha1(changed.encode(), usedforsecurity=False).hexdigest()
         monkeypatch.setattr(scripts, name, scripts.Script(changed, sha))

@@ -7,7 +7,8 @@ import pytest
 from celery_locks import patience
 from celery_locks.lease import Busy, Claim, Lease
 from celery_locks.patience import Patience, pauses
-from celery_locks.stores.base import Waiting, Watches
+from celery_locks.roll import Waiter
+from celery_locks.stores.base import Waiting, Wake, Watches
 from celery_locks.ticket import Stance, Ticket
 from tests.unit.fake_lines import FakeLines
 from tests.unit.fakes import FakeClock, FaultyStore
@@ -132,6 +133,7 @@ class Prompt:
     def __init__(self, clock) -> None:
         self.clock = clock
         self.error: BaseException | None = None
+        self.wake: Wake | None = None
         self.stayed: list[tuple[Waiting, float]] = []
         self.forgotten: list[str] = []
 
@@ -140,6 +142,7 @@ class Prompt:
         if self.error:
             raise self.error
         call(place.ticket)
+        return Waiter(place, call, wake=self.wake)
 
     def forget(self, ticket):
         self.forgotten.append(ticket)
@@ -217,3 +220,82 @@ def test_a_line_that_is_no_more_is_no_reason_to_give_up(clock):
     store = LinedStore(clock, Busy("somebody", 8.0), Busy("somebody", 7.0), lease)
     assert Patience(store, Prompt(clock), clock, clock.sleep).wait(CLAIM, STANDS, clock(), None) is lease
     assert clock.slept
+
+
+# What is handed over
+
+#: No try of this process has this number by itself.
+ECHO = 10**9
+HANDED = Claim(KEY, "ann", 30.0, ticket=Ticket("ann", Stance.WAITS_IF_NEXT, "0a1b", echo=ECHO))
+HAVE = Wake(KEY, TICKET, turn=True, window=30.0, fence=7, echo=ECHO)
+
+
+def handed(clock, wake: Wake, waited: float, *answers: object, claim: Claim = HANDED) -> tuple[object, LinedStore]:
+    """What comes of a wait that such a wake ends."""
+    store, called = LinedStore(clock, *answers), Prompt(clock)
+    called.wake, asked = wake, clock()
+    clock.advance(waited)
+    return Patience(store, called, clock, clock.sleep).wait(claim, STANDS, asked, None), store
+
+
+def test_a_lease_that_is_handed_over_needs_no_answer(clock):
+    """It is ours for its ttl from when it was asked for: it cannot have been given before."""
+    asked = clock()
+    lease, store = handed(clock, HAVE, 4.0)
+    assert isinstance(lease, Lease)
+    assert (lease.fence, lease.deadline, lease.ttl) == (7, asked + 30.0, 30.0)
+    assert lease.claim == HANDED._replace(ticket=Ticket(TICKET, Stance.WAITS_IF_NEXT, "0a1b", echo=ECHO))
+    assert lease.held()
+    assert store.asked == []
+    clock.advance(26.0)
+    assert not lease.held()
+
+
+@pytest.mark.parametrize(
+    ("wake", "waited"),
+    [
+        (HAVE._replace(echo=ECHO - 1), 0.1),
+        (HAVE._replace(echo=0), 0.1),
+        (HAVE._replace(fence=0), 0.1),
+        (HAVE, 10.1),
+        (HAVE, 60.0),
+    ],
+    ids=["another try", "none", "a turn", "late", "very late"],
+)
+def test_what_may_be_over_is_asked_for(clock, wake, waited):
+    """A wake of an earlier try, or one that lay in a socket, proves nothing: the answer to a claim does."""
+    answer = Lease(HANDED, 9, None)
+    lease, store = handed(clock, wake, waited, answer)
+    assert lease is answer
+    [claim] = store.asked
+    assert claim.ticket
+    assert claim.ticket.echo not in (0, HANDED.ticket.echo, wake.echo)
+
+
+def test_one_that_takes_nothing_over_never_does(clock):
+    """A claim without a number goes on without one."""
+    answer = Lease(CLAIM, 9, None)
+    lease, store = handed(clock, HAVE._replace(fence=0, echo=0), 0.0, STANDS, answer, claim=CLAIM)
+    assert lease is answer
+    assert [claim.ticket.echo for claim in store.asked if claim.ticket] == [0, 0]
+
+
+@pytest.mark.parametrize(("echo", "seconds"), [(ECHO, patience.AFRESH), (0, patience.NAP)])
+def test_one_that_may_be_handed_the_key_asks_for_it_more_often(clock, monkeypatch, echo, seconds):
+    """The key that it has without knowing lies idle until then, should the word of it be lost."""
+    naps = []
+    monkeypatch.setattr(patience.closing, "nap", lambda _, longest, __: naps.append(longest))
+    claim = HANDED._replace(ticket=HANDED.ticket._replace(echo=echo))
+    handed(clock, HAVE._replace(fence=0), 0.0, Lease(HANDED, 9, None), claim=claim)
+    assert naps == [seconds]
+
+
+@pytest.mark.parametrize("first", [STANDS, Busy("somebody", 8.0)], ids=["out of line", "never in line"])
+def test_one_that_only_looks_is_handed_nothing(clock, first):
+    """A server that is full keeps no line. Whoever looks stops without a word, and what it has then is nobody's."""
+    answers = [Busy("somebody", 8.0), STANDS, Lease(HANDED, 9, None)]
+    store, called = LinedStore(clock, *answers), Prompt(clock)
+    lease = Patience(store, called, clock, clock.sleep).wait(HANDED, first, clock(), None)
+    assert isinstance(lease, Lease)
+    echoes = [claim.ticket.echo for claim in store.asked if claim.ticket]
+    assert (len(echoes), any(echoes[bool(first.ticket) :])) == (3, False)

@@ -389,6 +389,16 @@ def test_who_stays_is_not_told_again(still, lines, clock):
     assert lines.attended == [[Waiting(KEY, "")]]
 
 
+def test_who_stays_sees_what_called_it(still):
+    """It may have brought the key with it."""
+    called = []
+    have = GO._replace(fence=7, echo=1)
+    waiter = still.stay(Waiting(KEY, GO.ticket), called.append, 7.0)
+    assert waiter.wake is None
+    still._woken(have)
+    assert (called, waiter.wake) == ([GO.ticket], have)
+
+
 def test_a_wake_that_came_before_one_stays_is_not_lost(still):
     """The key was given back between its refusal and its wait."""
     called = []

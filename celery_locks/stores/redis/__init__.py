@@ -203,11 +203,14 @@ class RedisStore(TogetherInRedis, RedisQueues, RedisNotes, Store, Inspects, Line
 
     def _acquire_with(self, claim: Claim) -> tuple[Any, ...]:
         asked = (claim.owner, _ms(claim.ttl), self._retention_ms, self._window_ms, self._channel)
-        return asked + asks_with(claim.ticket, heard=self._wire.sees_listeners)
+        ticket = asks_with(claim.ticket, heard=self._wire.sees_listeners)
+        # Only one that wants this key alone says that it may be handed over to it.
+        return (*asked, *ticket, claim.ticket.echo) if claim.ticket and claim.ticket.echo else asked + ticket
 
     def _release_with(self, claim: Claim, done: int) -> tuple[Any, ...]:
         ticket = undated(claim.ticket.name) if claim.ticket else ""
-        return claim.owner, self._retention_ms, done, self._window_ms, self._channel, ticket
+        said = claim.owner, self._retention_ms, done, self._window_ms, self._channel, ticket
+        return (*said, claim.ticket.home) if claim.ticket and claim.ticket.echo else said
 
     def _waiting(self, script: scripts.Script, waiting: Waiting, *ticket: str) -> Call:
         name = self._lock_name(waiting.key)

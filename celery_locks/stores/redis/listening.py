@@ -80,4 +80,5 @@ class RedisListening(Listening):
     def _wake(self, data: Any) -> Wake:
         text = data.decode("utf-8", "surrogateescape") if isinstance(data, bytes) else data
         word, ticket, window, name = text.split(" ", 3)
-        return Wake(self._key(name), ticket, word == "go", float(window) / 1000)
+        word, *handed = word.split(":")
+        return Wake(self._key(name), ticket, word in ("go", "have"), float(window) / 1000, *map(int, handed))

@@ -30,7 +30,7 @@ ENTER = _read(*_LINES, "fence", "join", "enter")
 ACQUIRE_TOGETHER = _read(*_LINES, "fence", "join", "one_of_several", "acquire_together")
 LEVEL = _read("level")
 RENEW = _read("renew")
-RELEASE = _read(*_LINES, "release")
+RELEASE = _read(*_LINES, "heir", "release")
 #: To have one of several keys kept that was just taken.
 STEP_ASIDE = _read(*_LINES, "step_aside")
 FORCE_RELEASE = _read(*_LINES, "force_release")

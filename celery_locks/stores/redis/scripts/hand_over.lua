@@ -42,6 +42,17 @@ local function fill(here, asks, ticket, score, missed)
   end
 end
 
+-- One took its place who was in line: the next may wait in a slot for its turn, which comes when this one ends.
+local function call_in_next(here)
+  local head = redis.pcall('ZRANGE', here.line, 0, 0, 'WITHSCORES')
+  if head[1] and tonumber(head[2]) < AWAY then
+    local _, comes = home_of(here, head[1])
+    if comes == ' c' then
+      tell(here, 'come', head[1], head[2], here.window)
+    end
+  end
+end
+
 -- A ticket waits no longer. What was kept for it goes to the next, and what it stood in the way of to those behind it.
 local function left(here, ticket)
   local gone = out_of_line(here, ticket)

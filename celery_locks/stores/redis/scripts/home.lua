@@ -33,11 +33,11 @@ local function out_of_line(here, ticket)
 end
 
 -- Say to who waits with this ticket, where it waits, what it is to do, and how long the key is kept for it.
-local function tell(here, word, ticket, score, ms)
-  local home = home_of(here, ticket)
+local function tell(here, word, ticket, score, ms, home)
+  home = home or home_of(here, ticket)
   local channel = home and here.channel .. ':' .. home or here.channel
   -- Whoever may not publish still has a line, in which each comes by its countdown.
-  redis.pcall('PUBLISH', channel, string.format('%s %016.0f-%s %d %s', word, score % AWAY, ticket, ms, here.lock))
+  return redis.pcall('PUBLISH', channel, string.format('%s %016.0f-%s %d %s', word, score % AWAY, ticket, ms, here.lock))
 end
 
 -- Whether this process hears no more.

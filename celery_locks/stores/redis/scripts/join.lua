@@ -1,4 +1,6 @@
 -- Goes before acquire and enter, when a key is not to be had.
+-- An heir asks again before so many microseconds are over. One that does not may have gone, and could not say so.
+local LATELY = 3000000
 local function lined_up(here, holder, kind)
   local line, mine, stance = here.line, ARGV[6], ARGV[7]
   local remaining = here.crowd and crowds().ends_in(here, kind or false) or redis.call('PTTL', here.lock)
@@ -26,18 +28,9 @@ local function lined_up(here, holder, kind)
   redis.call('PEXPIRE', line, LONGEST)
   if present or date ~= now then
     local home = present and ARGV[9] or ''
-    comes_home(here, mine, home, home ~= '' and ' slot')
+    -- What it takes to hand the key over to it there, if it may be: its ttl, which try of it this is, until when, its owner.
+    local heir = here.echo and string.format(' %s %s %.0f ', ARGV[2], here.echo, now + LATELY) .. ARGV[1] or ''
+    comes_home(here, mine, home, home ~= '' and ' slot' .. heir)
   end
   return {holder, busy[2], dated .. '-' .. mine, place, present and 1 or 0}
-end
-
--- One took its place who was in line: the next may wait in a slot for its turn, which comes when this one ends.
-local function call_in_next(here)
-  local head = redis.pcall('ZRANGE', here.line, 0, 0, 'WITHSCORES')
-  if head[1] and tonumber(head[2]) < AWAY then
-    local _, comes = home_of(here, head[1])
-    if comes == ' c' then
-      tell(here, 'come', head[1], head[2], here.window)
-    end
-  end
 end

@@ -1,6 +1,6 @@
 -- KEYS: lock, fence, line, homes and, of one who shares the key, slots
 -- ARGV: owner, fence retention ms, 1 to refuse this owner from now on although it holds nothing, -1 not to although it does,
--- claim window ms, channel, the ticket that it asked with, or ''
+-- claim window ms, channel, the ticket that it asked with, or '', and the home, of one to whom the key may have been handed over
 -- Answers 1 when the lock is given back, now or by an earlier call of this owner, else 0.
 local find, sub = string.find, string.sub
 local here = {lock = KEYS[1], line = KEYS[3], homes = KEYS[4], slots = KEYS[5], window = ARGV[4], channel = ARGV[5]}
@@ -35,7 +35,8 @@ if done and (held and ARGV[3] ~= '-1' or ARGV[3] == '1') then
     local cut = find(done, '\0', most - 59, true)
     done = cut and cut < most + 2 and sub(done, 1, cut - 1) or string.match(sub(done, 1, most), '^(.*)%z') or ''
   end
-  marked = redis.pcall('SET', KEYS[2], (fence or last) .. ARGV[1] .. (done == '' and '' or '\0' .. done), 'PX', ARGV[2])
+  done = ARGV[1] .. (done == '' and '' or '\0' .. done)
+  marked = redis.pcall('SET', KEYS[2], (fence or last) .. done, 'PX', ARGV[2])
 end
 if held and here.crowd then
   redis.call('ZREM', KEYS[1], 'until:' .. ARGV[1], 'fence:' .. ARGV[1])
@@ -47,7 +48,17 @@ elseif held and marked and marked.err then
 elseif held then
   redis.call('DEL', KEYS[1])
 end
-if held then
+if held and owner then
+  local ticket, score, missed = first(here)
+  local own = ticket and ARGV[7] and (home_of(here, ARGV[6]) or ARGV[7]) == ARGV[7]
+  -- It was handed the key in the moment in which its process said that it is here. What waits elsewhere is another copy.
+  if own and out_of_line(here, ARGV[6]) == 1 and ticket == ARGV[6] then
+    ticket, score, missed = first(here)
+  end
+  if ticket and not (marked and not marked.err and inherited(here, ticket, score, fence, done, ARGV[2])) then
+    fill(here, nil, ticket, score, missed)
+  end
+elseif held then
   fill(here)
 end
 return held and 1 or 0

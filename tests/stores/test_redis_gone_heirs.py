@@ -1,0 +1,178 @@
+"""To whom a key is not handed over as it is given back: heirs that may have gone, and copies of one job."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import pytest
+
+from celery_locks.lease import Busy, Claim, Lease
+from celery_locks.stores.base import Waiting
+from celery_locks.ticket import Stance, Ticket
+from tests.stores.contract.asking import claim, take
+from tests.stores.contract.waiting import come, heard_from, hearing, join
+from tests.stores.redis_stores import heirs_asked, opened
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from celery_locks.stores.base import Listening, Wake
+    from celery_locks.stores.redis import RedisStore
+    from tests.servers.redis import RedisServer
+
+KEY, HOME, OTHER = "wallet:42", "0a1b2c3d", "4e5f6071"
+LOCK, HOMES = f"lock:{{{KEY}}}", f"lock:{{{KEY}}}:homes"
+HEIR = Claim(KEY, "shop.sync[an id]@host:7#0a1b", 30.0, ticket=Ticket("a", Stance.WAITS_IF_NEXT, HOME, echo=3))
+
+
+@pytest.fixture
+def store(redis_url: str) -> Iterator[RedisStore]:
+    with opened(f"{redis_url}?claim_window=20") as store:
+        yield store
+
+
+@pytest.fixture
+def slot(store: RedisStore) -> Iterator[Listening]:
+    """The process in which the heir waits."""
+    with contextlib.closing(store.listen(HOME)) as listening:
+        yield listening
+
+
+@pytest.fixture
+def elsewhere(store: RedisStore) -> Iterator[Listening]:
+    """Another process."""
+    with contextlib.closing(store.listen(OTHER)) as listening:
+        yield listening
+
+
+def _waits(store: RedisStore, heir: Claim = HEIR) -> str:
+    take(store, KEY, "holder")
+    busy = store.acquire(heir)
+    assert isinstance(busy, Busy)
+    assert busy.ticket
+    return busy.ticket
+
+
+def _handed(store: RedisStore, slot: Listening, heir: Claim = HEIR) -> Wake:
+    _waits(store, heir)
+    assert store.release(claim(KEY, "holder"))
+    wake = heard_from(slot)
+    assert wake.fence
+    return wake
+
+
+def _held(wake: Wake, heir: Claim = HEIR) -> Claim:
+    """What gives back that was handed over."""
+    assert heir.ticket
+    return heir._replace(ticket=heir.ticket._replace(name=wake.ticket))
+
+
+def test_one_that_has_not_asked_for_long_is_only_called(
+    store: RedisStore, slot: Listening, redis_server: RedisServer
+) -> None:
+    """The server was away when it asked again: its job went back to its queue, and nobody would give back the key."""
+    ticket = _waits(store)
+    heirs_asked(redis_server, HOMES, -3.0)
+    assert store.release(claim(KEY, "holder"))
+    wake = heard_from(slot)
+    assert (wake.turn, wake.fence) == (True, 0)
+    assert redis_server.ask("GET", LOCK) == "~a"
+    come(store, KEY, "a", ticket)
+
+
+def test_one_that_asks_again_is_handed_the_key(store: RedisStore, slot: Listening, redis_server: RedisServer) -> None:
+    """It is as if it had come just now."""
+    ticket = _waits(store)
+    heirs_asked(redis_server, HOMES, -60.0)
+    again = Ticket(ticket, Stance.WAITS_IF_NEXT, HOME, echo=4)
+    assert isinstance(store.acquire(HEIR._replace(ticket=again)), Busy)
+    assert store.release(claim(KEY, "holder"))
+    assert heard_from(slot).echo == 4
+
+
+@pytest.mark.parametrize("owner", ["sync[a\0b]@host:7#0a", "sync[a b\nc]@host:7#0a", "sync[%s %d%%]@h:7#0a", " "])
+def test_whatever_an_owner_is_called_it_is_the_one_that_has_the_key(
+    store: RedisStore, slot: Listening, owner: str
+) -> None:
+    """The id of a job may be any text."""
+    wake = _handed(store, slot, HEIR._replace(owner=owner))
+    assert [(each.owner, each.fence) for each in store.holders(KEY)] == [(owner, wake.fence)]
+
+
+@pytest.mark.parametrize("name", ["a b", "100%", "%s {x}", "new\nline"])
+def test_whatever_a_key_is_called(store: RedisStore, name: str) -> None:
+    """Its name is said at the end of what is published."""
+    heir = HEIR._replace(key=name)
+    take(store, name, "holder")
+    with contextlib.closing(store.listen(HOME)) as slot:
+        assert isinstance(store.acquire(heir), Busy)
+        assert store.release(claim(name, "holder"))
+        wake = heard_from(slot)
+    assert (wake.key, wake.echo) == (name, 3)
+
+
+def test_one_that_said_late_that_it_is_here_is_not_called_when_it_is_done(store: RedisStore, slot: Listening) -> None:
+    """Also when another has come before it meanwhile: neither then, nor when that one is done."""
+    wake = _handed(store, slot)
+    store.attend([Waiting(KEY, wake.ticket)], HOME)
+    with hearing(store) as anybody:
+        join(store, KEY, "x", "0000000000000001-x")
+        assert store.release(_held(wake))
+        ticket = anybody().ticket
+        assert ticket.endswith("-x")
+        come(store, KEY, "x", ticket)
+        assert store.release(claim(KEY, "owner x"))
+        take(store, KEY, "next")
+
+
+@pytest.mark.usefixtures("elsewhere")
+@pytest.mark.parametrize("comes", [True, False])
+def test_another_copy_of_the_job_keeps_its_place(
+    store: RedisStore, slot: Listening, redis_server: RedisServer, *, comes: bool
+) -> None:
+    """Its message was delivered again, to another worker, while the first copy ran: it is called when that is done."""
+    wake = _handed(store, slot)
+    store.attend([Waiting(KEY, wake.ticket, comes=comes)], OTHER)
+    join(store, KEY, "behind")
+    assert store.release(_held(wake))
+    assert redis_server.ask("GET", LOCK) == "~a"
+
+
+def test_another_copy_in_a_slot_is_handed_the_key(store: RedisStore, slot: Listening, elsewhere: Listening) -> None:
+    """Of two with one ticket that wait at once, the one that asked last has it; the other is told nothing."""
+    copy = HEIR._replace(owner="shop.sync[an id]@host:8#2c3d", ticket=Ticket("a", Stance.WAITS_IF_NEXT, OTHER, echo=3))
+    wake = _handed(store, slot)
+    assert isinstance(store.acquire(copy), Busy)
+    assert store.release(_held(wake))
+    assert heard_from(elsewhere).fence > wake.fence
+    assert isinstance(store.acquire(HEIR._replace(owner="first again")), Busy)
+    holding = store.inspect(KEY)
+    assert holding
+    assert holding.owner == copy.owner
+
+
+@pytest.mark.parametrize(
+    "more", [{"slots": 3}, {"shared": True}, {"others": ("z",)}], ids=lambda more: str(next(iter(more)))
+)
+def test_whoever_wants_more_than_the_key_alone_is_called(store: RedisStore, slot: Listening, more: dict) -> None:
+    """A crowd, a reader and one of several keys ask, and get what they asked for."""
+    mark = {"slots": "3.", "shared": "r."}.get(next(iter(more)), "")
+    joint = HEIR._replace(ticket=Ticket(f"{mark}a", Stance.WAITS_IF_NEXT, HOME), **more)
+    take(store, KEY, "holder")
+    ask = store.acquire_together if joint.others else store.acquire
+    busy = ask(joint)
+    assert isinstance(busy, Busy)
+    assert store.release(claim(KEY, "holder"))
+    wake = heard_from(slot)
+    assert (wake.turn, wake.fence, store.holders(KEY)) == (True, 0, [])
+    assert isinstance(ask(joint._replace(ticket=joint.ticket._replace(name=wake.ticket))), Lease)
+
+
+def test_what_one_of_several_keys_was_is_handed_over(store: RedisStore, slot: Listening) -> None:
+    """Its holder had others besides."""
+    both = Claim("alpha", "holder", 30.0, others=(KEY,))
+    assert isinstance(store.acquire_together(both), Lease)
+    assert isinstance(store.acquire(HEIR), Busy)
+    assert store.release_together(both)
+    assert heard_from(slot).fence
