@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded
+from celery.utils import uuid
 
 from celery_locks import Skip, StoreUnavailable, signals
 from celery_locks.lease import Busy
@@ -308,21 +309,15 @@ def test_what_is_ignored_says_that_its_place_was_seen_to(queued):
 @pytest.mark.parametrize("began", [True, False])
 def test_a_copy_at_the_door_shows_nothing(hall, began):
     """Of a job that runs, or has ended while another job has the key; one that is no copy shows that it waits."""
-    task = hall_job(hall, lock_unique="until_done")
-    # The results of all tests are in one memory.
-    mine, others = f"copy {began}", f"no copy {began}"
-    send = places.named(task.name, mine)
-    claim = places.claimed(task.name, mine, PLACE, 60.0)
+    task, ident, another = hall_job(hall, lock_unique="until_done"), uuid(), uuid()
+    send, claim = places.named(task.name, ident), places.claimed(task.name, ident, PLACE, 60.0)
     headers = places.headers_of(places.Stand(claim, None, send), None)
-    kept, request = shut(task, store=headers, ident=mine)
-    other = shut(task, store=headers, ident=others)
-    holder = f"{task.name}[{mine}]@here:1#0" if began else "somebody"
+    waiting = [shut(task, store=headers, ident=each)[0] for each in (ident, another)]
     if not began:
         ended.mark(hall.store, send, claim, 60.0)
-    for each, _ in ((kept, request), other):
-        each[1](Busy(holder, 12.0, 3, f"{DATE}ann", present=True))
-    assert task.AsyncResult(mine).state == "PENDING"
-    assert task.AsyncResult(others).state == "RETRY"
+    for _, tell in waiting:
+        tell(Busy(f"{task.name}[{ident}]@here:1#0" if began else "somebody", 12.0, 3, f"{DATE}ann", present=True))
+    assert [task.AsyncResult(each).state for each in (ident, another)] == ["PENDING", "RETRY"]
 
 
 def test_a_copy_of_one_whose_worker_died_runs(queued, room):
