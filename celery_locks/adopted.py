@@ -10,6 +10,8 @@ from celery.exceptions import TaskRevokedError
 from celery.result import EagerResult
 from celery.utils.imports import symbol_by_name
 
+from celery_locks import canvas
+from celery_locks.canvas import HEADER
 from celery_locks.current import current_lease
 from celery_locks.errors import LockError
 from celery_locks.execution import LEASE, Execution, Skipped
@@ -55,6 +57,25 @@ class Call(NamedTuple):
 
 def performed(task: Any, plan: Plan, call: Call) -> Any:
     """The result of a job, done under its lock, and in its place if it was sent with one."""
+    if HEADER in vars(task.request_stack.top or task.request):
+        return canvas.performed(task, call.args, call.kwargs, lambda: _placed(task, plan, call), is_locked=True)
+    return _placed(task, plan, call)
+
+
+def unlocked(task: Any, call: Call) -> Any:
+    """The result of a job that takes no lock of its own."""
+    return canvas.performed(
+        task, call.args, call.kwargs, lambda: call.goes_on(*call.args, **call.kwargs), is_locked=False
+    )
+
+
+def may_be_member(task: Any, planned: Callable[[Any], Plan]) -> None:
+    """Have the calls of a task that is not locked seen: a message may be that of a member."""
+    if not hasattr(type(task), _TAKER):
+        _prepare(type(task), planned)
+
+
+def _placed(task: Any, plan: Plan, call: Call) -> Any:
     if plan.options.unique and (place := Place.of(task, plan)):
         return place.run(lambda begin: _performed(task, plan, call, begin))
     return _performed(task, plan, call)
@@ -127,8 +148,10 @@ def _taking(cls: Any, own: Any, planned: Callable[[Any], Plan]) -> Any:
     def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N807 - it becomes one
         call = (own or Task.__call__).__get__(self)
         plan = vars(self).get("_plan", _FREE)
-        if plan is _FREE or getattr(self, _TAKER) is not cls:
+        if getattr(self, _TAKER) is not cls:
             return call(*args, **kwargs)
+        if plan is _FREE:
+            return unlocked(self, Call(call, args, kwargs, own is None))
         return performed(self, plan or planned(self), Call(call, args, kwargs, own is None))
 
     __call__.goes_on = own  # type: ignore[attr-defined]  # for the class of another task that derives from this one

@@ -11,7 +11,7 @@ from celery.app.task import Context
 from celery.exceptions import Ignore, Reject, Retry, TaskRevokedError
 
 from celery_locks import closing, events, pooled, requeue, signals
-from celery_locks.current import carrying
+from celery_locks.current import carrying, shared
 from celery_locks.errors import LockTimeout, StoreUnavailable
 from celery_locks.interrupt import Interruption, await_end, kill
 from celery_locks.lease import Claim, Lease, new_owner
@@ -67,6 +67,8 @@ class Execution:
 
     def run(self, body: Callable[[], Any]) -> Any:
         """The job's result; or the exception that tells Celery where it goes instead."""
+        if lease := shared(self._claim.keys, self._plan):
+            return self._work(lease, body)
         if not (self._queued and self._options.wait and closing.mine):
             return self._run(body)
         place = pooled.place()

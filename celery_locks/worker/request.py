@@ -9,7 +9,9 @@ from celery.exceptions import Ignore, Retry
 from celery.worker.request import Request
 
 from celery_locks import closing
+from celery_locks.canvas import HEADER, found, plan_of
 from celery_locks.errors import LockError, LockTimeout
+from celery_locks.requeue import place
 from celery_locks.worker.killed import explained
 from celery_locks.worker.unplaced import unplaced
 
@@ -33,10 +35,22 @@ class LockedRequest(Request):
 
     def __init__(self, message: Any, **options: Any) -> None:
         super().__init__(message, **options)
+        self._tell_how_it_came(message)
+
+    def _tell_how_it_came(self, message: Any) -> None:
         self.request_dict["properties"] = {**(message.properties or {}), "content_type": message.content_type}
 
     @property
     def plan(self) -> Plan | None:
+        """How it takes the key that it comes for: its own, unless it is in line for that of a workflow."""
+        if HEADER in self.request_dict and (carried := found(self.request_dict)):
+            waits = place(self.request_dict)
+            if waits is None or waits[0] == carried.key:
+                return plan_of(self.task.app, carried)
+        return self.own_plan
+
+    @property
+    def own_plan(self) -> Plan | None:
         """What its task's declaration comes to; None when that was refused."""
         plan: Plan | None = getattr(self.task, "_plan", None)
         return plan
@@ -52,6 +66,9 @@ class LockedRequest(Request):
 
     def keys(self) -> tuple[str, ...]:
         """The keys that it will ask for; none when that cannot be told from its arguments."""
+        if HEADER in self.request_dict:
+            # It may have the key that others wait for: it is to go in.
+            return ()
         try:
             return self.plan.keys(tuple(self.args), dict(self.kwargs)) if self.plan else ()
         except Exception:  # noqa: BLE001 - the job will say so itself
@@ -121,3 +138,11 @@ class LockedRequest(Request):
             reason = reason.exc
         if isinstance(reason, LockTimeout) and reason.key and self.guard and self.guard.waker:
             self.guard.waker.note(reason.key)
+
+
+class MemberRequest(LockedRequest):
+    """The message of a task that is not locked, but may be a member of a workflow that is."""
+
+    def _tell_how_it_came(self, message: Any) -> None:
+        if HEADER in self.request_dict:
+            super()._tell_how_it_came(message)

@@ -62,6 +62,7 @@ class RedisStore(TogetherInRedis, RedisQueues, Store, Inspects, Lines, Crowds):
     """
 
     fence_is_time = True
+    hands_over = True
 
     def __init__(  # noqa: PLR0913 - settings, by name
         self,
@@ -202,7 +203,8 @@ class RedisStore(TogetherInRedis, RedisQueues, Store, Inspects, Lines, Crowds):
 
     def _acquire_with(self, claim: Claim) -> tuple[Any, ...]:
         asked = (claim.owner, _ms(claim.ttl), self._retention_ms, self._window_ms, self._channel)
-        return asked + asks_with(claim.ticket, heard=self._wire.sees_listeners)
+        waits = asks_with(claim.ticket, heard=self._wire.sees_listeners)
+        return (*asked, *waits, claim.after) if claim.after else asked + waits
 
     def _release_with(self, claim: Claim, done: int) -> tuple[Any, ...]:
         ticket = undated(claim.ticket.name) if claim.ticket else ""

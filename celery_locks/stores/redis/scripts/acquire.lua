@@ -1,5 +1,6 @@
 -- KEYS: lock, fence, line, homes
--- ARGV: owner, ttl ms, fence retention ms, claim window ms, channel, ticket, stance, the ticket's date, its home
+-- ARGV: owner, ttl ms, fence retention ms, claim window ms, channel, ticket, stance, the ticket's date, its home, and, if it
+-- comes after another owner and takes over what that has, this one
 -- The lock is kept as `fence:owner`, or as `~ticket` while it is kept for the first in its line; the fence as `fence:` and
 -- the owners that are done with the key, the latest first, a NUL between them.
 -- Answers the fence, or {holder, remaining ms, dated ticket, place, 1 if it is present} when the key is not to be had, or {}
@@ -20,7 +21,14 @@ end
 local others = taken and mine ~= '' and taken == '~' .. mine
 if taken and not others then
   local fence, owner = string.match(taken, '^(%d+):(.*)$')
-  if owner ~= ARGV[1] then
+  if owner and owner == ARGV[10] then
+    -- Handed over, with its fence.
+    call('SET', KEYS[1], fence .. ':' .. ARGV[1], 'PX', ARGV[2])
+    if mine ~= '' then
+      out_of_line(here, mine)
+    end
+    return tonumber(fence)
+  elseif owner ~= ARGV[1] then
     return lined_up(here, owner or (string.sub(taken, 1, 1) ~= '~' and taken))
   end
   -- The same owner again: its first answer was lost on the way.
