@@ -33,7 +33,7 @@ _kept: dict[str, _Kept] = {}
 
 def errbacks(task: Any, request: Any) -> tuple[int, int]:
     """How many errbacks Celery calls itself if this job fails, and how many it sends."""
-    called = [_is_called(task.app.signature(each)) for each in (request.errbacks if request else None) or ()]
+    called = [_is_called(task.backend, task.app.signature(each)) for each in (request.errbacks if request else None) or ()]
     return sum(called), len(called) - sum(called)
 
 
@@ -70,10 +70,14 @@ def _over(task_id: Any = None, **_: Any) -> None:
         kept.guard.ended(kept.lease)
 
 
-def _is_called(errback: Any) -> bool:
+def _is_called(backend: Any, errback: Any) -> bool:
     """Whether Celery calls it in the process in which a job failed. If we are wrong it waits for the key in line."""
     try:
         header = getattr(errback.type, "__header__", None)
     except NotRegistered:
         return False
-    return header is not None and not isinstance(header, partial) and bool(arity_greater(header, 1))
+    if header is None or isinstance(header, partial):
+        return False
+    # Celery 5.7 leaves out the arguments that the errback has already.
+    judge = getattr(backend, "_errback_arity_greater", None)
+    return bool(judge(errback, 1) if judge else arity_greater(header, 1))

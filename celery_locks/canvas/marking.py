@@ -48,7 +48,7 @@ def mark(canvas: Any, carried: Carried) -> None:
             f"baton on {carried.key!r}: the workflow ends in a group, so nobody would know when its last task is done:"
             " put one task behind it, as in chord(group, finish.s())"
         )
-    steps = [carried.step, *(f"{carried.step}.{number}" for number in range(1, len(fresh)))]
+    steps = _steps(fresh, carried.step)
     for stage, step, after in zip(fresh, steps, [*steps[1:], carried.next], strict=True):
         # Whatever comes in the place of one that runs beside others does so too.
         mine = carried if carried.together else carried._replace(step=step, next=after, together=stage.together)
@@ -56,6 +56,14 @@ def mark(canvas: Any, carried: Carried) -> None:
             _write(member, mine)
     for errback in errbacks(canvas):
         mark_errback(errback, carried)
+
+
+def _steps(fresh: list[Stage], first: str) -> list[str]:
+    """A name for each stage. One behind a group has the group's: none of its members could hand on the key."""
+    steps = [first]
+    for number, stage in enumerate(fresh[:-1], 1):
+        steps.append(steps[-1] if stage.together else f"{first}.{number}")
+    return steps
 
 
 def mark_errback(errback: Any, carried: Carried) -> None:

@@ -61,7 +61,8 @@ def step_locked(key: str, job: str, door: str | None = None) -> str:
 
 
 @shared_task(name="step_locked_twice", base=LockedTask, lock_key="{key}:own", bind=True)
-def step_locked_twice(self: Any, key: str, job: str, door: str | None = None) -> str:
+def step_locked_twice(self: Any, key: str, job: str) -> str:
+    assert self.lease.key == f"{key}:own"
     with Journal.of_this_process().running(self.lease.key, job, self.lease.fence):
         return job
 
@@ -77,7 +78,8 @@ def step_retried(self: Any, key: str, job: str, door: str | None = None) -> str:
 @shared_task(name="step_replaced", bind=True)
 def step_replaced(self: Any, key: str, job: str, door: str | None = None) -> str:
     body(key, job, door)
-    first, second = (step.si(key=key, job=f"{job} {each}") for each in ("replaced", "again"))
+    queue = self.request.delivery_info["routing_key"]
+    first, second = (step.si(key=key, job=f"{job} {each}").set(queue=queue) for each in ("replaced", "again"))
     raise self.replace(first | second)
 
 
@@ -88,10 +90,10 @@ def step_fails(key: str, job: str, door: str | None = None) -> str:
 
 
 @shared_task(name="undo")
-def undo(uuid: str, key: str, job: str) -> str:
+def undo(_uuid: str, *, key: str, job: str) -> str:
     return body(key, job, None)
 
 
 @shared_task(name="undo_called")
-def undo_called(request: Any, error: Any, trace: Any, key: str, job: str) -> str:
+def undo_called(_request: Any, _error: Any, _trace: Any, key: str, job: str) -> str:
     return body(key, job, None)
