@@ -69,12 +69,6 @@ def unlocked(task: Any, call: Call) -> Any:
     )
 
 
-def may_be_member(task: Any, planned: Callable[[Any], Plan]) -> None:
-    """Have the calls of a task that is not locked seen: a message may be that of a member."""
-    if not hasattr(type(task), _TAKER):
-        _prepare(type(task), planned)
-
-
 def _placed(task: Any, plan: Plan, call: Call) -> Any:
     if plan.options.unique and (place := Place.of(task, plan)):
         return place.run(lambda begin: _performed(task, plan, call, begin))
@@ -128,6 +122,11 @@ def adopt(task: Any, planned: Callable[[Any], Plan]) -> None:
     task._plan = planned(task)  # noqa: SLF001
 
 
+def is_adopted(task: Any) -> bool:
+    """Whether its calls are seen here, locked or not."""
+    return hasattr(type(task), _TAKER)
+
+
 def leave_alone(task: Any) -> None:
     """Lock its jobs no more."""
     vars(task).pop("_plan", None)
@@ -135,7 +134,7 @@ def leave_alone(task: Any) -> None:
 
 def _prepare(cls: Any, planned: Callable[[Any], Plan]) -> None:
     setattr(cls, _TAKER, cls)
-    cls.__call__ = _taking(cls, _own_call(cls), planned)
+    cls.__call__ = _taking(cls, own_call(cls), planned)
     cls.apply = _applying(cls.apply)
     cls.apply_async = _sending(cls, cls.apply_async, planned)
     cls.Request = _request(cls.Request)
@@ -158,7 +157,7 @@ def _taking(cls: Any, own: Any, planned: Callable[[Any], Plan]) -> Any:
     return __call__
 
 
-def _own_call(cls: Any) -> Any:
+def own_call(cls: Any) -> Any:
     """What a class of the user's does when it is called; None when that is Celery's, which may be replaced later."""
     owner = next(each for each in cls.__mro__ if "__call__" in vars(each))
     own = vars(owner)["__call__"]

@@ -87,7 +87,7 @@ def attend(app: Any) -> bool:
     if app in _installed:
         return False
     _installed.add(app)
-    app.steps["consumer"].update(("celery_locks.worker:Line", "celery_locks.worker:Members"))
+    app.steps["consumer"].add("celery_locks.worker:Line")
     app.steps["worker"].update(("celery_locks.worker:Keeping", "celery_locks.worker:Ending"))
     # An app that is made of a pickled one is then as that was.
     app.fixups = {*app.fixups, f"{__name__}:attend"}

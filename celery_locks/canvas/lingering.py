@@ -33,7 +33,9 @@ _kept: dict[str, _Kept] = {}
 
 def errbacks(task: Any, request: Any) -> tuple[int, int]:
     """How many errbacks Celery calls itself if this job fails, and how many it sends."""
-    called = [_is_called(task.backend, task.app.signature(each)) for each in (request.errbacks if request else None) or ()]
+    called = [
+        _is_called(task.backend, task.app.signature(each)) for each in (request.errbacks if request else None) or ()
+    ]
     return sum(called), len(called) - sum(called)
 
 

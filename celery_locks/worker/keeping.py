@@ -14,10 +14,10 @@ from celery.concurrency.prefork import TaskPool
 from celery_locks.annotation import lock_all
 from celery_locks.board import Board
 from celery_locks.parent import Parent, adopt
-from celery_locks.worker import members
 from celery_locks.worker.children import Children
 from celery_locks.worker.deaths import Bell
 from celery_locks.worker.killed import remember
+from celery_locks.worker.members import see_members
 from celery_locks.worker.opening import open_stores
 from celery_locks.worker.pools import say_limits
 
@@ -45,7 +45,7 @@ class Keeping(bootsteps.StartStopStep):
     def create(self, w: Any) -> None:
         """Make what is shared: nothing is forked yet, and no task is traced."""
         lock_all(w.app)
-        members.await_messages(w.app)
+        see_members(w.app)
         say_limits(w)
         if isinstance(w.pool, TaskPool) and _is_forked(w.pool):
             open_stores()

@@ -16,7 +16,7 @@ from tests.acceptance.office import PATIENCE, Office, only_redis
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from typing_extensions import Self
@@ -36,7 +36,6 @@ def crew(system: System) -> Iterator[Worker]:
     with contextlib.closing(worker):
         worker.start()
         yield worker
-        print(worker.log()) # XXX
 
 
 class Rival:
@@ -82,8 +81,8 @@ def office(desk: Office) -> Office:
     return desk
 
 
-def step(office: Office, job: str, task: str = "step", **arguments: Any) -> Any:
-    return office.job(task, job, queue=QUEUE, **arguments)
+def step(office: Office, job: str, task: str = "step", *, queue: str = QUEUE, **arguments: Any) -> Any:
+    return office.job(task, job, queue=queue, **arguments)
 
 
 def members(office: Office) -> list[Run]:
@@ -152,3 +151,53 @@ def test_retries_and_replacements_keep_it(office: Office) -> None:
         rival.has_it_again()
     judge(office, ["a", "a", "b", "b replaced", "b again", "d"])
     assert office.journal.jobs(f"{office.key}:own") == ["c"]
+
+
+def test_its_workers_are_killed(office: Office, hire: Callable[..., Worker], tmp_path: Path) -> None:
+    """Killed between two tasks, while one runs, and right before the release: nobody gets in, or within one ttl.
+
+    A message that is in a queue meanwhile keeps the key; a task that is delivered again takes it anew.
+    """
+    ttl, door = 1.5, tmp_path / "door"
+    first, second = (
+        hire(name, {"worker_prefetch_multiplier": 1}, queues=[name], module="tests.acceptance.workflows", concurrency=1)
+        for name in ("first", "second")
+    )
+    first.start()
+    tasks = chain(
+        step(office, "a", queue="first"),
+        step(office, "b", "step_late", queue="second", door=str(door)),
+        step(office, "c", "step_dies", queue="second"),
+    )
+    with Rival(office) as rival:
+        baton(tasks, office.key, ttl=ttl, travel=60).delay()
+        office.journal.wait_for_runs(office.key, 1)
+        wait_until(lambda: handed_on(office), "the key to be on its way", PATIENCE)
+        first.kill()
+        second.start()
+        office.journal.wait_for_start(office.key, "b")
+        second.kill()
+        freed_within(office, rival, ttl)
+        door.touch()
+        office.put_back(after=0)
+        second.start()
+        office.journal.wait_for_start(office.key, "c")
+        second.wait_until_ended()
+        freed_within(office, rival, ttl)
+    a, b, again, c = members(office)
+    assert [run.job for run in (a, b, again, c)] == ["a", "b", "b", "c"]
+    assert a.fence == b.fence < again.fence == c.fence
+    for begin, end in ((a.start, b.start), (again.start, c.end)):
+        assert not [run for run in rival.runs() if begin < run.start < end]
+
+
+def handed_on(office: Office) -> bool:
+    holder = office.locks.holder(office.key)
+    return holder is not None and holder.owner.startswith("baton[")
+
+
+def freed_within(office: Office, rival: Rival, ttl: float) -> None:
+    """Nobody renews the lease that is there, which lasts for no longer than the ttl, and then the rival has the key."""
+    left = office.locks.holder(office.key)
+    assert left is None or left.remaining <= ttl
+    rival.has_it_again()

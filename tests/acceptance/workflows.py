@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 from celery import Task, shared_task
 
 from celery_locks import LockedTask, current_lease, install
+from celery_locks.guard import Guard
 from tests.acceptance.journal import Journal
 from tests.acceptance.tasks import BrokenJobError, app
 from tests.waiting import wait_until
@@ -96,4 +99,11 @@ def undo(_uuid: str, *, key: str, job: str) -> str:
 
 @shared_task(name="undo_called")
 def undo_called(_request: Any, _error: Any, _trace: Any, key: str, job: str) -> str:
+    return body(key, job, None)
+
+
+@shared_task(name="step_dies")
+def step_dies(key: str, job: str) -> str:
+    """Its worker dies when it is done, and before it can give the key back."""
+    Guard.leave = lambda *_: os.killpg(0, signal.SIGKILL)  # type: ignore[method-assign,assignment]
     return body(key, job, None)
