@@ -11,6 +11,7 @@ from tests.stores.contract import (
     EvictsContract,
     ExpiringContract,
     FaultContract,
+    HandingContract,
     Scene,
     ServerContracts,
     WatchesContract,
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from tests.servers.etcd import EtcdCluster, EtcdServer
 
 
-class TestEtcd(ServerContracts, EvictsContract, ExpiringContract, WatchesContract):
+class TestEtcd(ServerContracts, EvictsContract, ExpiringContract, HandingContract, WatchesContract):
     """One server."""
 
     store_type = EtcdStore

@@ -7,10 +7,19 @@ import uuid
 import pytest
 
 from celery_locks.stores.memory import MemoryStore
-from tests.stores.contract import CrowdsContract, ExpiringContract, InspectContract, SeveralContract, StoreContract
+from tests.stores.contract import (
+    CrowdsContract,
+    ExpiringContract,
+    HandingContract,
+    InspectContract,
+    SeveralContract,
+    StoreContract,
+)
 
 
-class TestMemoryStore(StoreContract, ExpiringContract, InspectContract, CrowdsContract, SeveralContract):
+class TestMemoryStore(
+    StoreContract, ExpiringContract, InspectContract, CrowdsContract, SeveralContract, HandingContract
+):
     """It promises nothing between processes."""
 
     store_type = MemoryStore

@@ -11,6 +11,7 @@ from tests.stores.contract import (
     EvictsContract,
     ExpiringContract,
     FaultContract,
+    HandingContract,
     Scene,
     ServerContracts,
     TablesContract,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 UNHURRIED = "?timeout=30"
 
 
-class _Contract(ServerContracts, EvictsContract, ExpiringContract, TablesContract):
+class _Contract(ServerContracts, EvictsContract, ExpiringContract, HandingContract, TablesContract):
     store_type = SqlStore
     short = 0.1
 

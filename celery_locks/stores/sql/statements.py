@@ -36,6 +36,11 @@ LEVEL = """
 UPDATE {table} SET fence = CASE WHEN fence > :fence THEN fence ELSE :fence END
 WHERE digest IN ({digests}) AND holder = :holder AND expires_at > {now}
 """
+# As late as any other request for the key it takes nothing.
+HAND_OVER = """
+UPDATE {table} SET owner = :owner, holder = :holder, expires_at = {now} + :ttl, expires_hour = ({now} + :ttl) {hours}
+WHERE digest = :digest AND holder = :after AND expires_at > {now} AND {now} <= :latest
+"""
 UNDO = """
 UPDATE {table} SET owner = NULL, holder = NULL, expires_at = {now}
 WHERE digest = :digest AND holder = :holder AND expires_at > {now}
@@ -104,6 +109,7 @@ class Statements:
         self.look = self._made(LOOK)
         self.acquire = self._made(tongue.acquire)
         self.release = self._made(RELEASE)
+        self.hand_over = self._made(HAND_OVER)
         self.undo = self._made(UNDO)
         self.is_done = self._made(IS_DONE)
         self.give_up = self._made(tongue.give_up)
@@ -130,7 +136,14 @@ class Statements:
     def _made(self, words: str) -> Statement:
         tongue = self._tongue
         hour = f"({tongue.now}) {tongue.over} {HOUR}"
-        parts = {"table": self._table, "now": tongue.now, "stable_now": tongue.stable_now, "joined": tongue.joined}
+        hours = f"{tongue.over} {HOUR}"
+        parts = {
+            "hours": hours,
+            "table": self._table,
+            "now": tongue.now,
+            "stable_now": tongue.stable_now,
+            "joined": tongue.joined,
+        }
         over = OVER.format(HOUR=HOUR, **parts).replace("/", tongue.over)
         sizes = {"longest": OWNER_DIGITS * REMEMBERED, "HOUR": HOUR}
         return Statement(words.format(hour=hour, over=over, **parts, **sizes), self._dialect)
