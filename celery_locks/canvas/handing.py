@@ -44,19 +44,30 @@ def _taken(guard: Guard, lease: Lease, claim: Claim, beat: float | None) -> Leas
     if beat:
         care.claims(claim, beat)
     try:
-        taken = guard.store.acquire(claim)
-    except StoreUnavailable as error:
-        logger.warning("%r could not be handed over: %s", lease.key, error)
+        taken = _asked(guard, lease, claim)
     finally:
-        if isinstance(taken, Lease):
+        if taken:
             lease.state = State.RELEASED
             care.left(lease)
         elif beat:
             care.left(claim)
-    if not isinstance(taken, Lease):
+    if taken is None:
         return None
     telling.released(lease, guard.store.clock() - lease.since)
     if beat:
         taken.renewer, taken.since = guard.renew, guard.store.clock()
         care.watch(taken, beat, None)
     return taken
+
+
+def _asked(guard: Guard, lease: Lease, claim: Claim) -> Lease | None:
+    try:
+        taken = guard.store.acquire(claim)
+    except StoreUnavailable as error:
+        logger.warning("%r could not be handed over: %s", lease.key, error)
+        return None
+    if isinstance(taken, Lease) and taken.fence != lease.fence:
+        # It was lost and free again: others may have had it while the job ran.
+        free(guard, claim.key, claim.owner)
+        return None
+    return taken if isinstance(taken, Lease) else None

@@ -99,7 +99,7 @@ def _tasks(canvas: Any) -> Any:
 
 
 def _leaf(signature: Any) -> Any:
-    if signature.get("subtask_type") == "chunks":
+    if signature["task"] == "celery.chunks":
         raise LockConfigError(
             "a baton cannot go through chunks, which are made when they are sent: write chunks.group()"
         )

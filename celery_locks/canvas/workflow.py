@@ -47,6 +47,8 @@ class Baton:
         self._canvas, self._app = canvas, canvas.app
         self._options = plans.checked(self._app, key, options)
         self._travel = plans.travel_of(key, travel, self._options.ttl)
+        # A mistake is found here, and not by whoever sends it.
+        self._marked({})
         _check_app(self._app, where)
         self._locks = Locks.from_app(self._app, self._options.store)
         if not self._locks.store.hands_over:
@@ -54,8 +56,6 @@ class Baton:
                 f"{where}: {self._locks.store!r} cannot hand a lock over from one process to another: set lock_store,"
                 " or store=..., to Redis"
             )
-        # A mistake is found here, and not by whoever sends it.
-        self._marked({})
 
     def delay(self, *args: Any, **kwargs: Any) -> AsyncResult[Any]:
         """Send it, with these arguments for its first task."""
