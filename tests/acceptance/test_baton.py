@@ -172,7 +172,8 @@ def test_its_workers_are_killed(office: Office, hire: Callable[..., Worker], tmp
     with Rival(office) as rival:
         baton(tasks, office.key, ttl=ttl, travel=60).delay()
         office.journal.wait_for_runs(office.key, 1)
-        wait_until(lambda: handed_on(office), "the key to be on its way", PATIENCE)
+        wait_until(lambda: waits_in(office, "second"), "the message of the next to be in its queue", PATIENCE)
+        assert office.locks.holder(office.key).owner.startswith("baton[")
         first.kill()
         second.start()
         office.journal.wait_for_start(office.key, "b")
@@ -191,9 +192,9 @@ def test_its_workers_are_killed(office: Office, hire: Callable[..., Worker], tmp
         assert not [run for run in rival.runs() if begin < run.start < end]
 
 
-def handed_on(office: Office) -> bool:
-    holder = office.locks.holder(office.key)
-    return holder is not None and holder.owner.startswith("baton[")
+def waits_in(office: Office, queue: str) -> int:
+    with office.app.connection_for_read() as connection, connection.SimpleQueue(queue) as messages:
+        return messages.qsize()
 
 
 def freed_within(office: Office, rival: Rival, ttl: float) -> None:

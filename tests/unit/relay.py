@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import copy
 import itertools
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +74,8 @@ class Relay:
     def run(self, message: Message | None = None) -> Any:
         """Run a message as the process of a pool does."""
         message = message or self.message()
-        args, kwargs, embedded = message.payload
+        # Celery takes the next of a chain out of what it was given.
+        args, kwargs, embedded = copy.deepcopy(message.payload)
         request = {**message.headers, **embedded, "args": args, "kwargs": kwargs, "is_eager": False}
         request |= {"delivery_info": {"exchange": "", "routing_key": self.app.conf.task_default_queue}}
         task = self.app.tasks[message.headers["task"]]
