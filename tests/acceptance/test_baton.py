@@ -153,7 +153,7 @@ def test_retries_and_replacements_keep_it(office: Office) -> None:
     assert office.journal.jobs(f"{office.key}:own") == ["c"]
 
 
-def test_its_workers_are_killed(office: Office, hire: Callable[..., Worker], tmp_path: Path) -> None:
+def test_its_workers_are_killed(system: System, office: Office, hire: Callable[..., Worker], tmp_path: Path) -> None:
     """Killed between two tasks, while one runs, and right before the release: nobody gets in, or within one ttl.
 
     A message that is in a queue meanwhile keeps the key; a task that is delivered again takes it anew.
@@ -172,7 +172,8 @@ def test_its_workers_are_killed(office: Office, hire: Callable[..., Worker], tmp
     with Rival(office) as rival:
         baton(tasks, office.key, ttl=ttl, travel=60).delay()
         office.journal.wait_for_runs(office.key, 1)
-        wait_until(lambda: waits_in(office, "second"), "the message of the next to be in its queue", PATIENCE)
+        with system.hub.client() as client:
+            wait_until(lambda: client.llen("second"), "the message of the next to be in its queue", PATIENCE)
         assert office.locks.holder(office.key).owner.startswith("baton[")
         first.kill()
         second.start()
@@ -190,11 +191,6 @@ def test_its_workers_are_killed(office: Office, hire: Callable[..., Worker], tmp
     assert a.fence == b.fence < again.fence == c.fence
     for begin, end in ((a.start, b.start), (again.start, c.end)):
         assert not [run for run in rival.runs() if begin < run.start < end]
-
-
-def waits_in(office: Office, queue: str) -> int:
-    with office.app.connection_for_read() as connection, connection.SimpleQueue(queue) as messages:
-        return messages.qsize()
 
 
 def freed_within(office: Office, rival: Rival, ttl: float) -> None:
