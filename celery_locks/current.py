@@ -66,13 +66,13 @@ class sharing:  # noqa: N801 - used as a verb: `with sharing(lease, store):`
         _shared.set(self._before)
 
 
-def shared(keys: tuple[str, ...], plan: Plan) -> Lease | None:
-    """The lease that a job need not take, for a workflow that it is a part of has these keys already."""
+def shared(plan: Plan) -> Lease | None:
+    """The lease that the workflow has of which this job is a part, if their store is the same."""
     mine = _shared.get()
     if mine is None:
         return None
     lease, store = mine
-    return lease if {*keys} <= {*lease.keys} and _is_same(store, plan.guard.store) else None
+    return lease if _is_same(store, plan.guard.store) else None
 
 
 def _is_same(store: Store, other: Store) -> bool:

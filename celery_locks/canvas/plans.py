@@ -6,11 +6,15 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from celery_locks import config, duration
+from celery_locks.canvas.carried import HEADER, found
 from celery_locks.errors import LockConfigError
 from celery_locks.options import Options
 from celery_locks.plan import Plan
+from celery_locks.requeue import place
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from celery_locks.canvas.carried import Carried
 
 #: What may be said of a baton besides its key and ttl, each as the option of a task by that name.
@@ -23,6 +27,16 @@ def plan_of(app: Any, carried: Carried) -> Plan:
     options = dataclasses.replace(Options(key=carried.key, ttl=carried.ttl), **{**carried.options, "fair": fair})
     # Those that run together do not wait in line: the first of them would be called, and the others stay there.
     return Plan(options, lambda *_: (carried.key,), app, f"baton on {carried.key!r}")  # type: ignore[arg-type]
+
+
+def plan_for(task: Any, sent: Mapping[str, Any]) -> Plan | None:
+    """How a message takes the key that it comes for: that of its workflow, unless it is in line for its task's own."""
+    if HEADER in sent and (carried := found(sent)):
+        waits = place(sent)
+        if waits is None or waits[0] == carried.key:
+            return plan_of(task.app, carried)
+    own: Plan | None = getattr(task, "_plan", None)
+    return own
 
 
 def checked(app: Any, key: str, given: dict[str, Any]) -> Options:

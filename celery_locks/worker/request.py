@@ -9,9 +9,8 @@ from celery.exceptions import Ignore, Retry
 from celery.worker.request import Request
 
 from celery_locks import closing
-from celery_locks.canvas import HEADER, found, plan_of
+from celery_locks.canvas import HEADER, plan_for
 from celery_locks.errors import LockError, LockTimeout
-from celery_locks.requeue import place
 from celery_locks.worker.killed import explained
 from celery_locks.worker.unplaced import unplaced
 
@@ -42,12 +41,8 @@ class LockedRequest(Request):
 
     @property
     def plan(self) -> Plan | None:
-        """How it takes the key that it comes for: its own, unless it is in line for that of a workflow."""
-        if HEADER in self.request_dict and (carried := found(self.request_dict)):
-            waits = place(self.request_dict)
-            if waits is None or waits[0] == carried.key:
-                return plan_of(self.task.app, carried)
-        return self.own_plan
+        """How it takes its key, or that of a workflow that it is a part of; None when it takes none."""
+        return plan_for(self.task, self.request_dict)
 
     @property
     def own_plan(self) -> Plan | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-from celery import chain, chord, group
+from celery import chain, chord, group, signals
 from celery.exceptions import Ignore, Reject
 
 from celery_locks import LockConfigError, LockedTask, LockLost, LockTimeout, StoreUnavailable, baton, current_lease
@@ -303,6 +303,34 @@ def test_a_locked_task_inside_needs_no_key_of_its_own(relay: Relay):
     sent(relay, A, B)
     relay.run()
     assert len({*owners[0]}) == 1
+
+
+def test_a_locked_task_inside_takes_its_other_keys(relay: Relay):
+    """Of several it takes those that the workflow has not, and waits for nothing that it has."""
+
+    def locked(task, name):
+        relay.seen.append((name, task.lease.fence, task.lease.owner))
+        keys.append((task.lease.keys, relay.holder(), relay.room.holder("audit")))
+
+    keys = []
+    relay.task(locked, "locked", base=LockedTask, lock_key=["audit", KEY])
+    baton(chain(relay.job(A), relay.app.tasks["locked"].si(B), relay.job(C)), KEY).delay()
+    relay.run_all()
+    assert relay.names == [A, B, C]
+    ((of_lease, of_workflow, own),) = keys
+    assert of_lease == ("audit",)
+    assert own
+    assert own != of_workflow
+    assert relay.fences[0] == relay.fences[2]
+    assert relay.holder() is relay.room.holder("audit") is None
+
+
+def test_a_process_that_was_spawned_knows_members_too(relay: Relay):
+    """It has nothing of its parent's memory: it looks at its tasks when it is born."""
+    late = relay.app.task(bank.withdraw, name="late", shared=False)
+    assert "__call__" not in vars(type(late))
+    signals.worker_process_init.send(sender=None)
+    assert "__call__" in vars(type(late))
 
 
 def test_an_eager_workflow(relay: Relay):
