@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from celery_locks.aio import AsyncLock
     from celery_locks.annotation import install
+    from celery_locks.canvas import baton
     from celery_locks.current import current_lease
     from celery_locks.errors import (
         LockConfigError,
@@ -45,6 +46,7 @@ __all__ = [
     "Skip",
     "StaleFence",
     "StoreUnavailable",
+    "baton",
     "current_lease",
     "install",
 ]
@@ -67,6 +69,7 @@ _MODULE = {
     "Skip": "policies",
     "StaleFence": "errors",
     "StoreUnavailable": "errors",
+    "baton": "canvas",
     "current_lease": "current",
     "install": "annotation",
 }

@@ -11,6 +11,8 @@ from celery.exceptions import TaskRevokedError
 from celery.result import EagerResult
 from celery.utils.imports import symbol_by_name
 
+from celery_locks import canvas
+from celery_locks.canvas import HEADER
 from celery_locks.current import current_lease
 from celery_locks.errors import LockError
 from celery_locks.execution import LEASE, Execution, Skipped
@@ -56,6 +58,19 @@ class Call(NamedTuple):
 
 def performed(task: Any, plan: Plan, call: Call) -> Any:
     """The result of a job, done under its lock, and in its place if it was sent with one."""
+    if HEADER in vars(task.request_stack.top or task.request):
+        return canvas.performed(task, call.args, call.kwargs, lambda: _placed(task, plan, call), is_locked=True)
+    return _placed(task, plan, call)
+
+
+def unlocked(task: Any, call: Call) -> Any:
+    """The result of a job that takes no lock of its own."""
+    return canvas.performed(
+        task, call.args, call.kwargs, lambda: call.goes_on(*call.args, **call.kwargs), is_locked=False
+    )
+
+
+def _placed(task: Any, plan: Plan, call: Call) -> Any:
     if plan.options.unique and (place := Place.of(task, plan)):
         return place.run(lambda place: _performed(task, plan, call, place))
     return _performed(task, plan, call)
@@ -106,6 +121,11 @@ def adopt(task: Any, planned: Callable[[Any], Plan]) -> None:
     task._plan = planned(task)  # noqa: SLF001
 
 
+def is_adopted(task: Any) -> bool:
+    """Whether its calls are seen here, locked or not."""
+    return hasattr(type(task), _TAKER)
+
+
 def leave_alone(task: Any) -> None:
     """Lock its jobs no more."""
     vars(task).pop("_plan", None)
@@ -113,7 +133,7 @@ def leave_alone(task: Any) -> None:
 
 def _prepare(cls: Any, planned: Callable[[Any], Plan]) -> None:
     setattr(cls, _TAKER, cls)
-    cls.__call__ = _taking(cls, _own_call(cls), planned)
+    cls.__call__ = _taking(cls, own_call(cls), planned)
     cls.apply = _applying(cls.apply)
     cls.apply_async = _sending(cls, cls.apply_async, planned)
     cls.Request = _request(cls.Request)
@@ -126,15 +146,17 @@ def _taking(cls: Any, own: Any, planned: Callable[[Any], Plan]) -> Any:
     def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N807 - it becomes one
         call = (own or Task.__call__).__get__(self)
         plan = vars(self).get("_plan", _FREE)
-        if plan is _FREE or getattr(self, _TAKER) is not cls:
+        if getattr(self, _TAKER) is not cls:
             return call(*args, **kwargs)
+        if plan is _FREE:
+            return unlocked(self, Call(call, args, kwargs, own is None))
         return performed(self, plan or planned(self), Call(call, args, kwargs, own is None))
 
     __call__.goes_on = own  # type: ignore[attr-defined]  # for the class of another task that derives from this one
     return __call__
 
 
-def _own_call(cls: Any) -> Any:
+def own_call(cls: Any) -> Any:
     """What a class of the user's does when it is called; None when that is Celery's, which may be replaced later."""
     owner = next(each for each in cls.__mro__ if "__call__" in vars(each))
     own = vars(owner)["__call__"]

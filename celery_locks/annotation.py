@@ -5,11 +5,13 @@ from __future__ import annotations
 import difflib
 import logging
 import weakref
-from functools import cached_property
+from functools import cached_property, partial
 from typing import IO, TYPE_CHECKING, Any
 
 import click
+from celery import signals
 from celery.app.annotations import prepare, resolve_all
+from celery.utils.imports import symbol_by_name
 
 from celery_locks.adopted import adopt, leave_alone
 from celery_locks.errors import LockConfigError
@@ -17,7 +19,7 @@ from celery_locks.patterns import Patterns
 from celery_locks.plan import ROOT, Plan, declared
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from celery_locks.patterns import Chosen
 
@@ -92,7 +94,16 @@ def attend(app: Any) -> bool:
     # An app that is made of a pickled one is then as that was.
     app.fixups = {*app.fixups, f"{__name__}:attend"}
     app.annotations = Annotations(app)
+    signals.worker_process_init.connect(
+        partial(_born, weakref.ref(app)), weak=False, dispatch_uid=f"celery_locks_{id(app)}"
+    )
     return True
+
+
+def _born(app: Callable[[], Any], **_: Any) -> None:
+    """In a process of a pool: where that is spawned it knows nothing of what its parent has made of its tasks."""
+    if known := app():
+        symbol_by_name("celery_locks.worker.members:see_members")(known)
 
 
 def lock_bound(app: Any) -> None:

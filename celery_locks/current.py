@@ -10,8 +10,11 @@ from celery_locks.lease import State
 
 if TYPE_CHECKING:
     from celery_locks.lease import Lease
+    from celery_locks.plan import Plan
+    from celery_locks.stores import Store
 
 _current: ContextVar[Lease | None] = ContextVar("celery_locks_lease", default=None)
+_shared: ContextVar[tuple[Lease, Store] | None] = ContextVar("celery_locks_shared", default=None)
 
 
 def current_lease() -> Lease:
@@ -44,3 +47,34 @@ class carrying:  # noqa: N801 - used as a verb: `with carrying(lease):`
 
     def __exit__(self, *_: object) -> None:
         _current.set(self._before)
+
+
+class sharing:  # noqa: N801 - used as a verb: `with sharing(lease, store):`
+    """Let whatever needs no more than this lease's keys, of this store, run under it in the body."""
+
+    __slots__ = ("_before", "_lease", "_store")
+
+    def __init__(self, lease: Lease, store: Store) -> None:
+        self._lease, self._store = lease, store
+        self._before = _shared.get()
+
+    def __enter__(self) -> Lease:
+        _shared.set((self._lease, self._store))
+        return self._lease
+
+    def __exit__(self, *_: object) -> None:
+        _shared.set(self._before)
+
+
+def shared(plan: Plan) -> Lease | None:
+    """The lease that the workflow has of which this job is a part, if their store is the same."""
+    mine = _shared.get()
+    if mine is None:
+        return None
+    lease, store = mine
+    return lease if _is_same(store, plan.guard.store) else None
+
+
+def _is_same(store: Store, other: Store) -> bool:
+    # A store may be open under several aliases.
+    return store is other or (repr(store) == repr(other) and store.prefix == other.prefix)

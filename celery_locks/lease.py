@@ -39,6 +39,9 @@ class Claim(NamedTuple):
     others: tuple[str, ...] = ()
     #: The key stays taken for so long after it was, also when it is given back before.
     at_least: float = 0.0
+    #: It takes the key over from this owner, if that has it: nobody comes in between, and the fence stays. Else it is a
+    #: claim like any other.
+    after: str = ""
 
     @property
     def keys(self) -> tuple[str, ...]:

@@ -28,6 +28,8 @@ class Store(abc.ABC):
     in_connection: ClassVar[bool] = False
     #: The lock lives in the memory of one process, and no other can renew it.
     in_process: ClassVar[bool] = False
+    #: A claim may name an owner after whom it comes: it takes the key over from that one, and its fence.
+    hands_over: ClassVar[bool] = False
     #: Why it does not let several hold one key, where there is a reason to be told.
     why_no_crowds: ClassVar[str] = ""
     #: Its fences come from one counter, whatever the key: the last of several is right for all their keys.
@@ -44,7 +46,8 @@ class Store(abc.ABC):
         """Take the claim's key for its ttl, or say who has it.
 
         An owner that asks again gets the same lease with the same fence, and a full ttl. The lease's deadline is
-        counted from before the request left.
+        counted from before the request left. Where locks are handed over, so does one that comes after the owner who
+        has the key: it is this claim's from then on, under the same fence, and the other has nothing.
         """
 
     @abc.abstractmethod

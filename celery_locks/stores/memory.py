@@ -133,6 +133,7 @@ class MemoryStore(Store, Inspects, Crowds, Notes):
 
     in_process = True
     counts_as_one = True
+    hands_over = True
 
     def __init__(
         self, *, prefix: str = DEFAULT_PREFIX, clock: Callable[[], float] = time.monotonic, space: _Space | None = None
@@ -144,7 +145,7 @@ class MemoryStore(Store, Inspects, Crowds, Notes):
         name, now = self._name(require_name(claim.key)), self.clock()
         with self._space.mutex:
             holders = self._space.alive(name, now)
-            taken = holders.get(claim.owner)
+            taken = holders.get(claim.owner) or _handed_over(holders, claim)
             if not taken:
                 if not self._space.admits(name, claim, now):
                     return _busy(holders, now)
@@ -230,6 +231,16 @@ class MemoryStore(Store, Inspects, Crowds, Notes):
 
     def _holding(self, key: str, taken: _Taken) -> Holding:
         return Holding(key, taken.owner, taken.fence, taken.until - self.clock())
+
+
+def _handed_over(holders: _Holders, claim: Claim) -> _Taken | None:
+    """What the owner had after whom this one comes: it is this one's now."""
+    taken = holders.get(claim.after)
+    if taken:
+        taken.owner = claim.owner
+        holders[claim.owner] = taken
+        del holders[claim.after]
+    return taken
 
 
 def _busy(holders: _Holders, now: float) -> Busy:

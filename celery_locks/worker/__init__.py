@@ -5,6 +5,6 @@ from __future__ import annotations
 from celery_locks.worker.ending import Ending
 from celery_locks.worker.keeping import Keeping
 from celery_locks.worker.line import Line
-from celery_locks.worker.request import LockedRequest
+from celery_locks.worker.request import LockedRequest, MemberRequest
 
-__all__ = ["Ending", "Keeping", "Line", "LockedRequest"]
+__all__ = ["Ending", "Keeping", "Line", "LockedRequest", "MemberRequest"]

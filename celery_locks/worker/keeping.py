@@ -17,6 +17,7 @@ from celery_locks.parent import Parent, adopt
 from celery_locks.worker.children import Children
 from celery_locks.worker.deaths import Bell
 from celery_locks.worker.killed import remember
+from celery_locks.worker.members import see_members
 from celery_locks.worker.opening import open_stores
 from celery_locks.worker.pools import say_limits
 
@@ -44,6 +45,7 @@ class Keeping(bootsteps.StartStopStep):
     def create(self, w: Any) -> None:
         """Make what is shared: nothing is forked yet, and no task is traced."""
         lock_all(w.app)
+        see_members(w.app)
         say_limits(w)
         if isinstance(w.pool, TaskPool) and _is_forked(w.pool):
             open_stores()

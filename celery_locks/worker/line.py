@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from celery import bootsteps, signals
 
 from celery_locks import requeue
+from celery_locks.canvas import plan_for
 from celery_locks.stores.base import Waiting
 from celery_locks.ticket import marked
 from celery_locks.worker import door
@@ -145,7 +146,7 @@ def _visible(consumer: Any) -> float | None:
 def _revoked(sender: Any, request: Any, **_: Any) -> None:
     place = requeue.place(vars(request))
     # The request knows its task by name only.
-    plan = getattr(sender, "_plan", None) if place else None
+    plan = plan_for(sender, vars(request)) if place else None
     if place and plan:
         plan.guard.leave_line(*place)
 

@@ -9,6 +9,7 @@ from celery.exceptions import Ignore, Retry
 from celery.worker.request import Request
 
 from celery_locks import closing
+from celery_locks.canvas import HEADER, plan_for
 from celery_locks.errors import LockError, LockTimeout
 from celery_locks.unique import was_heard
 from celery_locks.worker.killed import explained
@@ -34,10 +35,18 @@ class LockedRequest(Request):
 
     def __init__(self, message: Any, **options: Any) -> None:
         super().__init__(message, **options)
+        self._tell_how_it_came(message)
+
+    def _tell_how_it_came(self, message: Any) -> None:
         self.request_dict["properties"] = {**(message.properties or {}), "content_type": message.content_type}
 
     @property
     def plan(self) -> Plan | None:
+        """How it takes its key, or that of a workflow that it is a part of; None when it takes none."""
+        return plan_for(self.task, self.request_dict)
+
+    @property
+    def own_plan(self) -> Plan | None:
         """What its task's declaration comes to; None when that was refused."""
         plan: Plan | None = getattr(self.task, "_plan", None)
         return plan
@@ -53,6 +62,9 @@ class LockedRequest(Request):
 
     def keys(self) -> tuple[str, ...]:
         """The keys that it will ask for; none when that cannot be told from its arguments."""
+        if HEADER in self.request_dict:
+            # It may have the key that others wait for: it is to go in.
+            return ()
         try:
             return self.plan.keys(tuple(self.args), dict(self.kwargs)) if self.plan else ()
         except Exception:  # noqa: BLE001 - the job will say so itself
@@ -123,3 +135,11 @@ class LockedRequest(Request):
             reason = reason.exc
         if isinstance(reason, LockTimeout) and reason.key and self.guard and self.guard.waker:
             self.guard.waker.note(reason.key)
+
+
+class MemberRequest(LockedRequest):
+    """The message of a task that is not locked, but may be a member of a workflow that is."""
+
+    def _tell_how_it_came(self, message: Any) -> None:
+        if HEADER in self.request_dict:
+            super()._tell_how_it_came(message)

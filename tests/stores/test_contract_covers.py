@@ -17,6 +17,7 @@ from tests.stores.contract import (
     CrowdsContract,
     EvictsContract,
     ExpiringContract,
+    HandingContract,
     InspectContract,
     LinesContract,
     NotesContract,
@@ -64,6 +65,7 @@ def required(store: type[Store]) -> set[type]:
     """The contracts that a store's own declaration asks for."""
     wanted: set[type] = {contract for capability, contract in CAPABILITIES.items() if issubclass(store, capability)}
     wanted |= {ConnectionContract if store.in_connection else ExpiringContract, SeveralContract}
+    wanted |= {HandingContract} if store.hands_over else set()
     return wanted if store in WITHIN_A_PROCESS else wanted | {ProcessContract}
 
 
@@ -103,7 +105,7 @@ def test_what_is_not_covered_is_found() -> None:
 
     assert uncovered(MemoryStore, []) == ["no test class has store_type = MemoryStore"]
     assert uncovered(MemoryStore, [Bare]) == [
-        *(f"Bare lacks {each}Contract" for each in ("Crowds", "Expiring", "Inspect", "Notes", "Several"))
+        *(f"Bare lacks {each}Contract" for each in ("Crowds", "Expiring", "Handing", "Inspect", "Notes", "Several"))
     ]
 
 

@@ -11,6 +11,7 @@ from tests.stores.contract import (
     EvictsContract,
     ExpiringContract,
     FaultContract,
+    HandingContract,
     NotesContract,
     Scene,
     ServerContracts,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from tests.servers.etcd import EtcdCluster, EtcdServer
 
 
-class TestEtcd(ServerContracts, EvictsContract, ExpiringContract, NotesContract, WatchesContract):
+class TestEtcd(ServerContracts, EvictsContract, ExpiringContract, HandingContract, NotesContract, WatchesContract):
     """One server. Each of its requests waits for the disk, and it renews a hundred leases in one."""
 
     store_type = EtcdStore

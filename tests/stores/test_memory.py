@@ -10,6 +10,7 @@ from celery_locks.stores.memory import MemoryStore
 from tests.stores.contract import (
     CrowdsContract,
     ExpiringContract,
+    HandingContract,
     InspectContract,
     NotesContract,
     SeveralContract,
@@ -17,7 +18,9 @@ from tests.stores.contract import (
 )
 
 
-class TestMemoryStore(StoreContract, ExpiringContract, InspectContract, CrowdsContract, NotesContract, SeveralContract):
+class TestMemoryStore(
+    StoreContract, ExpiringContract, InspectContract, CrowdsContract, HandingContract, NotesContract, SeveralContract
+):
     """It promises nothing between processes."""
 
     store_type = MemoryStore

@@ -15,6 +15,7 @@ from tests.stores.contract import (
     CrowdsContract,
     EvictsContract,
     ExpiringContract,
+    HandingContract,
     LinesContract,
     NotesContract,
     ProcessContract,
@@ -44,7 +45,14 @@ class _Way(ServerContracts, LinesContract):
 
 
 class _Contract(
-    _Way, EvictsContract, ExpiringContract, NotesContract, QueuesContract, CrowdsContract, CrowdEvictsContract
+    _Way,
+    EvictsContract,
+    ExpiringContract,
+    HandingContract,
+    NotesContract,
+    QueuesContract,
+    CrowdsContract,
+    CrowdEvictsContract,
 ):
     """What a server does, of each kind."""
 

@@ -13,6 +13,7 @@ from tests.stores.contract import (
     EvictsContract,
     ExpiringContract,
     FaultContract,
+    HandingContract,
     NotesContract,
     RushContract,
     Scene,
@@ -38,6 +39,7 @@ class _Contract(
     CrowdEvictsContract,
     EvictsContract,
     ExpiringContract,
+    HandingContract,
     NotesContract,
     TablesContract,
 ):

@@ -18,8 +18,19 @@ from tests.unit.floor import floor, no_other_work, three
 from tests.unit.hall import hall
 from tests.unit.mail import mail, refusing
 from tests.unit.pools import Pool
+from tests.unit.relay import relay
 
-__all__ = ["at_work", "floor", "hall", "mail", "no_apps_from_other_tests", "no_other_work", "refusing", "three"]
+__all__ = [
+    "at_work",
+    "floor",
+    "hall",
+    "mail",
+    "no_apps_from_other_tests",
+    "no_other_work",
+    "refusing",
+    "relay",
+    "three",
+]
 
 #: Python 3.10 looks for signals in more places than the newer ones, and some of them nobody can cover.
 collect_ignore = ["test_interrupted.py"] if sys.version_info < (3, 11) else []

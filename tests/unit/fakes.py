@@ -60,6 +60,8 @@ class FakeClock:
 class FaultyStore(Store, Inspects):
     """A memory store whose next calls can be told to fail, to fail after they were done, or to answer late."""
 
+    hands_over = True
+
     def __init__(self, clock: FakeClock) -> None:
         super().__init__(clock=clock)
         self.memory = MemoryStore(clock=clock)

@@ -46,6 +46,7 @@ class EtcdStore(EtcdNotes, Store, Inspects, Evicts, Watches):
     """
 
     counts_as_one = True
+    hands_over = True
 
     def __init__(
         self,
@@ -139,6 +140,8 @@ class EtcdStore(EtcdNotes, Store, Inspects, Evicts, Watches):
         return Names.of(self.prefix, claim.key, claim.owner)
 
     def _asked(self, talk: Talk, claim: Claim, names: Names, before: float) -> Lease | Busy:
+        if claim.after and (fence := self._taken_over(talk, claim, names)):
+            return Lease(claim, fence, before + claim.ttl, self.clock)
         # A lease is a write in each member. A key that was taken a moment ago is looked at before one is granted.
         if claim.key in self._contended:
             taken, revision = seen(talk, names.lock)
@@ -149,6 +152,17 @@ class EtcdStore(EtcdNotes, Store, Inspects, Evicts, Watches):
         while answer is None:
             answer = self._once(talk, claim, names)
         return answer if isinstance(answer, Busy) else Lease(claim, answer, before + claim.ttl, self.clock)
+
+    def _taken_over(self, talk: Talk, claim: Claim, names: Names) -> int | None:
+        """The fence of a lock that is handed over; None when it is not there to be, and the key is to be asked for."""
+        taken, _ = seen(talk, names.lock)
+        if taken is None or taken.owner != claim.after:
+            return None
+        lease = self._leases.grant(talk, names, whole_seconds(claim.ttl))
+        if not Renewal(talk, self._leases).move(names, lease, taken):
+            return None
+        self._leases.forget(Names.of(self.prefix, claim.key, claim.after))
+        return taken.fence
 
     def _once(self, talk: Talk, claim: Claim, names: Names) -> int | Busy | None:
         """One try, and the fence that comes of it; None when its lease ended in the middle of it."""

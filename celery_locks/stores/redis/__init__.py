@@ -63,6 +63,7 @@ class RedisStore(TogetherInRedis, RedisQueues, RedisNotes, Store, Inspects, Line
     """
 
     fence_is_time = True
+    hands_over = True
 
     def __init__(  # noqa: PLR0913 - settings, by name
         self,
@@ -203,9 +204,9 @@ class RedisStore(TogetherInRedis, RedisQueues, RedisNotes, Store, Inspects, Line
 
     def _acquire_with(self, claim: Claim) -> tuple[Any, ...]:
         asked = (claim.owner, _ms(claim.ttl), self._retention_ms, self._window_ms, self._channel)
-        ticket = asks_with(claim.ticket, heard=self._wire.sees_listeners)
-        # Only one that wants this key alone says that it may be handed over to it.
-        return (*asked, *ticket, claim.ticket.echo) if claim.ticket and claim.ticket.echo else asked + ticket
+        waits, echo = asks_with(claim.ticket, heard=self._wire.sees_listeners), claim.ticket and claim.ticket.echo
+        # Only one that wants this key alone says that it may be handed over to it, or that it comes after another.
+        return (*asked, *waits, echo or "", claim.after or "") if echo or claim.after else asked + waits
 
     def _release_with(self, claim: Claim, done: int) -> tuple[Any, ...]:
         ticket = undated(claim.ticket.name) if claim.ticket else ""

@@ -43,6 +43,7 @@ class SqlStore(SqlNotes, Store, CrowdInTable, Inspects, Evicts, Tables):
     """
 
     fence_is_time = True
+    hands_over = True
 
     def __init__(
         self,
@@ -152,6 +153,9 @@ class SqlStore(SqlNotes, Store, CrowdInTable, Inspects, Evicts, Tables):
     def _acquired(self, claim: Claim, row: dict[str, Any]) -> Lease | Busy | None:
         before = self.clock()
         row["latest"] = self._latest(before)
+        if claim.after:
+            # When it was that one's, it is ours now, and asked for again.
+            self._database.ask(self._database.statements.hand_over, {**row, "after": holder(claim.after)})
         answer = self._database.ask(self._database.statements.acquire, row)
         fence, *seen = answer.rows[0] if answer.rows else (answer.number,)
         if fence:

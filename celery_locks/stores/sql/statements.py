@@ -38,6 +38,11 @@ LEVEL = """
 UPDATE {table} SET fence = CASE WHEN fence > :fence THEN fence ELSE :fence END
 WHERE digest IN ({digests}) AND holder = :holder AND expires_at > {now}
 """
+# As late as any other request for the key it takes nothing.
+HAND_OVER = """
+UPDATE {table} SET owner = :owner, holder = :holder, expires_at = {now} + :ttl, expires_hour = ({now} + :ttl) {hours}
+WHERE digest = :digest AND holder = :after AND expires_at > {now} AND {now} <= :latest
+"""
 UNDO = """
 UPDATE {table} SET owner = NULL, holder = NULL, expires_at = {now}
 WHERE digest = :digest AND holder = :holder AND expires_at > {now}
@@ -110,6 +115,7 @@ class Statements:
         self.look = self.made(LOOK)
         self.acquire = self.made(tongue.acquire)
         self.release = self.made(RELEASE)
+        self.hand_over = self.made(HAND_OVER)
         self.undo = self.made(UNDO)
         self.give_up = self.made(tongue.give_up)
         self.force_release = self.made(FORCE_RELEASE)
@@ -136,8 +142,14 @@ class Statements:
         """One for this table."""
         tongue = self.tongue
         hour = f"({tongue.now}) {tongue.over} {HOUR}"
-        parts = {"table": self._table, "now": tongue.now, "stable_now": tongue.stable_now, "joined": tongue.joined}
-        parts["noted"] = tongue.noted
+        parts = {
+            "table": self._table,
+            "now": tongue.now,
+            "stable_now": tongue.stable_now,
+            "joined": tongue.joined,
+            "noted": tongue.noted,
+            "hours": f"{tongue.over} {HOUR}",
+        }
         over = OVER.format(HOUR=HOUR, **parts).replace("/", tongue.over)
         sizes = {"longest": OWNER_DIGITS * REMEMBERED, "HOUR": HOUR, "SEVERAL": SEVERAL}
         return Statement(words.format(hour=hour, over=over, **parts, **sizes), self._dialect)

@@ -21,6 +21,7 @@ from tests.stores.contract.expiring import ExpiringContract
 from tests.stores.contract.faults import FaultContract, Scene, killed, nothing
 from tests.stores.contract.fixtures import StoreFixtures
 from tests.stores.contract.giving_up import GivesUp, GivingUpContract
+from tests.stores.contract.handing import HandingContract
 from tests.stores.contract.inspecting import InspectContract
 from tests.stores.contract.joining import JoiningContract
 from tests.stores.contract.leaving import LeavingContract
@@ -50,6 +51,7 @@ __all__ = [
     "FaultContract",
     "GivesUp",
     "GivingUpContract",
+    "HandingContract",
     "InspectContract",
     "InterruptContract",
     "JoiningContract",

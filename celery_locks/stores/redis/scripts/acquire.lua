@@ -1,13 +1,14 @@
 -- KEYS: lock, fence, line, homes
 -- ARGV: owner, ttl ms, fence retention ms, claim window ms, channel, ticket, stance, the ticket's date, its home,
--- the number of its try, if the key may be handed over to it there
+-- the number of its try, if the key may be handed over to it there, or '', and, if it comes after another owner and takes over
+-- what that has, this one
 -- The lock is kept as `fence:owner`, or as `~ticket` while it is kept for the first in its line; the fence as `fence:` and
 -- the owners that are done with the key, the latest first, a NUL between them.
 -- Answers the fence, or {holder, remaining ms, dated ticket, place, 1 if it is present} when the key is not to be had, or {}
 -- when this owner is done with it. Without a ticket nobody joins the line. The stance of one that joins: `wait`, present
 -- where it asks; `next`, present if it is the next, else away; `go`, away.
 local call, mine = redis.call, ARGV[6]
-local here = {lock = KEYS[1], line = KEYS[3], homes = KEYS[4], window = ARGV[4], channel = ARGV[5], echo = ARGV[10]}
+local here = {lock = KEYS[1], line = KEYS[3], homes = KEYS[4], window = ARGV[4], channel = ARGV[5], echo = ARGV[10] ~= '' and ARGV[10]}
 local taken = redis.pcall('GET', KEYS[1])
 if type(taken) == 'table' then
   local crowd = crowds().swept(here)
@@ -21,7 +22,14 @@ end
 local others = taken and mine ~= '' and taken == '~' .. mine
 if taken and not others then
   local fence, owner = string.match(taken, '^(%d+):(.*)$')
-  if owner ~= ARGV[1] then
+  if owner and owner ~= '' and owner == ARGV[11] then
+    -- Handed over, with its fence.
+    call('SET', KEYS[1], fence .. ':' .. ARGV[1], 'PX', ARGV[2])
+    if mine ~= '' then
+      out_of_line(here, mine)
+    end
+    return tonumber(fence)
+  elseif owner ~= ARGV[1] then
     return lined_up(here, owner or (string.sub(taken, 1, 1) ~= '~' and taken))
   end
   -- The same owner again: its first answer, or what was handed over to it, was lost on the way.

@@ -1,0 +1,442 @@
+"""The key of a workflow goes from member to member: what each finds, and what it leaves behind."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from celery import chain, chord, group, signals
+from celery.exceptions import Ignore, Reject
+
+from celery_locks import LockConfigError, LockedTask, LockLost, LockTimeout, StoreUnavailable, baton, current_lease
+from celery_locks.worker import MemberRequest
+from celery_locks.worker.unplaced import unplaced
+from tests.unit import bank
+from tests.unit.relay import KEY, Relay
+from tests.waiting import wait_until
+
+#: Members that run in a moment, or in which something happens.
+A, B, C = "abc"
+
+
+def sent(relay: Relay, *names: str, **options: object) -> None:
+    """Send a chain of such members."""
+    baton(chain(*(relay.job(name) for name in names)), KEY, **options).delay()
+
+
+def test_nothing_is_held_until_the_first_runs(relay: Relay):
+    """To send a workflow asks nothing of the store."""
+    sent(relay, A, B)
+    assert relay.holder() is None
+    assert relay.room.store.calls == []
+
+
+def test_it_goes_from_member_to_member(relay: Relay):
+    """While a message is on its way the key is held for it, under the same fence; behind the last it is free."""
+    sent(relay, A, B, C, ttl=30, travel=100)
+    for _ in range(2):
+        relay.run()
+        assert relay.is_on_its_way()
+        assert relay.left() == 100
+    relay.run()
+    assert relay.names == [A, B, C]
+    assert len(set(relay.fences)) == 1
+    assert relay.holder() is None
+
+
+def test_a_member_has_an_owner_of_its_own(relay: Relay):
+    """Whoever looks sees which task of which workflow has the key."""
+    sent(relay, A, B)
+    relay.run_all()
+    owners = [owner for _, _, owner in relay.seen]
+    assert len(set(owners)) == 2
+    assert all(owner.startswith("step[") for owner in owners)
+
+
+def test_a_busy_key_puts_the_first_back(relay: Relay):
+    """It goes back to its queue as any locked job, and its body does not run."""
+    other = relay.room.locks.lock(KEY)
+    assert other.acquire(blocking=False)
+    sent(relay, A, B, countdown=3)
+    relay.run()
+    assert relay.names == []
+    other.release()
+    relay.run_all()
+    assert relay.names == [A, B]
+
+
+def test_on_contention_skip_ends_it(relay: Relay):
+    """With another policy it does as that says: nothing comes after it."""
+    with relay.room.locks.lock(KEY):
+        sent(relay, A, B, on_contention="skip")
+        relay.run()
+    assert relay.is_empty()
+    assert relay.names == []
+
+
+def test_a_copy_waits_while_the_workflow_goes_on(relay: Relay):
+    """The first is delivered again while the second is on its way, or runs: it finds the key taken."""
+    sent(relay, A, B)
+    first = relay.message()
+    relay.run(first)
+    second = relay.message()
+    relay.run(first)
+    relay.bodies[B] = lambda _: relay.run(first)
+    relay.run(second)
+    assert relay.names == [A, B]
+    # Both copies went back.
+    relay.bodies.clear()
+    assert not relay.is_empty()
+
+
+def test_a_copy_of_a_running_member_waits(relay: Relay):
+    """A message that comes twice at once is run by one."""
+    sent(relay, A, B)
+    first = relay.message()
+    relay.bodies[A] = lambda _: relay.run(first) and None
+    relay.run(first)
+    assert relay.names == [A]
+
+
+def test_a_copy_that_comes_after_the_end_takes_the_key_anew(relay: Relay):
+    """It is another go of the same workflow: all of it under one lease, with a higher fence."""
+    sent(relay, A, B)
+    first = relay.message()
+    relay.run(first)
+    relay.run()
+    relay.run(first)
+    assert relay.is_on_its_way()
+    relay.run()
+    assert relay.names == [A, B, A, B]
+    one, same, other, also = relay.fences
+    assert one == same < other == also
+    assert relay.holder() is None
+
+
+def test_a_message_that_waits_for_too_long_takes_the_key_anew(relay: Relay):
+    """Others may have it in between. Then it waits for them, and never runs without it."""
+    sent(relay, A, B, ttl=30)
+    relay.run()
+    relay.room.clock.advance(31)
+    rival = relay.room.locks.lock(KEY)
+    assert rival.acquire(blocking=False)
+    relay.run()
+    assert relay.names == [A]
+    rival.release()
+    relay.run()
+    assert relay.names == [A, B]
+    assert relay.fences[0] < relay.fences[1]
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), Ignore(), Reject("no", requeue=False), Reject("no", requeue=True)])
+def test_a_workflow_that_stops_frees_its_key(relay: Relay, error: Exception):
+    """A member that fails, is ignored or rejected, with nobody to come after it."""
+
+    def fail(_):
+        raise error
+
+    relay.bodies[B] = fail
+    sent(relay, A, B, C)
+    relay.run()
+    relay.run()
+    assert relay.holder() is None
+    assert relay.is_empty()
+
+
+def test_a_rejected_message_that_comes_again_keeps_it(relay: Relay):
+    """It is acknowledged late, and asks to come again: the key waits for it."""
+
+    def reject(task):
+        if len(relay.seen) == 1:
+            raise Reject("later", requeue=True)
+        return task.name
+
+    relay.step.acks_late = True
+    relay.bodies[A] = reject
+    sent(relay, A, B)
+    first = relay.message()
+    relay.run(first)
+    assert relay.is_on_its_way()
+    relay.run(first)
+    relay.run()
+    assert len(set(relay.fences)) == 1
+
+
+def test_a_retry_keeps_it_for_its_countdown(relay: Relay):
+    """It lasts until the next try is due and for as long as a message may be on its way."""
+
+    def retry(task):
+        if not task.request.retries:
+            raise task.retry(countdown=1000)
+
+    relay.bodies[A] = retry
+    sent(relay, A, B, ttl=30, travel=50)
+    relay.run()
+    assert relay.is_on_its_way()
+    assert 1040 < relay.left() <= 1050
+    relay.run_all()
+    assert relay.names == [A, A, B]
+    assert len(set(relay.fences)) == 1
+    assert relay.holder() is None
+
+
+def test_a_retry_that_comes_at_once_asks_again(relay: Relay):
+    """It may run before the try that sent it has handed on the key: it comes back soon, in no line."""
+
+    def retry(task):
+        if not task.request.retries:
+            try:
+                raise task.retry(countdown=0)
+            finally:
+                relay.run()
+
+    relay.bodies[A] = retry
+    sent(relay, A, B)
+    relay.run()
+    assert relay.names == [A]
+    again = relay.message()
+    assert not {"lock_ticket", "lock_requeues"} & {*again.headers}
+    relay.run(again)
+    relay.run()
+    assert relay.names == [A, A, B]
+    assert len(set(relay.fences)) == 1
+
+
+def test_a_replacement_goes_on_with_it(relay: Relay):
+    """What a member puts in its place runs under the same lease, and what came after it still does."""
+    relay.bodies[A] = lambda task: task.replace(chain(relay.job("x"), relay.job("y")))
+    sent(relay, A, B)
+    relay.run_all()
+    assert relay.names == [A, "x", "y", B]
+    assert len(set(relay.fences)) == 1
+    assert relay.holder() is None
+
+
+def test_a_replacement_that_cannot_be_sent_frees_it(relay: Relay):
+    """The member fails, and nobody comes after it."""
+
+    def replace(task):
+        relay.app.send_task = lambda *_, **__: 1 / 0
+        try:
+            task.replace(relay.job("x"))
+        finally:
+            del relay.app.send_task
+
+    relay.bodies[A] = replace
+    sent(relay, A, B)
+    relay.run()
+    assert relay.holder() is None
+
+
+def test_a_lost_lease_ends_the_workflow(relay: Relay):
+    """A member whose key is taken away fails with LockLost, and the next is not sent."""
+    relay.bodies[A] = lambda _: relay.room.store.force_release(KEY)
+    sent(relay, A, B)
+    assert isinstance(relay.run().exception, LockLost)
+    assert relay.is_empty()
+
+
+def test_a_store_that_cannot_be_reached_at_the_end(relay: Relay):
+    """What the member did counts, and the next comes: it has to wait for the key as anybody."""
+    relay.bodies[A] = lambda _: relay.room.store.fail("acquire") or A
+    sent(relay, A, B)
+    assert relay.run() == A
+    relay.run()
+    assert relay.names == [A, B]
+
+
+def test_a_revoked_message_frees_the_key(relay: Relay):
+    """It was on its way to this one alone: nobody comes after it."""
+    sent(relay, A, B)
+    relay.run()
+    request = MemberRequest(relay.message(), app=relay.app, task=relay.step)
+    unplaced.add(request)
+    wait_until(lambda: relay.holder() is None, "the key to be free")
+
+
+def test_a_revoked_copy_frees_nothing(relay: Relay):
+    """The key is not on its way to it."""
+    sent(relay, A, B)
+    first = relay.message()
+    relay.run(first)
+    copy = MemberRequest(first, app=relay.app, task=relay.step)
+    done = threading.Event()
+    with pytest.MonkeyPatch.context() as patch:
+        plain = relay.room.store.release
+        patch.setattr(relay.room.store, "release", lambda claim: (plain(claim), done.set()))
+        unplaced.add(copy)
+        assert done.wait(10)
+    assert relay.is_on_its_way()
+
+
+def test_an_errback_that_is_sent_has_it_next(relay: Relay):
+    """It runs under the same lease, and the key is free behind it."""
+    relay.bodies[A] = lambda _: 1 / 0
+    baton(chain(relay.job(A), relay.job(B)), KEY).apply_async(link_error=relay.job("undo"))
+    relay.run()
+    assert relay.is_on_its_way()
+    relay.run()
+    assert relay.names == [A, "undo"]
+    assert len(set(relay.fences)) == 1
+    assert relay.holder() is None
+
+
+def test_an_errback_of_one_member(relay: Relay):
+    """One that is written into the canvas holds the key as well."""
+    relay.bodies[B] = lambda _: 1 / 0
+    baton(chain(relay.job(A), relay.job(B).on_error(relay.job("undo"))), KEY).delay()
+    relay.run_all()
+    assert relay.names == [A, B, "undo"]
+    assert relay.holder() is None
+
+
+def test_a_locked_task_inside_needs_no_key_of_its_own(relay: Relay):
+    """Called by a member, it would wait for its own workflow: it runs under the key that this has."""
+
+    @relay.app.task(base=LockedTask, lock_key=KEY, name="bank.locked", shared=False)
+    def locked():
+        return current_lease().owner
+
+    relay.app.finalize()
+    owners = []
+    relay.bodies[A] = lambda _: owners.append((relay.app.tasks["bank.locked"](), current_lease().owner))
+    sent(relay, A, B)
+    relay.run()
+    assert len({*owners[0]}) == 1
+
+
+def test_a_locked_task_inside_takes_its_other_keys(relay: Relay):
+    """Of several it takes those that the workflow has not, and waits for nothing that it has."""
+
+    def locked(task, name):
+        relay.seen.append((name, task.lease.fence, task.lease.owner))
+        keys.append((task.lease.keys, relay.holder(), relay.room.holder("audit")))
+
+    keys = []
+    relay.task(locked, "locked", base=LockedTask, lock_key=["audit", KEY])
+    baton(chain(relay.job(A), relay.app.tasks["locked"].si(B), relay.job(C)), KEY).delay()
+    relay.run_all()
+    assert relay.names == [A, B, C]
+    ((of_lease, of_workflow, own),) = keys
+    assert of_lease == ("audit",)
+    assert own
+    assert own != of_workflow
+    assert relay.fences[0] == relay.fences[2]
+    assert relay.holder() is relay.room.holder("audit") is None
+
+
+def test_a_process_that_was_spawned_knows_members_too(relay: Relay):
+    """It has nothing of its parent's memory: it looks at its tasks when it is born."""
+    late = relay.app.task(bank.withdraw, name="late", shared=False)
+    assert "__call__" not in vars(type(late))
+    signals.worker_process_init.send(sender=None)
+    assert "__call__" in vars(type(late))
+
+
+def test_an_eager_workflow(relay: Relay):
+    """Done here and now, it holds its key from its first task to its last, or times out."""
+    relay.app.conf.task_always_eager = True
+    assert baton(chain(relay.job(A), relay.job(B)), KEY).delay().get() == B
+    assert len({(fence, owner) for _, fence, owner in relay.seen}) == 1
+    assert relay.holder() is None
+    with relay.room.locks.lock(KEY), pytest.raises(LockTimeout):
+        baton(relay.job(C), KEY).apply()
+
+
+def test_the_members_of_a_group_share_one_lease(relay: Relay):
+    """None of them gives it back; the last of a process leaves it to last for as long as a message is on its way."""
+    canvas = chord(group(relay.job(A), relay.job(B)), relay.job(C))
+    marked = baton(canvas, KEY, ttl=30, travel=70)._marked({})
+    first, second = marked.tasks
+    left = []
+    relay.bodies[A] = lambda _: (second.apply_async(), relay.run(), left.append(relay.left()))[-1]
+    first.apply_async()
+    relay.run()
+    assert left == [30]
+    assert relay.names == [A, B]
+    assert len(set(relay.seen)) == 2
+    assert len(set(relay.fences)) == 1
+    assert relay.is_on_its_way()
+    assert relay.left() == 70
+    marked.body.apply_async()
+    relay.run()
+    assert len(set(relay.fences)) == 1
+    assert relay.holder() is None
+
+
+def test_jobs_that_are_no_members_run_as_ever(relay: Relay):
+    """They see their own request, and a call of the task in its own body has one of its own."""
+    seen = []
+
+    def plain(task, depth=0):
+        seen.append((task.request, task.request.id))
+        if not depth:
+            task(1)
+
+    task = relay.task(plain, "plain")
+    task.delay()
+    message = relay.message()
+    relay.run(message)
+    assert seen[0][1] == message.headers["id"]
+    assert len(seen) == 2
+    assert seen[1][0] is not seen[0][0]
+    assert relay.room.store.calls == []
+
+
+@pytest.mark.parametrize(
+    ("canvas", "text"),
+    [
+        (lambda _: chain(), "the canvas is empty"),
+        (lambda relay: group(relay.job(A), relay.job(B)), "ends in a group"),
+        (lambda relay: chain(relay.job(A), group(relay.job(A), relay.job(B))), "ends in a group"),
+        (lambda relay: relay.step.chunks([(1,), (2,)], 1), "chunks.group()"),
+        (lambda relay: relay.step, "not <"),
+    ],
+)
+def test_a_canvas_that_cannot_carry_it(relay: Relay, canvas, text: str):
+    """Is refused before anything is sent."""
+    with pytest.raises(LockConfigError) as caught:
+        baton(canvas(relay), KEY)
+    assert text in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"tttl": 3}, "unknown option tttl"),
+        ({"on_contention": lambda _: None}, "travels in a message"),
+        ({"on_outage": "run"}, "never runs without"),
+        ({"travel": -1}, "travel"),
+        ({"ttl": 0.01}, "heartbeat"),
+    ],
+)
+def test_options_that_cannot_be(relay: Relay, options, text: str):
+    """Say what to mend."""
+    with pytest.raises(LockConfigError) as caught:
+        baton(relay.job(A), KEY, **options)
+    assert text in str(caught.value)
+    assert KEY in str(caught.value)
+
+
+def test_an_app_that_knows_nothing_of_locks():
+    """Its workers would run the members without the key."""
+    task = bank.app().task(bank.withdraw, name="plain", shared=False)
+    with pytest.raises(LockConfigError, match=r"celery_locks\.install"):
+        baton(task.si(7), KEY)
+
+
+def test_a_store_that_cannot_hand_over(relay: Relay, monkeypatch: pytest.MonkeyPatch):
+    """Its locks live in one process."""
+    monkeypatch.setattr(type(relay.room.store), "hands_over", False)
+    with pytest.raises(LockConfigError, match="hand a lock over"):
+        baton(relay.job(A), KEY)
+
+
+def test_an_outage_puts_a_member_back(relay: Relay):
+    """It never runs without the key."""
+    sent(relay, A, B)
+    relay.room.store.fail("acquire", StoreUnavailable("down"))
+    relay.run()
+    assert relay.names == []
+    relay.run_all()
+    assert relay.names == [A, B]
