@@ -66,13 +66,13 @@ class sharing:  # noqa: N801 - used as a verb: `with sharing(lease, store):`
         _shared.set(self._before)
 
 
-def shared(plan: Plan) -> Lease | None:
-    """The lease that the workflow has of which this job is a part, if their store is the same."""
+def apart(keys: tuple[str, ...], plan: Plan) -> tuple[Lease | None, tuple[str, ...]]:
+    """The lease of a workflow that has all these keys of one of its jobs; and those that are to be taken."""
     mine = _shared.get()
-    if mine is None:
-        return None
-    lease, store = mine
-    return lease if _is_same(store, plan.guard.store) else None
+    if mine is None or not _is_same(mine[1], plan.guard.store):
+        return None, keys
+    others = tuple(key for key in keys if key not in mine[0].keys)
+    return (None, others) if others else (mine[0], keys)
 
 
 def _is_same(store: Store, other: Store) -> bool:

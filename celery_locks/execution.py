@@ -11,7 +11,7 @@ from celery.app.task import Context
 from celery.exceptions import Ignore, Reject, Retry, TaskRevokedError
 
 from celery_locks import closing, events, pooled, requeue, signals
-from celery_locks.current import carrying, shared
+from celery_locks.current import apart, carrying
 from celery_locks.errors import LockTimeout, StoreUnavailable
 from celery_locks.interrupt import Interruption, await_end, kill
 from celery_locks.lease import Claim, Lease, new_owner
@@ -69,21 +69,11 @@ class Execution:
         self._id: str | None = request.id if traced else None
         self._queued = traced and not request.is_eager
         owner = new_owner(f"{task.name}[{self._id}]" if self._id else task.name)
-        keys, ttl = plan.keys(args, kwargs), self._options.ttl
-        #: What it need not take: a workflow that it is a part of has all its keys.
-        self._had = shared(plan)
-        if self._had:
-            keys = self._not_had(keys)
+        self._had, keys = apart(plan.keys(args, kwargs), plan)
         kind = (*plan.kind, keys[1:], self._options.at_least)
-        self._claim = Claim(keys[0], owner, ttl, task.name, self._id, self._ticket(keys, owner), *kind)
+        self._claim = Claim(keys[0], owner, self._options.ttl, task.name, self._id, self._ticket(keys, owner), *kind)
         self._interruption = Interruption()
         self._started = time.monotonic()
-
-    def _not_had(self, keys: tuple[str, ...]) -> tuple[str, ...]:
-        others = tuple(key for key in keys if self._had and key not in self._had.keys)
-        if others:
-            self._had = None
-        return others or keys
 
     def run(self, body: Callable[[], Any]) -> Any:
         """The job's result; or the exception that tells Celery where it goes instead."""
