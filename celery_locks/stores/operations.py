@@ -6,7 +6,7 @@ import abc
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 class Waiter(NamedTuple):
@@ -59,3 +59,35 @@ class Tables(abc.ABC):
     @abc.abstractmethod
     def purge(self) -> int:
         """Remove all rows that nobody used for as long as the store keeps them, and say how many."""
+
+
+class Clocked(abc.ABC):
+    """A store whose leases end by a clock of its own that can be read."""
+
+    @abc.abstractmethod
+    def time(self) -> float:
+        """What time it is there, in seconds since 1970."""
+
+
+class Server(NamedTuple):
+    """A Redis server in its own words: the fields of INFO, and what CONFIG says; None where nobody is told that.
+
+    `trouble`: why one of several said nothing.
+    """
+
+    name: str
+    info: Mapping[str, str]
+    config: Mapping[str, str] | None = None
+    trouble: str = ""
+
+
+class Served(abc.ABC):
+    """A store in Redis servers that can be asked how they are set up."""
+
+    @abc.abstractmethod
+    def servers(self) -> list[Server]:
+        """Those that hold locks. Raises `StoreUnavailable` when one does not answer that locks cannot do without."""
+
+    @abc.abstractmethod
+    def strangers(self, most: int) -> list[str]:
+        """Names beside the locks in the same database, of so many that are looked at."""

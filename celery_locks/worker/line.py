@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from celery import bootsteps, signals
 
-from celery_locks import requeue
+from celery_locks import config, requeue
 from celery_locks.stores.base import Waiting
 from celery_locks.ticket import marked
 from celery_locks.worker import door
@@ -30,8 +30,6 @@ logger = logging.getLogger("celery_locks.worker")
 #: A job whose countdown is "auto" is looked after this often while it waits here, and for no longer than the longest.
 LOOK_AFTER = 30.0
 LONGEST = 600.0
-#: A broker delivers a message again that is held for longer than this, unless it is told otherwise. Seconds.
-REDELIVERED = {"redis": 3600.0, "rediss": 3600.0, "sentinel": 3600.0, "sqs": 1800.0}
 
 
 class Line(bootsteps.StartStopStep):
@@ -137,9 +135,7 @@ def _place(request: LockedRequest) -> Waiting | None:
 def _visible(consumer: Any) -> float | None:
     """Seconds after which the broker delivers an unacknowledged message again, if it does."""
     connection = consumer.connection
-    default = REDELIVERED.get(connection.transport_cls if connection else "")
-    given = (consumer.app.conf.broker_transport_options or {}).get("visibility_timeout", default)
-    return float(given) if given is not None else None
+    return config.redelivered_after(consumer.app.conf, connection.transport_cls if connection else "")
 
 
 def _revoked(sender: Any, request: Any, **_: Any) -> None:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from celery_locks.stores.operations import Evicts, Queues, Waiter
 from celery_locks.stores.redis import scripts
+from celery_locks.stores.redis.condition import RedisCondition
 from celery_locks.stores.redis.wire import Call
 from celery_locks.stores.redis.written import some
 
 if TYPE_CHECKING:
-    import contextlib
     from collections.abc import Sequence
 
     from celery_locks.stores.redis.wire import Wire
@@ -21,7 +21,7 @@ _AWAY = 4e15
 MICRO = 1e6
 
 
-class RedisQueues(Queues, Evicts, abc.ABC):
+class RedisQueues(RedisCondition, Queues, Evicts, abc.ABC):
     """The part of the store that only an operator asks for."""
 
     _wire: Wire
@@ -45,9 +45,6 @@ class RedisQueues(Queues, Evicts, abc.ABC):
 
     @abc.abstractmethod
     def _run(self, call: Call) -> Any: ...
-
-    @abc.abstractmethod
-    def _speaking(self) -> contextlib.AbstractContextManager[None]: ...
 
     @abc.abstractmethod
     def _slots_name(self, key: str) -> str: ...

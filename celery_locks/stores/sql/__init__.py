@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Busy, Claim, Holding, Lease, Verdict
 from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, Store, require_name
-from celery_locks.stores.operations import Evicts, Tables
+from celery_locks.stores.operations import Clocked, Evicts, Tables
 from celery_locks.stores.sql.address import parse
 from celery_locks.stores.sql.database import Database
 from celery_locks.stores.sql.table import digest, holder, read, written
@@ -30,7 +30,7 @@ PURGED_AT_ONCE = 100
 PURGE_EVERY = 60.0
 
 
-class SqlStore(Store, Inspects, Evicts, Tables):
+class SqlStore(Store, Inspects, Evicts, Tables, Clocked):
     """One row a key, that stays when the key is released and remembers the last fence and who is done with the key.
 
     Exclusion holds while the database keeps what it has committed. A failover to a replica that had not heard of the
@@ -130,6 +130,10 @@ class SqlStore(Store, Inspects, Evicts, Tables):
             page = self._purged()
             removed += page
         return removed
+
+    def time(self) -> float:
+        now: int = self._look({"digest": ""})[0]
+        return now / MICRO
 
     def close(self) -> None:
         self._database.close()
