@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from celery import signals as celery_signals
 from celery import states
+from celery._state import get_current_task
 from celery.app.task import Context
 from celery.exceptions import Ignore, Reject, Retry, TaskRevokedError
 
-from celery_locks import closing, events, pooled, requeue, signals
+from celery_locks import closing, events, pooled, requeue, signals, telling
 from celery_locks.current import carrying
 from celery_locks.errors import LockTimeout, StoreUnavailable
 from celery_locks.interrupt import Interruption, await_end, kill
@@ -31,6 +32,16 @@ T = TypeVar("T")
 LEASE = "lock_lease"
 #: Why a job is revoked whose time to run is over, in Celery's own word.
 EXPIRED = "expired"
+
+
+def _attempts_of(claim: Claim) -> int | None:
+    """How often the job that runs here had gone back; nothing of another's claim, as in a keeper's thread."""
+    task = get_current_task() if claim.task_id else None
+    request = task.request if task else None
+    return requeue.requeues(request) if request and request.id == claim.task_id else None
+
+
+telling.attempts_of = _attempts_of
 
 
 def _clean(request: Any) -> None:
@@ -64,6 +75,11 @@ class Execution:
         self._claim = Claim(keys[0], owner, ttl, task.name, self._id, self._ticket(keys, owner), *kind)
         self._interruption = Interruption()
         self._started = time.monotonic()
+
+    @property
+    def owner(self) -> str:
+        """The name of this execution."""
+        return self._claim.owner
 
     def run(self, body: Callable[[], Any]) -> Any:
         """The job's result; or the exception that tells Celery where it goes instead."""

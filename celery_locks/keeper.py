@@ -73,6 +73,10 @@ class Keeper:
             self._beat_in(watched, soon)
         return ours
 
+    def all_watched(self) -> list[Watched]:
+        """All that is kept now, as it was at one moment."""
+        return list(self._watched.values())
+
     def watch(
         self, lease: Lease, interval: float, on_lost: Callable[[Lease], None] | None = None, ward: Ward = _ALONE
     ) -> None:

@@ -256,6 +256,8 @@ class Busy(NamedTuple):
     present: bool = True
     #: Which of several keys is taken, the first of those that are.
     key: str | None = None
+    #: For how many seconds the holder has had it, by the store's clock.
+    age: float | None = None
 
 
 class Holding(NamedTuple):

@@ -30,6 +30,7 @@ __all__ = [
     "released",
     "requeued",
     "skipped",
+    "woken",
 ]
 
 logger = logging.getLogger("celery_locks.signals")
@@ -71,6 +72,7 @@ class Signal(Generic[Happened]):
 acquired: Signal[events.Acquired] = Signal("acquired")
 contended: Signal[events.Contended] = Signal("contended")
 requeued: Signal[events.Requeued] = Signal("requeued")
+woken: Signal[events.Woken] = Signal("woken")
 skipped: Signal[events.Skipped] = Signal("skipped")
 duplicate: Signal[events.Duplicate] = Signal("duplicate")
 released: Signal[events.Released] = Signal("released")

@@ -7,14 +7,25 @@ from typing import TYPE_CHECKING
 from celery_locks import events, signals
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from celery_locks.lease import Busy, Claim, Lease
+
+
+def _nobody_knows(_: Claim) -> int | None:
+    return None
+
+
+#: How often the job of a claim has gone back to its queue so far. Only a face that has queues knows, and sets it.
+attempts_of: Callable[[Claim], int | None] = _nobody_knows
 
 
 def acquired(lease: Lease, waited: float) -> None:
     """The key was taken."""
     if signals.acquired:
         claim = lease.claim
-        event = events.Acquired(claim.key, claim.owner, lease.fence_of(claim.key), waited, **events.of(claim))
+        known = {**events.of(claim), "attempts": attempts_of(claim)}
+        event = events.Acquired(claim.key, claim.owner, lease.fence_of(claim.key), waited, **known)
         signals.acquired.send(event)
 
 
@@ -22,7 +33,8 @@ def contended(claim: Claim, busy: Busy, waited: float) -> None:
     """The key was still taken."""
     if signals.contended:
         key = busy.key or claim.key
-        signals.contended.send(events.Contended(key, claim.owner, *busy[:3], waited, **events.of(claim)))
+        known = {**events.of(claim), "age": busy.age, "attempts": attempts_of(claim)}
+        signals.contended.send(events.Contended(key, claim.owner, *busy[:3], waited, **known))
 
 
 def released(lease: Lease, held: float) -> None:

@@ -101,7 +101,8 @@ def _tell(request: LockedRequest, key: str, owner: str, busy: Busy) -> None:
     """Show that the job waits, before it can be started. Nothing is lost if that cannot be shown."""
     contention = _contention(request, key, busy)
     if signals.contended:
-        signals.contended.send(events.Contended(key, owner, *busy[:3], 0.0, task=request.task.name, task_id=request.id))
+        told = (*busy[:3], 0.0, busy.age, contention.requeues)
+        signals.contended.send(events.Contended(key, owner, *told, task=request.task.name, task_id=request.id))
     sent = Context({**request.request_dict, "args": request.args, "kwargs": request.kwargs})
     if not requeue.ignores_result(request.task, sent):
         requeue.show(request.task, sent, LockTimeout(str(contention), key, busy.holder))

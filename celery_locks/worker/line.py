@@ -9,21 +9,23 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from celery import bootsteps, signals
+from celery.app.task import Context
 
-from celery_locks import config, requeue
+from celery_locks import config, events, requeue
+from celery_locks import signals as signals_of_locks
+from celery_locks.lease import Busy
 from celery_locks.stores.base import Waiting
 from celery_locks.ticket import marked
-from celery_locks.worker import door
+from celery_locks.worker import answering, door
 from celery_locks.worker.aside import Aside, Place
 from celery_locks.worker.held import Caller, Held
-from celery_locks.worker.notices import Notice, Teller
+from celery_locks.worker.notices import News, Notice, Teller
 from celery_locks.worker.request import LockedRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from celery_locks.guard import Guard
-    from celery_locks.lease import Busy
 
 logger = logging.getLogger("celery_locks.worker")
 
@@ -44,18 +46,24 @@ class Line(bootsteps.StartStopStep):
         self._guards: weakref.WeakSet[Guard] = weakref.WeakSet()
         self._visible: float | None = None
         self._warned: set[str] = set()
-        self._teller = Teller()
+        self._teller, self._news = Teller(), Teller()
         consumer.timer.call_at = partial(_call_at, consumer.timer.call_at)
 
     def start(self, consumer: Any) -> None:
         """Begin to attend to them."""
         self._caller = Caller(consumer)
         self._visible = _visible(consumer)
+        answering.attend(consumer, self)
         signals.task_received.connect(self._received)
         signals.task_revoked.connect(_revoked)
 
-    def stop(self, consumer: Any) -> None:  # noqa: ARG002 - Celery's signature
+    def waits(self) -> Iterator[dict[str, Any]]:
+        """Who waits here, for whoever inspects this worker."""
+        return self._aside.shown()
+
+    def stop(self, consumer: Any) -> None:
         """Give up their places: their messages go back to the broker, and nobody here comes when called."""
+        answering.forget(consumer)
         signals.task_received.disconnect(self._received)
         signals.task_revoked.disconnect(_revoked)
         self._aside.close()
@@ -86,6 +94,9 @@ class Line(bootsteps.StartStopStep):
         def call(ticket: str) -> None:
             request.request_dict[requeue.TICKET] = ticket
             caller.call(held)
+            if signals_of_locks.woken:
+                # Whoever hears it may take long, and the next is to be called meanwhile.
+                self._news.tell(News(partial(_tell_woken, request, place.key)), Busy())
 
         mine = Place(guard, place, weakref.ref(request), call, partial(self._teller.tell, notice) if notice else None)
         held = request.held = Held(
@@ -118,6 +129,20 @@ class Line(bootsteps.StartStopStep):
                 wait,
                 self._visible,
             )
+
+
+def _tell_woken(request: LockedRequest, key: str) -> None:
+    sent = Context(request.request_dict)
+    # It has no owner before it asks for its key.
+    event = events.Woken(
+        key,
+        f"{request.task.name}[{request.id}]",
+        requeue.waited(sent),
+        requeue.requeues(sent),
+        task=request.task.name,
+        task_id=request.id,
+    )
+    signals_of_locks.woken.send(event)
 
 
 def _place(request: LockedRequest) -> Waiting | None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 #: How soon a line is looked at again whose key is free, or taken for ever.
 _AGAIN = 2.0
 _NO_KEY = -2
+_MICRO = 1e6
 _LOCK = re.compile(r"([0-9]+):(.*)", re.DOTALL)
 
 
@@ -53,10 +54,12 @@ def busy(answer: Sequence[Any]) -> Busy:
         return Busy()
     holder, remaining, *line = answer
     known = None if holder is None else _text(holder), _seconds(remaining)
+    # One of a line has three more, and the last of all is the age, where it is known.
+    age = max(0.0, line.pop() / _MICRO) if len(line) in (1, 4) else None
     if not line:
-        return Busy(*known)
+        return Busy(*known, age=age)
     ticket, place, present = line
-    return Busy(*known, place, _text(ticket), bool(present))
+    return Busy(*known, place, _text(ticket), bool(present), age=age)
 
 
 def look(answer: Any) -> Look | None:

@@ -2,8 +2,9 @@
 -- ARGV: owner, ttl ms, fence retention ms, claim window ms, channel, ticket, stance, the ticket's date, its home
 -- The lock is kept as `fence:owner`, or as `~ticket` while it is kept for the first in its line; the fence as `fence:` and
 -- the owners that are done with the key, the latest first, a NUL between them.
--- Answers the fence, or {holder, remaining ms, dated ticket, place, 1 if it is present} when the key is not to be had, or {}
--- when this owner is done with it. Without a ticket nobody joins the line. The stance of one that joins: `wait`, present
+-- Answers the fence, or {holder, remaining ms, dated ticket, place, 1 if it is present, its holder's age in microseconds} when
+-- the key is not to be had, or {} when this owner is done with it. Without a ticket nobody joins the line, and the three
+-- in between are not there; nor is an age that is not known. The stance of one that joins: `wait`, present
 -- where it asks; `next`, present if it is the next, else away; `go`, away.
 local call, mine = redis.call, ARGV[6]
 local here = {lock = KEYS[1], line = KEYS[3], homes = KEYS[4], window = ARGV[4], channel = ARGV[5]}
@@ -21,6 +22,7 @@ local others = taken and mine ~= '' and taken == '~' .. mine
 if taken and not others then
   local fence, owner = string.match(taken, '^(%d+):(.*)$')
   if owner ~= ARGV[1] then
+    here.fenced = fence
     return lined_up(here, owner or (string.sub(taken, 1, 1) ~= '~' and taken))
   end
   -- The same owner again: its first answer was lost on the way.

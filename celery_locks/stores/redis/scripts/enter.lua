@@ -7,7 +7,8 @@ here.mine, here.date = mine, tonumber(ARGV[8])
 local c = crowds()
 local taken = redis.pcall('GET', KEYS[1])
 if type(taken) == 'string' then
-  local _, holder = string.match(taken, '^(%d+):(.*)$')
+  local fence, holder = string.match(taken, '^(%d+):(.*)$')
+  here.fenced = fence
   return lined_up(here, holder or (string.sub(taken, 1, 1) ~= '~' and taken), kind)
 elseif taken and c.swept(here) == false then
   return taken

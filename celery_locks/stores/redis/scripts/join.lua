@@ -3,6 +3,9 @@ local function lined_up(here, holder, kind)
   local line, mine, stance = here.line, ARGV[6], ARGV[7]
   local remaining = here.crowd and crowds().ends_in(here, kind or false) or redis.call('PTTL', here.lock)
   local busy, now = {holder, remaining}, microseconds()
+  -- A fence is the time at which its lock was taken.
+  local age = here.fenced and now - here.fenced
+  busy[3] = age
   local date = mine ~= '' and line and since(line, mine, ARGV[8], now)
   if not date then
     return busy
@@ -28,7 +31,7 @@ local function lined_up(here, holder, kind)
     local home = present and ARGV[9] or ''
     comes_home(here, mine, home, home ~= '' and ' slot')
   end
-  return {holder, busy[2], dated .. '-' .. mine, place, present and 1 or 0}
+  return {holder, remaining, dated .. '-' .. mine, place, present and 1 or 0, age}
 end
 
 -- One took its place who was in line: the next may wait in a slot for its turn, which comes when this one ends.
