@@ -44,11 +44,16 @@ def of(claim: Claim) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Acquired(Event):
-    """The key was taken after `waited` seconds in the slot. `attempts`: how often its job had gone back before."""
+    """The key was taken after `waited` seconds in the slot.
+
+    `attempts`: how often its job had gone back before. `delayed`: seconds since it first met its key taken, by the
+    clocks of the workers it met; None for one that never did.
+    """
 
     fence: int
     waited: float
     attempts: int | None = None
+    delayed: float | None = None
 
 
 @dataclass(frozen=True)
@@ -126,6 +131,14 @@ class Lost(Event):
 
     fence: int
     reason: str
+
+
+@dataclass(frozen=True)
+class Beat(Event):
+    """So many leases were renewed in one round trip, which took so many seconds. `key` and `owner` are of the first."""
+
+    leases: int
+    took: float
 
 
 @dataclass(frozen=True)

@@ -34,14 +34,16 @@ LEASE = "lock_lease"
 EXPIRED = "expired"
 
 
-def _attempts_of(claim: Claim) -> int | None:
-    """How often the job that runs here had gone back; nothing of another's claim, as in a keeper's thread."""
+def _past_of(claim: Claim) -> telling.Past:
+    """What the job that runs here has met; nothing of another's claim, as in a keeper's thread."""
     task = get_current_task() if claim.task_id else None
     request = task.request if task else None
-    return requeue.requeues(request) if request and request.id == claim.task_id else None
+    if request is None or request.id != claim.task_id:
+        return telling.Past()
+    return telling.Past(requeue.requeues(request), requeue.waited(request) or None)
 
 
-telling.attempts_of = _attempts_of
+telling.past_of = _past_of
 
 
 def _clean(request: Any) -> None:

@@ -7,7 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from celery_locks import keepers
+from celery_locks import keepers, telling
 from celery_locks.coming import Coming
 from celery_locks.crier import Crier
 from celery_locks.errors import StoreUnavailable
@@ -227,6 +227,7 @@ class Keeper:
         finally:
             for watched in due:
                 watched.ward.ended(watched.lease, self._clock())
+        telling.beat(due, before, self._clock)
         for watched in due:
             watched.due = before + watched.interval
         self._lose([each for each in due if each.lease in lost], "the store says that it expired or was taken away")

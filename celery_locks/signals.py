@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Signal",
     "acquired",
+    "beat",
     "contended",
     "duplicate",
     "expired",
@@ -78,5 +79,6 @@ duplicate: Signal[events.Duplicate] = Signal("duplicate")
 released: Signal[events.Released] = Signal("released")
 freed: Signal[events.Freed] = Signal("freed")
 expired: Signal[events.Expired] = Signal("expired")
+beat: Signal[events.Beat] = Signal("beat")
 lost: Signal[events.Lost] = Signal("lost")
 outage: Signal[events.Outage] = Signal("outage")

@@ -23,7 +23,8 @@ REMEMBERED = 10_000
 PAUSE = 5.0
 #: Fields that an event of Celery has by itself, and those that have another name there.
 _THEIRS = {"pid": "process", "worker": "", "task": "name", "task_id": "uuid"}
-_SIGNALS = [each for each in vars(signals).values() if isinstance(each, signals.Signal)]
+#: All but the beats, which are many and tell nothing of a job.
+_SIGNALS = [each for each in vars(signals).values() if isinstance(each, signals.Signal) and each is not signals.beat]
 
 
 class Announcer:

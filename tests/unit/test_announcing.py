@@ -62,7 +62,7 @@ def test_an_event_is_sent_from_another_thread(broker):
     assert sent.pop("timestamp") > 0
     assert sent == {
         "type": "lock-acquired", "hostname": "celery@here", "name": "bank.withdraw", "uuid": "1", "key": "wallet:42",
-        "keys": (), "owner": "me", "fence": 7, "waited": 0.5, "attempts": 0, "process": os.getpid(),
+        "keys": (), "owner": "me", "fence": 7, "waited": 0.5, "attempts": 0, "delayed": None, "process": os.getpid(),
     }  # fmt: skip
 
 
