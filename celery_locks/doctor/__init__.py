@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from celery_locks.doctor import files, redis, redlock, store, tasks
-from celery_locks.doctor.finding import SILENT, Finding
+from celery_locks.doctor.finding import SILENT, Finding, some
 from celery_locks.errors import LockError
 
 if TYPE_CHECKING:
@@ -33,13 +33,15 @@ def of_store(case: StoreCase) -> Iterator[Finding]:
 
 
 def _examined(checks: Sequence[Callable[..., Iterator[Finding]]], case: object, name: str) -> Iterator[Finding]:
+    failed: dict[str, list[str]] = {}
     for check in checks:
-        yield from _heard(check, case, name)
+        yield from _heard(check, case, failed)
+    for message, unseen in failed.items():
+        yield SILENT.found(f"{name}: not looked for: {some(unseen)}: {message}")
 
 
-def _heard(check: Callable[..., Iterator[Finding]], case: object, name: str) -> Iterator[Finding]:
+def _heard(check: Callable[..., Iterator[Finding]], case: object, failed: dict[str, list[str]]) -> Iterator[Finding]:
     try:
         yield from check(case)
     except LockError as error:
-        looked_for = check.__name__.replace("_", " ")
-        yield SILENT.found(f"{name}: it could not be seen whether there is {looked_for}: {error.message}")
+        failed.setdefault(error.message, []).append(check.__name__.replace("_", " "))

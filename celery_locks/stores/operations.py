@@ -34,6 +34,42 @@ class Queues(abc.ABC):
         """How many wait for each key, in one round trip."""
 
 
+class Conflict(NamedTuple):
+    """Somebody found a key taken, for the first time. `asker`: its owner's name, or the ticket of a job that waits.
+
+    `when`: in seconds since 1970 by the store's clock. `age`: for how many seconds the holder had had it.
+    """
+
+    when: float
+    asker: str
+    holder: str | None
+    age: float | None
+
+
+class Tally(NamedTuple):
+    """How often a key was found taken, for how many seconds it was waited for, for how long it was seen held at most.
+
+    The number may be too high by what another key had that made room for this one, and never is too low.
+    """
+
+    key: str
+    conflicts: int
+    waited: float
+    held: float
+
+
+class Remembers(abc.ABC):
+    """A store that remembers conflicts, of those keys that have the most."""
+
+    @abc.abstractmethod
+    def most_contended(self, most: int = 20) -> list[Tally]:
+        """The keys with the most conflicts, the most first."""
+
+    @abc.abstractmethod
+    def conflicts(self, key: str) -> list[Conflict]:
+        """The latest conflicts of a key, the latest first."""
+
+
 class Evicts(abc.ABC):
     """A store that can free a key from one holder, and from nobody who came after."""
 

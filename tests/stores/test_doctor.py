@@ -141,6 +141,22 @@ def test_a_server_whose_clock_was_set_back(url: str, redis_server: RedisServer, 
         assert codes(f"sql+{postgres_url}") == ["CL003"]
 
 
+def test_what_a_user_may_not_ask_is_said_once(url: str, redis_server: RedisServer) -> None:
+    """The rest is looked at; and who may see the state alone is told what that shows."""
+    known = "-@all +eval +evalsha +get +pttl +time +scan"
+    redis_server.ask("ACL", "SETUSER", "plain", "on", ">enough", "~lock:*", *known.split())
+    limited = url.replace("://", "://plain:enough@")
+    try:
+        redis_server.ask("SET", ":1:session", 1)
+        [silent] = findings(limited)
+        redis_server.ask("ACL", "SETUSER", "plain", "+info")
+        assert codes(limited) == ["CL205"]
+    finally:
+        redis_server.ask("ACL", "DELUSER", "plain")
+    assert (silent.code, silent.severity) == ("CL000", "note")
+    assert silent.what.startswith("here: not looked for: eviction, no persistence, replicas behind")
+
+
 def test_each_master_of_a_cluster_is_examined(redis_cluster: RedisCluster) -> None:
     """By its own name."""
     told = [each.what for each in findings(cluster_url(redis_cluster)) if each.code == "CL202"]

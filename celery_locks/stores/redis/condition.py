@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from celery_locks.stores.redis.wire import Pooled, Wire
 
-MICRO = 1e6
-
 
 class RedisCondition(Served, Clocked, abc.ABC):
     """The part of the store that only a doctor asks for."""
@@ -43,18 +41,18 @@ class RedisCondition(Served, Clocked, abc.ABC):
 
 def described(node: Pooled) -> Server:
     """What a server says of itself."""
-    return Server(node.place, _info(_text(node.repeated("INFO", "all"))), _config(node))
+    return Server(node.place, _info(text(node.repeated("INFO", "all"))), _config(node))
 
 
 def time_of(node: Pooled) -> float:
     """Its clock."""
     seconds, micro = node.repeated("TIME")
-    return int(seconds) + int(micro) / MICRO
+    return int(seconds) + int(micro) / 1e6
 
 
 def strangers(wire: Wire | Pooled, prefix: str, most: int) -> list[str]:
     """Names that do not begin as the locks do."""
-    names: Iterator[str] = map(_text, itertools.islice(wire.names("*"), most))
+    names: Iterator[str] = map(text, itertools.islice(wire.names("*"), most))
     return [name for name in names if not name.startswith(prefix)]
 
 
@@ -68,8 +66,9 @@ def _config(node: Pooled) -> dict[str, str] | None:
         pairs = [node.repeated("CONFIG", "GET", name) for name in ("save", "appendfsync")]
     except ResponseError:
         return None
-    return {_text(pair[0]): _text(pair[1]) for pair in pairs if len(pair) == 2}  # noqa: PLR2004 - name and value
+    return {text(pair[0]): text(pair[1]) for pair in pairs if len(pair) == 2}  # noqa: PLR2004 - name and value
 
 
-def _text(said: Any) -> str:
+def text(said: Any) -> str:
+    """What a server said, whether the connection reads it as text or not."""
     return said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)

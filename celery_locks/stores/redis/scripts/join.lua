@@ -7,6 +7,9 @@ local function lined_up(here, holder, kind)
   local age = here.fenced and now - here.fenced
   busy[3] = age
   local date = mine ~= '' and line and since(line, mine, ARGV[8], now)
+  if not date or date == now then
+    remember(here, ARGV[1], holder, age, now)
+  end
   if not date then
     return busy
   end
