@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from celery import signals as celery_signals
 from celery import states
-from celery._state import get_current_task
 from celery.app.task import Context
 from celery.exceptions import Ignore, Reject, Retry, TaskRevokedError
 
-from celery_locks import closing, events, pooled, requeue, signals, telling
+from celery_locks import closing, events, pooled, requeue, signals
 from celery_locks.current import carrying
 from celery_locks.errors import LockTimeout, StoreUnavailable
 from celery_locks.interrupt import Interruption, await_end, kill
@@ -32,18 +31,6 @@ T = TypeVar("T")
 LEASE = "lock_lease"
 #: Why a job is revoked whose time to run is over, in Celery's own word.
 EXPIRED = "expired"
-
-
-def _past_of(claim: Claim) -> telling.Past:
-    """What the job that runs here has met; nothing of another's claim, as in a keeper's thread."""
-    task = get_current_task() if claim.task_id else None
-    request = task.request if task else None
-    if request is None or request.id != claim.task_id:
-        return telling.Past()
-    return telling.Past(requeue.requeues(request), requeue.waited(request) or None)
-
-
-telling.past_of = _past_of
 
 
 def _clean(request: Any) -> None:

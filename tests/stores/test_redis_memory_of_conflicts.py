@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.servers.redis import RedisServer
 
 
-SIZES = "MOST_CONTENDED, LATEST_CONFLICTS, REMEMBERED = 1000, 10"
+SIZES = "LATEST_CONFLICTS, REMEMBERED, made = 1000, 10"
 
 
 @pytest.fixture

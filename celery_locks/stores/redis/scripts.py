@@ -28,7 +28,7 @@ def sha_of(text: str) -> str:
 #: What the verbs share that move a line on.
 _LINES = ("line", "home", "turn", "hand_over", "crowd", "places")
 
-ACQUIRE = _read(*_LINES, "fence", "memory", "waits", "join", "acquire")
+ACQUIRE = _read(*_LINES, "fence", "memory", "join", "acquire")
 #: To hold a key together with others.
 ENTER = _read(*_LINES, "fence", "memory", "join", "enter")
 #: To hold several keys.

@@ -33,7 +33,7 @@ for i = 1, count do
   end
   holder = holder or (here.crowd and crowds().first_holder(here)) or false
   if joined == now + i and date == '' then
-    remember(here, ticket, holder, fence and now - fence, now)
+    memory().conflict(here, ticket, holder, fence and now - fence, now)
   end
   if not taken or here.crowd then
     fill(here, ticket)

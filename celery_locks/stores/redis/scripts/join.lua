@@ -8,7 +8,7 @@ local function lined_up(here, holder, kind)
   busy[3] = age
   local date = mine ~= '' and line and since(line, mine, ARGV[8], now)
   if not date or date == now then
-    remember(here, ARGV[1], holder, age, now)
+    memory().conflict(here, ARGV[1], holder, age, now)
   end
   if not date then
     return busy
