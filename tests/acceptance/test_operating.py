@@ -7,26 +7,25 @@ import json
 import threading
 from typing import TYPE_CHECKING, Any
 
+from celery.bin.base import CLIContext
+from celery.bin.control import inspect
+
 from tests.acceptance.nodes import QUIET
 from tests.acceptance.office import PATIENCE, Office, only_redis
-from tests.commands import celery, doors
+from tests.commands import run
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from celery import Celery
 
-    from tests.acceptance.conftest import System
     from tests.acceptance.nodes import Worker
 
 pytestmark = only_redis  # events and answers are Celery's, whatever carries them
 
 
-def test_an_operator_sees_what_a_worker_does(
-    desk: Office, hire: Callable[..., Worker], system: System, tmp_path: Path
-) -> None:
+def test_an_operator_sees_what_a_worker_does(desk: Office, hire: Callable[..., Worker]) -> None:
     """Its events, as `celery events` gets them; and asked, it tells who holds a key and who waits in it."""
     worker = hire("worker", queues=["watched"], arguments=(*QUIET, "-E"))
     with events(desk.app) as seen:
@@ -63,11 +62,8 @@ def test_an_operator_sees_what_a_worker_does(
     assert (holds["keys"], holds["fence"], holds["pid"]) == ([desk.key], began.fence, began.pid)
     assert holds["remaining"] > 0
 
-    ended = celery(
-        *("-A", "tests.acceptance.tasks", "inspect", "locks", "-d", worker.name, "-t", str(PATIENCE), "--json"),
-        PYTHONPATH=doors(tmp_path / "doors"),
-        ACCEPTANCE_CONF=json.dumps(system.conf),
-    )
+    context = CLIContext(desk.app, no_color=True, workdir=None)
+    ended = run(inspect, "locks", "-d", worker.name, "-t", PATIENCE, "--json", obj=context)
     assert (ended.code, ended.err) == (0, "")
     [told_again] = json.loads(ended.out)[worker.name]["holds"]
     assert told_again["owner"] == holds["owner"]

@@ -179,9 +179,12 @@ def test_redlock_whose_nodes_are_one_another(three_nodes: list[RedisServer], pro
     two.ask("REPLICAOF", HOST, one.port)
     try:
         [told] = [each for each in findings(redlock_url([one.port, two.port, three.port])) if each.code == "CL402"]
+        alone = {each.code: each for each in findings(two.url)}
     finally:
         two.ask("REPLICAOF", "NO", "ONE")
     assert told.what == f"here: {HOST}:{two.port} follows another server"
+    # And by itself, as a store of one server.
+    assert alone["CL204"].mend.startswith(f"name the master, {HOST}:{one.port}, or")
 
 
 def test_redlock_with_a_node_that_is_away(three_nodes: list[RedisServer]) -> None:
