@@ -96,6 +96,9 @@ def test_a_replica_that_is_not_in_sync(url: str, redis_server: RedisServer) -> N
         configured(redis_server, repl_diskless_sync="yes", repl_diskless_sync_delay="3600"),
         socket.create_connection((HOST, redis_server.port), timeout=10) as replica,
     ):
+        # Only one that can take a copy without a file is kept waiting for the delay.
+        replica.sendall(b"REPLCONF capa eof capa psync2\r\n")
+        assert replica.recv(100) == b"+OK\r\n"
         replica.sendall(b"PSYNC ? -1\r\n")
         wait_until(lambda: redis_server.ask("INFO", "replication")["connected_slaves"] == 1, "the replica to be seen")
         [finding] = findings(url)
