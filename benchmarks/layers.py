@@ -71,6 +71,8 @@ class _SilentWire:
     def listener(self) -> Any:
         raise NotImplementedError
 
+    nodes = listener
+
     def close(self) -> None:
         """Nothing was opened."""
 

@@ -22,6 +22,8 @@ _NO_DEFAULT = {"lock_store"}
 #: Durations that are settings of some stores only: how these call them, and the schemes of their URLs.
 _OF_STORES = {"lock_restart_delay": ("restart_delay", {"redlock", "redlocks"})}
 _REDIS_TRANSPORTS = {"redis", "rediss", "valkey", "valkeys", "sentinel", "redis+socket", "valkey+socket"}
+#: A broker delivers a message again that is held for longer than this, unless it is told otherwise. Seconds.
+_REDELIVERED = {"redis": 3600.0, "rediss": 3600.0, "sentinel": 3600.0, "sqs": 1800.0}
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False, "none": None, "null": None}
 
 
@@ -186,3 +188,10 @@ def _text(name: str, value: object) -> str:
 def delays_natively(app: Any) -> bool:
     """Whether jobs with a countdown wait in the broker itself, as with quorum queues, where no worker can wake them."""
     return any((queue.queue_arguments or {}).get("x-queue-type") == "quorum" for queue in app.amqp.queues.values())
+
+
+def redelivered_after(conf: Settings, transport: str | None) -> float | None:
+    """Seconds after which the broker delivers an unacknowledged message again, if it does."""
+    default = _REDELIVERED.get(transport or "")
+    given = (conf.get("broker_transport_options") or {}).get("visibility_timeout", default)
+    return float(given) if given is not None else None

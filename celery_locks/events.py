@@ -10,6 +10,15 @@ if TYPE_CHECKING:
     from celery_locks.lease import Claim
 
 
+_worker: str | None = None
+
+
+def happen_in(worker: str) -> None:
+    """Name the worker that this process is, or belongs to, for all events from now on."""
+    global _worker  # noqa: PLW0603 - a process is one worker's
+    _worker = worker
+
+
 @dataclass(frozen=True)
 class Event:
     """Something happened to a key.
@@ -23,6 +32,8 @@ class Event:
     task: str | None = field(default=None, kw_only=True)
     task_id: str | None = field(default=None, kw_only=True)
     pid: int = field(default_factory=os.getpid, kw_only=True)
+    #: The Celery worker it happened in, by its name.
+    worker: str | None = field(default_factory=lambda: _worker, kw_only=True)
     keys: tuple[str, ...] = field(default=(), kw_only=True)
 
 
@@ -33,20 +44,31 @@ def of(claim: Claim) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Acquired(Event):
-    """The key was taken after `waited` seconds in the slot."""
+    """The key was taken after `waited` seconds in the slot.
+
+    `attempts`: how often its job had gone back before. `delayed`: seconds since it first met its key taken, by the
+    clocks of the workers it met; None for one that never did.
+    """
 
     fence: int
     waited: float
+    attempts: int | None = None
+    delayed: float | None = None
 
 
 @dataclass(frozen=True)
 class Contended(Event):
-    """The key was found taken. `waited`: seconds spent waiting in the slot before giving up."""
+    """The key was found taken. `waited`: seconds spent waiting in the slot before giving up.
+
+    `age`: for how long the holder has had it. `attempts`: how often the job had gone back before.
+    """
 
     holder: str | None
     remaining: float | None
     place: int | None
     waited: float
+    age: float | None = None
+    attempts: int | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +77,17 @@ class Requeued(Event):
 
     holder: str | None
     delay: float
+    attempts: int
+
+
+@dataclass(frozen=True)
+class Woken(Event):
+    """A job that waits in a worker, away from any slot, was called: its turn has come, or it is the next.
+
+    `waited`: seconds since it first met its key taken, by the clocks of the workers it met; `attempts` so far.
+    """
+
+    waited: float
     attempts: int
 
 
@@ -103,6 +136,14 @@ class Lost(Event):
 
     fence: int
     reason: str
+
+
+@dataclass(frozen=True)
+class Beat(Event):
+    """So many leases were renewed in one round trip, which took so many seconds. `key` and `owner` are of the first."""
+
+    leases: int
+    took: float
 
 
 @dataclass(frozen=True)

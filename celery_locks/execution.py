@@ -75,6 +75,11 @@ class Execution:
         self._interruption = Interruption()
         self._started = time.monotonic()
 
+    @property
+    def owner(self) -> str:
+        """The name of this execution."""
+        return self._claim.owner
+
     def run(self, body: Callable[[], Any]) -> Any:
         """The job's result; or the exception that tells Celery where it goes instead."""
         if self._had:

@@ -7,7 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from celery_locks import keepers
+from celery_locks import keepers, telling
 from celery_locks.coming import Coming
 from celery_locks.crier import Crier
 from celery_locks.errors import StoreUnavailable
@@ -72,6 +72,10 @@ class Keeper:
         finally:
             self._beat_in(watched, soon)
         return ours
+
+    def all_watched(self) -> list[Watched]:
+        """All that is kept now, as it was at one moment."""
+        return list(self._watched.values())
 
     def watch(
         self, lease: Lease, interval: float, on_lost: Callable[[Lease], None] | None = None, ward: Ward = _ALONE
@@ -223,6 +227,7 @@ class Keeper:
         finally:
             for watched in due:
                 watched.ward.ended(watched.lease, self._clock())
+        telling.beat(due, before, self._clock)
         for watched in due:
             watched.due = before + watched.interval
         self._lose([each for each in due if each.lease in lost], "the store says that it expired or was taken away")

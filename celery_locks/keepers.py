@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from celery_locks.keeper import Keeper
+    from celery_locks.ward import Watched
 
 _numbers = itertools.count(1)
 _keepers: weakref.WeakValueDictionary[int, Keeper] = weakref.WeakValueDictionary()
@@ -24,6 +25,11 @@ def entered(keeper: Keeper) -> int:
 def numbered(number: int) -> Keeper | None:
     """The keeper of that number, if it still is."""
     return _keepers.get(number)
+
+
+def all_watched() -> list[Watched]:
+    """All leases that are kept here now: of a worker's main process also those that its pool held a moment ago."""
+    return [watched for keeper in list(_keepers.values()) for watched in keeper.all_watched()]
 
 
 def _start_all_afresh() -> None:

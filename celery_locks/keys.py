@@ -70,6 +70,8 @@ class KeyMaker:
         self._where = f"task {task}"
         self._arguments = arguments
         self._make = self._maker(source)
+        #: What the task takes.
+        self.names = arguments.names
 
     def __call__(self, args: tuple[Any, ...] | list[Any], kwargs: Mapping[str, Any]) -> tuple[str, ...]:
         """The keys of the job with these arguments: one, or several, sorted."""

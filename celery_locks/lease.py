@@ -261,6 +261,8 @@ class Busy(NamedTuple):
     key: str | None = None
     #: Nothing but turns of others is in its way: what they are kept for has not been taken yet.
     is_kept: bool = False
+    #: For how many seconds the holder has had it, by the store's clock.
+    age: float | None = None
 
 
 class Holding(NamedTuple):

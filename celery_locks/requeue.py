@@ -8,17 +8,20 @@ import time
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from celery._state import get_current_task
 from celery.exceptions import Ignore, Reject, Retry
 from celery.utils.time import maybe_iso8601, maybe_make_aware
 from kombu.exceptions import OperationalError
 from kombu.serialization import registry  # type: ignore[attr-defined]  # its stubs lack it
 
+from celery_locks import telling
 from celery_locks.front import in_front
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from celery_locks.errors import LockError
+    from celery_locks.lease import Claim
 
 logger = logging.getLogger("celery_locks.requeue")
 
@@ -45,6 +48,18 @@ def waited(request: Any) -> float:
     """Seconds since this job first met its key taken, by the clocks of the workers it met."""
     since = (request.headers or {}).get(SINCE)
     return 0.0 if since is None else max(0.0, time.time() - float(since))
+
+
+def past_of(claim: Claim) -> telling.Past:
+    """What the job that runs here has met; nothing of another's claim, as in a keeper's thread."""
+    task = get_current_task() if claim.task_id else None
+    request = task.request if task else None
+    if request is None or request.id != claim.task_id:
+        return telling.Past()
+    return telling.Past(requeues(request), waited(request) or None)
+
+
+telling.past_of = past_of
 
 
 def place(sent: Mapping[str, Any]) -> tuple[str, str] | None:

@@ -9,14 +9,14 @@ from celery_locks.crowd import inspects
 from celery_locks.errors import LockConfigError
 from celery_locks.owner import Owner
 from celery_locks.stores.base import Crowds, require_name
-from celery_locks.stores.operations import Evicts, Queues
+from celery_locks.stores.operations import Evicts, Queues, Remembers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from celery_locks.lease import Holding
     from celery_locks.stores import Store
-    from celery_locks.stores.operations import Waiter
+    from celery_locks.stores.operations import Conflict, Waiter
 
 #: So many keys at a time.
 PAGE = 200
@@ -48,6 +48,8 @@ class View(NamedTuple):
     waiting: int | None
     line: list[Waiter] | None
     slots: int | None
+    #: The latest times it was found taken; None where nobody remembers.
+    conflicts: list[Conflict] | None
 
 
 def rows(store: Store, pattern: str = "*") -> Iterator[list[Row]]:
@@ -60,10 +62,11 @@ def rows(store: Store, pattern: str = "*") -> Iterator[list[Row]]:
 def view(store: Store, key: str) -> View:
     """One key. What is asked one after the other may not be of one moment."""
     found = [seen(store, holding) for holding in holders(store, key)]
+    conflicts = store.conflicts(key) if isinstance(store, Remembers) else None
     if not isinstance(store, Queues):
-        return View(key, found, None, None, _slots(store, key))
+        return View(key, found, None, None, _slots(store, key), conflicts)
     [waiting] = store.waiting([key])
-    return View(key, found, waiting, store.line(key, SHOWN_IN_LINE), _slots(store, key))
+    return View(key, found, waiting, store.line(key, SHOWN_IN_LINE), _slots(store, key), conflicts)
 
 
 def holders(store: Store, key: str) -> list[Holding]:

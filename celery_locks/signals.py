@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Signal",
     "acquired",
+    "beat",
     "contended",
     "duplicate",
     "expired",
@@ -30,6 +31,7 @@ __all__ = [
     "released",
     "requeued",
     "skipped",
+    "woken",
 ]
 
 logger = logging.getLogger("celery_locks.signals")
@@ -71,10 +73,12 @@ class Signal(Generic[Happened]):
 acquired: Signal[events.Acquired] = Signal("acquired")
 contended: Signal[events.Contended] = Signal("contended")
 requeued: Signal[events.Requeued] = Signal("requeued")
+woken: Signal[events.Woken] = Signal("woken")
 skipped: Signal[events.Skipped] = Signal("skipped")
 duplicate: Signal[events.Duplicate] = Signal("duplicate")
 released: Signal[events.Released] = Signal("released")
 freed: Signal[events.Freed] = Signal("freed")
 expired: Signal[events.Expired] = Signal("expired")
+beat: Signal[events.Beat] = Signal("beat")
 lost: Signal[events.Lost] = Signal("lost")
 outage: Signal[events.Outage] = Signal("outage")

@@ -12,9 +12,12 @@ import click
 
 from celery_locks.cli.desk import Desk
 from celery_locks.cli.group import Verbs
+from celery_locks.cli.remote import offer
 from celery_locks.stores.base import DEFAULT_PREFIX
 
 __all__ = ["locks", "main"]
+
+offer()
 
 
 @click.group(cls=Verbs)

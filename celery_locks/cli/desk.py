@@ -24,17 +24,25 @@ _HERE = "celery_locks.desk"
 class Desk:
     """Opens the store when a verb first asks for it, and closes it at the end."""
 
-    def __init__(self, ctx: click.Context, settings: Callable[[], Any], app: Any = None) -> None:
+    def __init__(
+        self, ctx: click.Context, settings: Callable[[], Any], app: Any = None, alias: str | None = None
+    ) -> None:
         self._ctx = ctx
         self._settings = settings
         self.app = app
+        #: The store that the command names; None: the app's, or that of the URL.
+        self.alias = alias
         # Not as click's own object: with an app that is Celery's.
-        ctx.meta[_HERE] = self
+        ctx.meta.setdefault(_HERE, self)
 
     @classmethod
     def of_app(cls, ctx: click.Context, app: Any, alias: str | None) -> Desk:
         """That of a Celery app."""
-        return cls(ctx, partial(_of_app, app, alias), app)
+        return cls(ctx, partial(_of_app, app, alias), app, alias)
+
+    def another(self, alias: str | None) -> Desk:
+        """The one at which another store of the same app is asked."""
+        return Desk(self._ctx, partial(_of_app, self.app, alias), self.app, alias)
 
     @classmethod
     def of_url(cls, ctx: click.Context, url: str, prefix: str) -> Desk:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import datetime as dt
 
     from celery_locks.sight import Seen
-    from celery_locks.stores.operations import Waiter
+    from celery_locks.stores.operations import Conflict, Waiter
 
 
 def age(since: float | None) -> float | None:
@@ -38,6 +38,11 @@ def told(seen: Seen) -> dict[str, Any]:
 def told_of_waiter(waiter: Waiter, place: int) -> dict[str, Any]:
     """One in line as JSON."""
     return {"place": place, **waiter._asdict(), "since": moment(waiter.since), "age": age(waiter.since)}
+
+
+def told_of_conflict(conflict: Conflict) -> dict[str, Any]:
+    """One who found the key taken as JSON."""
+    return {**conflict._asdict(), "when": moment(conflict.when)}
 
 
 def since(seen: Seen) -> str:

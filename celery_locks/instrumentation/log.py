@@ -34,10 +34,11 @@ def _extra(event: events.Event) -> dict[str, object]:
 
 def _contended(event: events.Contended) -> None:
     if logger.isEnabledFor(logging.INFO):
+        age = "" if event.age is None else f" for {event.age:.1f} s"
         left = "" if event.remaining is None else f", its lease lasts {event.remaining:.1f} s more"
         place = "" if event.place is None else f", place {event.place} in line"
         logger.info(
-            "%s: %r is held by %s%s%s", _who(event), event.key, event.holder or "another owner", left, place,
+            "%s: %r is held by %s%s%s%s", _who(event), event.key, event.holder or "another owner", age, left, place,
             extra=_extra(event),
         )  # fmt: skip
 

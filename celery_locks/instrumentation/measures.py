@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from celery_locks import signals
+from celery_locks import sight, signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -41,11 +43,36 @@ COUNTS = (
     Measure("lost", "leases that ended while their work went on", (signals.lost,)),
     Measure("outages", "requests to the store without an answer", (signals.outage,), ("task", "during")),
 )
-#: By the field of the event that says how many seconds.
-DURATIONS = {
-    "waited": Measure("acquire_seconds", "from asking for a key to having it, without re-queues", (signals.acquired,)),
-    "held": Measure("hold_seconds", "how long a key was held", (signals.released, signals.expired)),
-}
+#: Each with the field of the event that says how many seconds; where that is None there is nothing to measure.
+DURATIONS = (
+    (
+        "waited",
+        Measure("acquire_seconds", "from asking for a key to having it, in the slot", (signals.acquired,)),
+    ),
+    ("delayed", Measure("wait_seconds", "from first finding a key taken to having it", (signals.acquired,))),
+    ("held", Measure("hold_seconds", "how long a key was held", (signals.released, signals.expired))),
+    ("took", Measure("beat_seconds", "how long the renewal of a process' leases took", (signals.beat,), ())),
+)
+#: Asked of the store when they are read, by the name of the holder's task.
+GAUGES = {"held": "keys that are held", "waiting": "how many wait in the lines of keys that are held"}
+#: So many holders are counted.
+COUNTED = 10_000
+
+
+def census(locks: Any) -> dict[str, Counter[str]]:
+    """What each gauge is now, by task. Of locks, or of their store."""
+    store = getattr(locks, "store", locks)
+    held, lines = Counter[str](), dict[str, tuple[str, int | None]]()
+    for row in itertools.islice(itertools.chain.from_iterable(sight.rows(store)), COUNTED):
+        task = row.seen.owner.task or ""
+        held[task] += 1
+        # One of several holders: they have one line.
+        lines[row.seen.holding.key] = task, row.waiting
+    waiting = Counter[str]()
+    for task, count in lines.values():
+        if count is not None:
+            waiting[task] += count
+    return {"held": held, "waiting": waiting}
 
 
 def connect(receivers: Iterable[tuple[Measure, Callable[[Any], None]]]) -> Callable[[], None]:

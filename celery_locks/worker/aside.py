@@ -21,7 +21,7 @@ from celery_locks.ticket import parts
 
 if TYPE_CHECKING:
     import weakref
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from celery_locks.guard import Guard
     from celery_locks.lease import Busy
@@ -97,6 +97,18 @@ class Aside:
         """Whether it stands aside: its turn may come when there is a slot."""
         with self._mutex:
             return place in self._aside.get(place.line, {})
+
+    def shown(self) -> Iterator[dict[str, Any]]:
+        """All of them: the job, its key and ticket, and where it stands."""
+        with self._mutex:
+            lines = [("line", each) for each in self._in_line.values()]
+            lines += [("aside", each) for each in self._aside.values()]
+            found = [(stands, place) for stands, each in lines for place in each]
+            found += [("called", place) for place in self._called]
+        for stands, place in found:
+            if request := place.request():
+                key, ticket = place.waiting.key, parts(place.waiting.ticket)[0]
+                yield {"key": key, "task": request.name, "task_id": request.id, "stands": stands, "ticket": ticket}
 
     def close(self) -> None:
         """Nobody waits here any more."""

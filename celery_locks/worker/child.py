@@ -127,3 +127,12 @@ class Child(Ward):
         """Why its process has found it lost, if nobody has reported that."""
         news = self._region.own_news(self._slot, self.head)
         return news.reason if news and news.is_lost and not news.is_said else ""
+
+
+def shown(region: Region, slot: int, clock: Callable[[], float]) -> Lease | None:
+    """The lease that is in a slot, to look at; None when that cannot be told at this moment."""
+    entry, term, news = region.entry(slot), region.term(slot), region.news(slot, region.head(slot))
+    if entry is None or term is None:
+        return None
+    claim = Claim(entry.key, entry.owner, term.ttl, entry.task, entry.task_id, others=entry.others)
+    return Lease(claim, term.fence, max(term.deadline, news.deadline if news else 0.0), clock)

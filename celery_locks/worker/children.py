@@ -12,13 +12,14 @@ from celery_locks.board import FREE, HELD, barrier
 from celery_locks.kept import pace
 from celery_locks.rounds import leave_signals_to_main
 from celery_locks.worker.burial import Left, bury
-from celery_locks.worker.child import Child
+from celery_locks.worker.child import Child, shown
 from celery_locks.worker.deaths import Bell, Deaths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from celery_locks.board import Board, Region
+    from celery_locks.lease import Lease
 
 logger = logging.getLogger("celery_locks.worker")
 
@@ -63,6 +64,12 @@ class Children:
     def bury(self, pid: int) -> None:
         """Give back whatever a dead process held, or may have asked for."""
         bury(list(self._left_by(pid)))
+
+    def leases(self) -> list[Lease]:
+        """What the pool holds at this moment, as its processes show it: we may not have looked since."""
+        slots = [(region, slot) for region in self._board.regions for slot in region.used()]
+        found = (shown(*each, self.clock) for each in slots if each[0].state(each[1]) == HELD)
+        return [lease for lease in found if lease]
 
     def _go(self) -> None:
         leave_signals_to_main()

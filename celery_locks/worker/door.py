@@ -102,9 +102,10 @@ def _tell(request: LockedRequest, key: str, owner: str, busy: Busy) -> None:
     """Show that the job waits, before it can be started. Nothing is lost if that cannot be shown."""
     contention = _contention(request, key, busy)
     if signals.contended:
-        signals.contended.send(events.Contended(key, owner, *busy[:3], 0.0, task=request.task.name, task_id=request.id))
-    plan, told = request.plan, request.request_dict
-    if plan and is_copy(plan, told, request.task.name, request.id, busy.holder):
+        told = (*busy[:3], 0.0, busy.age, contention.requeues)
+        signals.contended.send(events.Contended(key, owner, *told, task=request.task.name, task_id=request.id))
+    plan, told_of = request.plan, request.request_dict
+    if plan and is_copy(plan, told_of, request.task.name, request.id, busy.holder):
         return
     sent = Context({**request.request_dict, "args": request.args, "kwargs": request.kwargs})
     if not requeue.ignores_result(request.task, sent):

@@ -13,7 +13,10 @@ from celery.concurrency.prefork import TaskPool
 
 from celery_locks.annotation import lock_all
 from celery_locks.board import Board
+from celery_locks.events import happen_in
 from celery_locks.parent import Parent, adopt
+from celery_locks.worker.announcing import Announcer
+from celery_locks.worker.answering import share
 from celery_locks.worker.children import Children
 from celery_locks.worker.deaths import Bell
 from celery_locks.worker.killed import remember
@@ -44,8 +47,11 @@ class Keeping(bootsteps.StartStopStep):
 
     def create(self, w: Any) -> None:
         """Make what is shared: nothing is forked yet, and no task is traced."""
+        happen_in(w.hostname)
         lock_all(w.app)
         see_members(w.app)
+        if getattr(w, "task_events", False):
+            Announcer(w.app, w.hostname).install()
         say_limits(w)
         if isinstance(w.pool, TaskPool) and _is_forked(w.pool):
             open_stores()
@@ -53,6 +59,7 @@ class Keeping(bootsteps.StartStopStep):
             self._born = _born(board, bell, w.hostname)
             signals.worker_process_init.connect(self._born, weak=False)
             self._children = Children(board, bell)
+            share(w.hostname, self._children)
             remember()
 
     def start(self, w: Any) -> None:  # noqa: ARG002 - Celery's signature

@@ -9,30 +9,30 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from celery import bootsteps, signals
+from celery.app.task import Context
 
-from celery_locks import requeue
+from celery_locks import config, events, requeue
+from celery_locks import signals as signals_of_locks
 from celery_locks.canvas import plan_for
+from celery_locks.lease import Busy
 from celery_locks.stores.base import Waiting
 from celery_locks.ticket import marked
-from celery_locks.worker import door
+from celery_locks.worker import answering, door
 from celery_locks.worker.aside import Aside, Place
 from celery_locks.worker.held import Caller, Held
-from celery_locks.worker.notices import Notice, Teller
+from celery_locks.worker.notices import News, Notice, Teller
 from celery_locks.worker.request import LockedRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from celery_locks.guard import Guard
-    from celery_locks.lease import Busy
 
 logger = logging.getLogger("celery_locks.worker")
 
 #: A job whose countdown is "auto" is looked after this often while it waits here, and for no longer than the longest.
 LOOK_AFTER = 30.0
 LONGEST = 600.0
-#: A broker delivers a message again that is held for longer than this, unless it is told otherwise. Seconds.
-REDELIVERED = {"redis": 3600.0, "rediss": 3600.0, "sentinel": 3600.0, "sqs": 1800.0}
 
 
 class Line(bootsteps.StartStopStep):
@@ -47,18 +47,24 @@ class Line(bootsteps.StartStopStep):
         self._guards: weakref.WeakSet[Guard] = weakref.WeakSet()
         self._visible: float | None = None
         self._warned: set[str] = set()
-        self._teller = Teller()
+        self._teller, self._news = Teller(), Teller()
         consumer.timer.call_at = partial(_call_at, consumer.timer.call_at)
 
     def start(self, consumer: Any) -> None:
         """Begin to attend to them."""
         self._caller = Caller(consumer)
         self._visible = _visible(consumer)
+        answering.attend(consumer, self)
         signals.task_received.connect(self._received)
         signals.task_revoked.connect(_revoked)
 
-    def stop(self, consumer: Any) -> None:  # noqa: ARG002 - Celery's signature
+    def waits(self) -> Iterator[dict[str, Any]]:
+        """Who waits here, for whoever inspects this worker."""
+        return self._aside.shown()
+
+    def stop(self, consumer: Any) -> None:
         """Give up their places: their messages go back to the broker, and nobody here comes when called."""
+        answering.forget(consumer)
         signals.task_received.disconnect(self._received)
         signals.task_revoked.disconnect(_revoked)
         self._aside.close()
@@ -89,6 +95,9 @@ class Line(bootsteps.StartStopStep):
         def call(ticket: str) -> None:
             request.request_dict[requeue.TICKET] = ticket
             caller.call(held)
+            if signals_of_locks.woken:
+                # Whoever hears it may take long, and the next is to be called meanwhile.
+                self._news.tell(News(partial(_tell_woken, request, place.key)), Busy())
 
         mine = Place(guard, place, weakref.ref(request), call, partial(self._teller.tell, notice) if notice else None)
         held = request.held = Held(
@@ -123,6 +132,20 @@ class Line(bootsteps.StartStopStep):
             )
 
 
+def _tell_woken(request: LockedRequest, key: str) -> None:
+    sent = Context(request.request_dict)
+    # It has no owner before it asks for its key.
+    event = events.Woken(
+        key,
+        f"{request.task.name}[{request.id}]",
+        requeue.waited(sent),
+        requeue.requeues(sent),
+        task=request.task.name,
+        task_id=request.id,
+    )
+    signals_of_locks.woken.send(event)
+
+
 def _place(request: LockedRequest) -> Waiting | None:
     known = requeue.place(request.request_dict)
     if known is None:
@@ -138,9 +161,7 @@ def _place(request: LockedRequest) -> Waiting | None:
 def _visible(consumer: Any) -> float | None:
     """Seconds after which the broker delivers an unacknowledged message again, if it does."""
     connection = consumer.connection
-    default = REDELIVERED.get(connection.transport_cls if connection else "")
-    given = (consumer.app.conf.broker_transport_options or {}).get("visibility_timeout", default)
-    return float(given) if given is not None else None
+    return config.redelivered_after(consumer.app.conf, connection.transport_cls if connection else "")
 
 
 def _revoked(sender: Any, request: Any, **_: Any) -> None:

@@ -48,14 +48,25 @@ class Notice:
             return not self._is_shown_now
 
 
+class News:
+    """Something to be told, that concerns nobody's turn."""
+
+    def __init__(self, tell: Callable[[], None]) -> None:
+        self._tell = tell
+
+    def give(self, _: Busy) -> None:
+        """Tell it."""
+        self._tell()
+
+
 class Teller:
     """The thread that shows notices, one after the other."""
 
     def __init__(self) -> None:
-        self._given: queue.SimpleQueue[tuple[Notice, Busy]] = queue.SimpleQueue()
+        self._given: queue.SimpleQueue[tuple[Notice | News, Busy]] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
-    def tell(self, notice: Notice, busy: Busy) -> None:
+    def tell(self, notice: Notice | News, busy: Busy) -> None:
         """Show it soon. From one thread."""
         self._given.put((notice, busy))
         if self._thread is None or not self._thread.is_alive():

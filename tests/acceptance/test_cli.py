@@ -97,5 +97,5 @@ def test_a_job_that_nobody_runs_is_not_made_up(office: Office, locks: Callable[.
 
 def _nameless(text: str, key: str) -> list[str]:
     """An output of `show` without what changes, and without what is of this key and this job."""
-    lines = masked(text.replace(key, "KEY").replace("lost_raise", "bank.withdraw"))
+    lines = masked(re.sub(r"lost_raise|\bline(?=\[)", "bank.withdraw", text.replace(key, "KEY")))
     return [re.sub(r"^(kwargs|worker) .*", r"\1", line) for line in lines]

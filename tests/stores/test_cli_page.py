@@ -48,7 +48,7 @@ def test_the_page_shows_what_the_commands_print(tmp_path: Path) -> None:
         ended = run(main, *[word.replace("/var/lib/bank", str(tmp_path)) for word in words[1:]])
         code, count = ended.code, count + 1
         assert sorted(masked(ended.out + ended.err)) == sorted(masked(expected)), words
-    assert count == 7
+    assert count == 8
 
 
 def test_a_mask_hides_what_changes_and_nothing_else() -> None:

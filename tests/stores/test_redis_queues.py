@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from celery_locks.instrumentation.measures import census
 from celery_locks.lease import Busy, Claim
 from celery_locks.ticket import Stance, Ticket
 from tests.stores.contract.asking import take
@@ -71,3 +72,15 @@ def test_looking_at_a_line_changes_nothing(store: RedisStore, redis_server: Redi
         before = client.zrange(LINE, 0, -1, withscores=True), client.pexpiretime(LINE)
         assert len(store.line(KEY)) == store.waiting([KEY])[0] == 2
         assert (client.zrange(LINE, 0, -1, withscores=True), client.pexpiretime(LINE)) == before
+
+
+def test_what_is_held_and_who_waits_is_counted_by_task(store: RedisStore) -> None:
+    """For metrics: several holders of one key have one line."""
+    for number in range(2):
+        asked = Claim("room", f"shop.sell[{number}]@here:1#0{number}", 30.0, slots=2)
+        assert not isinstance(store.acquire(asked), Busy)
+    take(store, KEY, "shop.pay[1]@here:1#01")
+    join(store, KEY, "a")
+    join(store, "room", "b")
+    join(store, "room", "c")
+    assert census(store) == {"held": {"shop.sell": 2, "shop.pay": 1}, "waiting": {"shop.sell": 2, "shop.pay": 1}}

@@ -220,3 +220,18 @@ def test_a_renewal_whose_answer_is_lost_changes_nothing_else(room: Room, hold):
         room.keeper.renew(lease, 60.0)
     assert lease.ttl == 30.0
     assert lease.held()
+
+
+def test_a_beat_tells_how_long_it_took(room: Room, hold):
+    """Once for all leases that were due, and only when there was an answer."""
+    hold("wallet:1")
+    hold("wallet:2")
+    with heard(signals.beat) as told:
+        room.clock.advance(10)
+        room.store.delay("renew", 0.5)
+        room.keeper.tick()
+        room.clock.advance(10)
+        room.store.fail("renew")
+        room.keeper.tick()
+    [event] = told
+    assert (event.key, event.leases, event.took) == ("wallet:1", 2, 0.5)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from celery_locks import requeue
+from celery_locks import requeue, signals
 from celery_locks.lease import Busy
 from celery_locks.stores.base import Look, Waiting
 from tests.unit.hall import DATE, KEY, Hall, come, job, waits
+from tests.waiting import wait_until
 
 
 def test_a_job_at_the_door_starts_when_it_is_called(hall, at_work):
@@ -126,3 +127,21 @@ def test_a_wait_at_the_door_that_outlasts_the_brokers_patience_is_warned_of_too(
     consumer, part = at_work(task, broker_transport_options={"visibility_timeout": 10})
     consumer.receive(part, come(task))
     assert caplog.text.count("visibility_timeout") == 1
+
+
+def test_a_job_that_is_called_is_told_of(hall, at_work):
+    """To those who listen, from a thread, after it was called: key, job, and how often it had gone back."""
+    task = job(hall)
+    consumer, part = at_work(task)
+    told = []
+    signals.woken.connect(told.append)
+    try:
+        consumer.receive(part, waits(task))
+        hall.waker._roll.find(f"{DATE}ann").call(f"{DATE}ann")
+        wait_until(lambda: told, "the wake to be told of")
+    finally:
+        signals.woken.disconnect(told.append)
+    [event] = told
+    assert (event.key, event.task, event.attempts) == (KEY, task.name, 1)
+    assert event.owner == f"{task.name}[{event.task_id}]"
+    assert 0 <= event.waited < 60

@@ -10,7 +10,7 @@ from celery_locks import events, signals
 from celery_locks.instrumentation import log
 
 JOB = {"task": "bank.withdraw", "task_id": "7"}
-CONTENDED = events.Contended("wallet:42", "me", "somebody", 12.34, 3, 0.0, **JOB)
+CONTENDED = events.Contended("wallet:42", "me", "somebody", 12.34, 3, 0.0, 4.06, **JOB)
 REQUEUED = events.Requeued("wallet:42", "me", "somebody", 2.0, 4, **JOB)
 DUPLICATE = events.Duplicate("wallet:42", "me", **JOB)
 SKIPPED = events.Skipped("wallet:42", "me", "somebody", "skipped: 'wallet:42' is taken", **JOB)
@@ -30,7 +30,7 @@ LINES = [
     (
         CONTENDED,
         "INFO",
-        "bank.withdraw[7]: 'wallet:42' is held by somebody, its lease lasts 12.3 s more, place 3 in line",
+        "bank.withdraw[7]: 'wallet:42' is held by somebody for 4.1 s, its lease lasts 12.3 s more, place 3 in line",
     ),
     (REQUEUED, "DEBUG", "bank.withdraw[7]: waits for 'wallet:42', try 4 in 2.0 s"),
     (DUPLICATE, "INFO", "bank.withdraw[7]: not sent once more, it has 'wallet:42'"),

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from celery_locks import Locks, LockTimeout, events, signals
 from celery_locks.instrumentation import opentelemetry, prometheus
+from celery_locks.lease import Claim, new_owner
 from celery_locks.stores.memory import MemoryStore
 
 
@@ -38,7 +39,8 @@ def happens() -> None:
     """One of each."""
     known = {"task": "pay", "task_id": "1"}
     signals.acquired.send(events.Acquired("wallet:1", "anna", 1, 0.003, **known))
-    signals.acquired.send(events.Acquired("wallet:2", "ben", 2, 0.004, **known))
+    signals.acquired.send(events.Acquired("wallet:2", "ben", 2, 0.004, 3, 12.0, **known))
+    signals.beat.send(events.Beat("wallet:1", "anna", 2, 0.003, **known))
     signals.contended.send(events.Contended("wallet:1", "cleo", "anna", 3.0, 1, 0.0))
     signals.requeued.send(events.Requeued("wallet:1", "cleo", "anna", 3.0, 1, **known))
     signals.skipped.send(events.Skipped("wallet:1", "dora", "anna", "taken", **known))
@@ -74,6 +76,10 @@ def test_prometheus_counts_every_event(registry):
     assert counted == COUNTED
     assert samples["celery_locks_outages_total", "pay", None].labels == {"task": "pay", "during": "renew"}
     assert samples["celery_locks_hold_seconds_sum", "pay", None].value == 42.0
+    # One of the two had to wait for its key.
+    assert samples["celery_locks_wait_seconds_count", "pay", None].value == 1
+    assert samples["celery_locks_wait_seconds_sum", "pay", None].value == 12.0
+    assert samples["celery_locks_beat_seconds_sum", None, None].value == 0.003
     assert samples["celery_locks_acquire_seconds_bucket", "pay", "0.002"].value == 0
     assert samples["celery_locks_acquire_seconds_bucket", "pay", "0.005"].value == 2
 
@@ -82,7 +88,9 @@ def test_opentelemetry_counts_every_event(reader):
     """The same numbers, with seconds as its unit."""
     happens()
     found = {metric.name.removeprefix("celery_locks."): metric for metric in _metrics(reader)}
-    points = [(name, point) for name, metric in found.items() for point in metric.data.data_points]
+    points = [(name, point) for name, metric in found.items() for point in metric.data.data_points if name != "beat"]
+    assert [(point.sum, point.count) for point in found["wait"].data.data_points] == [(12.0, 1)]
+    assert [point.sum for point in found["beat"].data.data_points] == [0.003]
     assert {(name, each.attributes["task"]): each.value for name, each in points if hasattr(each, "value")} == COUNTED
     assert dict(found["outages"].data.data_points[0].attributes) == {"task": "pay", "during": "renew"}
     assert found["hold"].unit == "s"
@@ -98,6 +106,27 @@ def test_a_lock_of_plain_code_is_measured(registry):
     values = {each.name: each.value for each in _samples(registry) if each.labels == {"task": ""}}
     names = ("acquired_total", "contended_total", "released_total", "hold_seconds_count", "acquire_seconds_count")
     assert [values[f"celery_locks_{name}"] for name in names] == [1] * 5
+
+
+def test_what_is_held_is_counted_in_the_store():
+    """When it is read, by task, whoever holds it; and of those who wait nothing where no line is kept."""
+    registry, reader = CollectorRegistry(), InMemoryMetricReader()
+    provider = MeterProvider([reader])
+    with closing(Locks(MemoryStore())) as locks:
+        stop = prometheus.observe(locks, registry)
+        opentelemetry.observe(locks, provider)
+        assert list(_samples(registry)) == []
+        for key, name in (("wallet:1", "pay[1]"), ("wallet:2", "pay[2]"), ("door", "lock")):
+            locks.store.acquire(Claim(key, new_owner(name), 30.0))
+        assert {(each.name, each.labels["task"]): each.value for each in _samples(registry)} == {
+            ("celery_locks_held", "pay"): 2,
+            ("celery_locks_held", ""): 1,
+        }
+        [held] = _metrics(reader)
+        assert {point.attributes["task"]: point.value for point in held.data.data_points} == {"pay": 2, "": 1}
+        stop()
+        assert list(_samples(registry)) == []
+    provider.shutdown()
 
 
 def test_no_key_becomes_a_label(registry, reader):

@@ -15,6 +15,7 @@ KINDS = [
     events.Acquired,
     events.Contended,
     events.Requeued,
+    events.Woken,
     events.Skipped,
     events.Released,
     events.Expired,
@@ -164,3 +165,11 @@ def test_signals_exports_every_signal():
     """`from celery_locks.signals import *` gives every signal and nothing else but the class."""
     made = {name for name, value in vars(signals).items() if isinstance(value, Signal)}
     assert set(signals.__all__) == {*made, "Signal"}
+
+
+def test_an_event_names_its_worker(monkeypatch):
+    """Once it is known which one this process belongs to."""
+    monkeypatch.setattr(events, "_worker", None)
+    assert events.Freed("wallet:42", "me").worker is None
+    events.happen_in("celery@here")
+    assert events.Freed("wallet:42", "me").worker == "celery@here"

@@ -12,12 +12,14 @@ from celery_locks.cli.desk import Desk
 from celery_locks.cli.exits import NO
 from celery_locks.cli.inquiry import Inquiry
 from celery_locks.cli.printing import UNKNOWN, Table, as_json, facts, line_of_json, plain, span
+from celery_locks.owner import Owner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from celery_locks.cli.inquiry import Job
     from celery_locks.sight import Seen, View
+    from celery_locks.stores.operations import Conflict
 
 
 @click.command("show")
@@ -72,6 +74,7 @@ def _told(view: View, asked: _Asked) -> dict[str, Any]:
         "slots": view.slots,
         "waiting": view.waiting,
         "line": line,
+        "conflicts": None if view.conflicts is None else [people.told_of_conflict(each) for each in view.conflicts],
     }
 
 
@@ -86,6 +89,14 @@ def _print(view: View, asked: _Asked) -> None:
     if view.line:
         table = Table("    PLACE", "STANDS", "SINCE", "TICKET")
         table.print((f"    {place}", each.stands, _since(each.since), each.ticket) for place, each in _placed(view))
+    if view.conflicts:
+        facts([("taken", "found so lately by")])
+        Table("    WHEN", "BY", "HELD FOR", "HOLDER").print(map(_conflict, view.conflicts))
+
+
+def _conflict(conflict: Conflict) -> tuple[str, ...]:
+    asker, holder = (Owner.of(each).brief if each else UNKNOWN for each in (conflict.asker, conflict.holder))
+    return f"    {_since(conflict.when)}", asker, span(conflict.age), holder
 
 
 def _facts(seen: Seen, job: Job | None, why: str) -> Iterator[tuple[str, str]]:

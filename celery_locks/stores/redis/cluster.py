@@ -72,6 +72,9 @@ class Clustered:
         """Any node's: what is published at one is heard at all."""
         return random.choice(self._slots.masters()).listener()  # noqa: S311 - to spread load
 
+    def nodes(self) -> list[Pooled]:
+        return self._slots.masters()
+
     def close(self) -> None:
         self._slots.close()
 

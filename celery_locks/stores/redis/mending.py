@@ -12,6 +12,7 @@ from celery_locks.errors import StoreUnavailable
 RIGHTS = (
     "+eval +evalsha +get +set +del +rename +pexpire +pttl +time +zadd +zrem +zrange +zscore +zcount"
     " +zrangebyscore +zremrangebyscore +hget +hmget +hset +hdel +publish +subscribe +pubsub|numsub +ping +scan"
+    " +zcard +zincrby +zrevrange +lpush +ltrim +lrange"
 )
 
 #: A sign in the error's name or text, and what it asks for. The first that is found counts.

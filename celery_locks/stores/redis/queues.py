@@ -5,13 +5,14 @@ from __future__ import annotations
 import abc
 from typing import TYPE_CHECKING, Any
 
-from celery_locks.stores.operations import Evicts, Queues, Waiter
+from celery_locks.stores.operations import Conflict, Evicts, Queues, Remembers, Tally, Waiter
 from celery_locks.stores.redis import scripts
+from celery_locks.stores.redis.condition import RedisCondition, text
+from celery_locks.stores.redis.names import key_of
 from celery_locks.stores.redis.wire import Call
 from celery_locks.stores.redis.written import some
 
 if TYPE_CHECKING:
-    import contextlib
     from collections.abc import Sequence
 
     from celery_locks.stores.redis.wire import Wire
@@ -21,7 +22,7 @@ _AWAY = 4e15
 MICRO = 1e6
 
 
-class RedisQueues(Queues, Evicts, abc.ABC):
+class RedisQueues(RedisCondition, Queues, Evicts, Remembers, abc.ABC):
     """The part of the store that only an operator asks for."""
 
     _wire: Wire
@@ -43,11 +44,19 @@ class RedisQueues(Queues, Evicts, abc.ABC):
         arguments = (self._retention_ms, self._window_ms, self._channel, fence)
         return bool(self._run(Call(scripts.EVICT, (*self._names(key), self._slots_name(key)), arguments)))
 
-    @abc.abstractmethod
-    def _run(self, call: Call) -> Any: ...
+    def most_contended(self, most: int = 20) -> list[Tally]:
+        # In braces that are not a lock's, so that a cluster has all three in one place.
+        names = [f"{self.prefix}stats:{{stats}}:{name}" for name in ("count", "waited", "held")]
+        answer = self._run(Call(scripts.MOST_CONTENDED, names, (most,)))
+        return [_tally(key_of(self.prefix, f"{self.prefix}{{{text(key)}}}"), *each) for key, *each in answer]
+
+    def conflicts(self, key: str) -> list[Conflict]:
+        return [
+            _conflict(text(each)) for each in self._run(Call(scripts.CONFLICTS, [f"{self._names(key)[0]}:conflicts"]))
+        ]
 
     @abc.abstractmethod
-    def _speaking(self) -> contextlib.AbstractContextManager[None]: ...
+    def _run(self, call: Call) -> Any: ...
 
     @abc.abstractmethod
     def _slots_name(self, key: str) -> str: ...
@@ -64,3 +73,12 @@ def _waiter(ticket: bytes | str, score: bytes | str, in_slot: int) -> Waiter:
     if date >= _AWAY:
         return Waiter(name, "away", (date - _AWAY) / MICRO)
     return Waiter(name, "slot" if in_slot else "queue", date / MICRO)
+
+
+def _tally(key: str, conflicts: bytes | str, waited: bytes | str, held: bytes | str) -> Tally:
+    return Tally(key, int(float(conflicts)), float(waited) / MICRO, float(held) / MICRO)
+
+
+def _conflict(written: str) -> Conflict:
+    when, asker, holder, age = written.split("\0")
+    return Conflict(int(when) / MICRO, asker, holder or None, int(age) / MICRO if age else None)

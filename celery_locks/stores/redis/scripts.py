@@ -17,24 +17,29 @@ class Script(NamedTuple):
 def _read(*names: str) -> Script:
     folder = files("celery_locks.stores.redis") / "scripts"
     text = "".join((folder / f"{name}.lua").read_text("utf-8") for name in names)
-    return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+    return Script(text, sha_of(text))
+
+
+def sha_of(text: str) -> str:
+    """The name by which Redis knows a script with this text."""
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
 #: What the verbs share that move a line on.
 _LINES = ("line", "home", "turn", "hand_over", "crowd", "places")
 
-ACQUIRE = _read(*_LINES, "fence", "join", "acquire")
+ACQUIRE = _read(*_LINES, "fence", "memory", "join", "acquire")
 #: To hold a key together with others.
-ENTER = _read(*_LINES, "fence", "join", "enter")
+ENTER = _read(*_LINES, "fence", "memory", "join", "enter")
 #: To hold several keys.
-ACQUIRE_TOGETHER = _read(*_LINES, "fence", "join", "one_of_several", "acquire_together")
+ACQUIRE_TOGETHER = _read(*_LINES, "fence", "memory", "join", "one_of_several", "acquire_together")
 LEVEL = _read("level")
 RENEW = _read("renew")
 RELEASE = _read(*_LINES, "heir", "release")
 #: To have one of several keys kept that was just taken.
 STEP_ASIDE = _read(*_LINES, "step_aside")
 FORCE_RELEASE = _read(*_LINES, "force_release")
-ATTEND = _read(*_LINES, "attend")
+ATTEND = _read(*_LINES, "memory", "attend")
 LEAVE = _read(*_LINES, "leave")
 INSPECT = _read("inspect")
 SET_SLOTS = _read(*_LINES, "set_slots")
@@ -43,5 +48,7 @@ SLOTS = _read("slots")
 EVICT = _read(*_LINES, "evict", "force_release")
 QUEUE = _read("line", "queue")
 WAITING = _read("line", "waiting")
+MOST_CONTENDED = _read("most_contended")
+CONFLICTS = _read("conflicts")
 NOTE = _read("note")
 IS_NOTED = _read("is_noted")

@@ -69,6 +69,9 @@ class Wire(Protocol):
     def listener(self) -> Any:
         """A connection to hear on what is published. It is the caller's to end."""
 
+    def nodes(self) -> list[Pooled]:
+        """Each server that holds keys."""
+
     def close(self) -> None:
         """Give back the connections."""
 
@@ -131,6 +134,16 @@ class Pooled:
         connection = self._pool.connection_class(**{**settings, "protocol": 2})
         connection.connect()
         return connection
+
+    def nodes(self) -> list[Pooled]:
+        return [self]
+
+    @property
+    def place(self) -> str:
+        """Where it is, as a message names it."""
+        given = self._pool.connection_kwargs
+        # Sentinel names another one at another time.
+        return str(given.get("path") or (f"{given['host']}:{given['port']}" if "host" in given else "the master"))
 
     def close(self) -> None:
         self.hang_up()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 #: How soon a line is looked at again whose key is free, or taken for ever.
 _AGAIN = 2.0
 _NO_KEY = -2
+_MICRO = 1e6
 _LOCK = re.compile(r"([0-9]+):(.*)", re.DOTALL)
 
 
@@ -53,10 +54,15 @@ def busy(answer: Sequence[Any]) -> Busy:
         return Busy()
     holder, remaining, *line = answer
     known = None if holder is None else _text(holder), _seconds(remaining)
-    if not line:
-        return Busy(*known)
-    ticket, place, present, *kept = line
-    return Busy(*known, place, _text(ticket), bool(present), is_kept=kept == [1] or holder is None)
+    if len(line) <= 1:
+        return Busy(*known, age=_age(*line))
+    ticket, place, present, age, *kept = line
+    is_kept = kept == [1] or holder is None
+    return Busy(*known, place, _text(ticket), bool(present), is_kept=is_kept, age=_age(age))
+
+
+def _age(micro: int | None = None) -> float | None:
+    return None if micro is None else max(0.0, micro / _MICRO)
 
 
 def look(answer: Any) -> Look | None:

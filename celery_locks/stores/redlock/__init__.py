@@ -14,6 +14,7 @@ from celery_locks.stores.redlock import scripts
 from celery_locks.stores.redlock.address import Address, parse
 from celery_locks.stores.redlock.ask import Ask
 from celery_locks.stores.redlock.attempt import Attempt, Split
+from celery_locks.stores.redlock.condition import RedlockCondition
 from celery_locks.stores.redlock.looking import Scan, look
 from celery_locks.stores.redlock.names import Names, kept_ms
 from celery_locks.stores.redlock.outage import unavailable
@@ -34,7 +35,7 @@ PAUSES = (0.004, 0.008, 0.016, 0.03, 0.06, 0.1, 0.15, 0.2, 0.25, 0.3)
 HIGHEST = 2**52
 
 
-class RedlockStore(Store, Inspects, Notes):
+class RedlockStore(RedlockCondition, Store, Inspects, Notes):
     """On each node one string a lock, that expires with its lease, and one beside it that remembers the last fence.
 
     Whoever has it on a majority has the lock. Exclusion holds while nodes keep their memory and no clock, theirs or
@@ -49,6 +50,7 @@ class RedlockStore(Store, Inspects, Notes):
         self, address: Address, *, prefix: str = DEFAULT_PREFIX, clock: Callable[[], float] = time.monotonic
     ) -> None:
         super().__init__(prefix=prefix, clock=clock)
+        self._address = address
         self._rings = Rings(address)
         self._names = Names(prefix)
         self._name = address.shown

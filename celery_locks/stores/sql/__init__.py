@@ -12,7 +12,7 @@ from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Busy, Claim, Holding, Lease, Verdict
 from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, Store, require_name
 from celery_locks.stores.members import is_alone
-from celery_locks.stores.operations import Evicts, Tables
+from celery_locks.stores.operations import Clocked, Evicts, Tables
 from celery_locks.stores.sql.address import parse
 from celery_locks.stores.sql.crowd import CrowdInTable
 from celery_locks.stores.sql.database import Database
@@ -35,7 +35,7 @@ PURGED_AT_ONCE = 100
 PURGE_EVERY = 60.0
 
 
-class SqlStore(SqlNotes, Store, CrowdInTable, Inspects, Evicts, Tables):
+class SqlStore(SqlNotes, Store, CrowdInTable, Inspects, Evicts, Tables, Clocked):
     """One row a key, that stays when the key is released and remembers the last fence and who is done with the key.
 
     Exclusion holds while the database keeps what it has committed. A failover to a replica that had not heard of the
@@ -142,6 +142,10 @@ class SqlStore(SqlNotes, Store, CrowdInTable, Inspects, Evicts, Tables):
             page = self._purged()
             removed += page
         return removed
+
+    def time(self) -> float:
+        now: int = self._look({"digest": ""})[0]
+        return now / MICRO
 
     def close(self) -> None:
         self._database.close()

@@ -35,7 +35,7 @@ class LinesContract(LeavingContract, JoiningContract):
         assert [(each.holder, each.place, each.present) for each in busy] == [("holder", n, True) for n in (1, 2, 3)]
         assert len({each.ticket for each in busy}) == 3
         again = [join(store, key, name, each.ticket) for name, each in zip("abc", busy, strict=True)]
-        assert [each[2:] for each in again] == [each[2:] for each in busy]
+        assert [each[2:5] for each in again] == [each[2:5] for each in busy]
 
     def test_without_a_ticket_nobody_joins(self, queue: Queue, key: str) -> None:
         """A plain try is refused, and neither has nor takes a place."""

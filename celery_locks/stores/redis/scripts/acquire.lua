@@ -4,8 +4,9 @@
 -- what that has, this one
 -- The lock is kept as `fence:owner`, or as `~ticket` while it is kept for the first in its line; the fence as `fence:` and
 -- the owners that are done with the key, the latest first, a NUL between them.
--- Answers the fence, or {holder, remaining ms, dated ticket, place, 1 if it is present} when the key is not to be had, or {}
--- when this owner is done with it. Without a ticket nobody joins the line. The stance of one that joins: `wait`, present
+-- Answers the fence, or {holder, remaining ms, dated ticket, place, 1 if it is present, its holder's age in microseconds} when
+-- the key is not to be had, or {} when this owner is done with it. Without a ticket nobody joins the line, and the three
+-- in between are not there; nor is an age that is not known. The stance of one that joins: `wait`, present
 -- where it asks; `next`, present if it is the next, else away; `go`, away.
 local call, mine = redis.call, ARGV[6]
 local here = {lock = KEYS[1], line = KEYS[3], homes = KEYS[4], window = ARGV[4], channel = ARGV[5], echo = ARGV[10] ~= '' and ARGV[10]}
@@ -30,6 +31,7 @@ if taken and not others then
     end
     return tonumber(fence)
   elseif owner ~= ARGV[1] then
+    here.fenced = fence
     return lined_up(here, owner or (string.sub(taken, 1, 1) ~= '~' and taken))
   end
   -- The same owner again: its first answer, or what was handed over to it, was lost on the way.
@@ -51,6 +53,9 @@ if not fence then
 end
 call('SET', KEYS[1], written .. ARGV[1], 'PX', ARGV[2])
 if others and mine ~= '' then
+  if tonumber(ARGV[8]) then
+    memory().wait(here, ARGV[8], microseconds())
+  end
   out_of_line(here, mine)
   call_in_next(here)
 end

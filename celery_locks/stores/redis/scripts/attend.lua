@@ -27,8 +27,14 @@ for i = 1, count do
     end
     is_at(here, ticket, home, comes)
   end
-  local holder = type(taken) == 'string' and string.match(taken, '^%d+:(.*)$')
+  local fence, holder = nil, false
+  if type(taken) == 'string' then
+    fence, holder = string.match(taken, '^(%d+):(.*)$')
+  end
   holder = holder or (here.crowd and crowds().first_holder(here)) or false
+  if joined == now + i and date == '' then
+    memory().conflict(here, ticket, holder, fence and now - fence, now)
+  end
   if not taken or here.crowd then
     fill(here, ticket)
     granted, called = granted or (here.called and not here.crowd), called or (here.called and here.crowd)

@@ -8,7 +8,8 @@ here.mine, here.date = mine, tonumber(ARGV[8])
 local c = crowds()
 local taken = redis.pcall('GET', KEYS[1])
 if type(taken) == 'string' then
-  local _, holder = string.match(taken, '^(%d+):(.*)$')
+  local fence, holder = string.match(taken, '^(%d+):(.*)$')
+  here.fenced = fence
   return lined_up(here, holder or (string.sub(taken, 1, 1) ~= '~' and taken), kind)
 elseif taken and c.swept(here) == false then
   return taken
@@ -32,7 +33,7 @@ if not (is_kept and c.has_room(here, kind)) then
   if here.crowd and busy[3] then
     -- Whether there would be room but for places that are only kept.
     here.crowd.count = redis.call('ZCOUNT', KEYS[1], '-inf', '(0')
-    busy[6] = c.has_room(here, kind) and 1 or 0
+    busy[7] = c.has_room(here, kind) and 1 or 0
   end
   return busy
 end

@@ -5,7 +5,13 @@ local function lined_up(here, holder, kind)
   local line, mine, stance = here.line, ARGV[6], ARGV[7]
   local remaining = here.crowd and crowds().ends_in(here, kind or false) or redis.call('PTTL', here.lock)
   local busy, now = {holder, remaining}, microseconds()
+  -- A fence is the time at which its lock was taken.
+  local age = here.fenced and now - here.fenced
+  busy[3] = age
   local date = mine ~= '' and line and since(line, mine, ARGV[8], now)
+  if not date or date == now then
+    memory().conflict(here, ARGV[1], holder, age, now)
+  end
   if not date then
     return busy
   end
@@ -32,5 +38,5 @@ local function lined_up(here, holder, kind)
     local heir = here.echo and string.format(' %s %s %.0f ', ARGV[2], here.echo, now + LATELY) .. ARGV[1] or ''
     comes_home(here, mine, home, home ~= '' and ' slot' .. heir)
   end
-  return {holder, busy[2], dated .. '-' .. mine, place, present and 1 or 0}
+  return {holder, remaining, dated .. '-' .. mine, place, present and 1 or 0, age or false}
 end

@@ -20,6 +20,7 @@ local function obstacle(here)
     if here.had then
       return nil
     end
+    here.fenced = fence
     return owner or (string.sub(taken, 1, 1) ~= '~' and taken)
   end
   if not taken then
