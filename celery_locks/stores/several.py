@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from celery_locks.errors import LockError, LockLost, StoreUnavailable
 from celery_locks.lease import Busy, Lease, State, Verdict
-from celery_locks.stores.base import Lines, SessionLease, Together, Waiting
+from celery_locks.stores.base import Lines, Together, Waiting
+from celery_locks.stores.living import SessionLease
 from celery_locks.ticket import parts
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pytest
 
 from celery_locks import LockLost, events, signals
 from celery_locks.lease import Claim, State
-from celery_locks.stores.base import SessionLease
+from celery_locks.stores.living import SessionLease
 from tests.unit.fakes import Room, heard
 
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 
 from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Busy, Claim, Holding, Lease, Verdict
-from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, SessionLease, Store, require_name
+from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, Store, require_name
+from celery_locks.stores.living import SessionLease
 from celery_locks.stores.sessions.room import Room
 from celery_locks.stores.sessions.session import Broken, Held, Trouble, Unheard
 

@@ -8,7 +8,8 @@ from kazoo.exceptions import NodeExistsError, NoNodeError
 
 from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Busy, Claim, Holding, Lease, Verdict
-from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, SessionLease, Store, Watches
+from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, Store, Watches
+from celery_locks.stores.living import SessionLease
 from celery_locks.stores.operations import Evicts
 from celery_locks.stores.zookeeper.address import parse
 from celery_locks.stores.zookeeper.asking import Asking, refusal
