@@ -225,14 +225,19 @@ def test_the_same_id_sent_once_more_is_another_send(queued):
     assert len(post.runs) == 2
 
 
-def test_a_job_without_a_place_has_copies_too(mail):
-    """A member of a chord that was sent although another had the place."""
-    post = mail()
+def without_a_place(mail, **options):
+    """A member of a chord is sent although another has the place; that one's message is the first of two."""
+    post = mail(**options)
     post.task.delay(42)
     member = post.task.si(42)
     member.freeze()
     member.apply_async()
-    [_, message] = post.sent
+    return post, post.sent[1]
+
+
+def test_a_job_without_a_place_has_copies_too(mail):
+    """A member of a chord that was sent although another had the place."""
+    post, message = without_a_place(mail)
     assert post.run(message) == "done"
     assert isinstance(post.run(message), Ended)
     assert post.run(post.sent[0]) == "done"
@@ -241,12 +246,7 @@ def test_a_job_without_a_place_has_copies_too(mail):
 
 def test_a_retry_of_a_job_without_a_place_runs(mail):
     """It takes the place if that is free by then, and is still the same send."""
-    post = mail()
-    post.task.delay(42)
-    member = post.task.si(42)
-    member.freeze()
-    member.apply_async()
-    message = post.sent[1]
+    post, message = without_a_place(mail)
 
     def again(task):
         raise task.retry(countdown=60)
@@ -285,14 +285,10 @@ def test_a_retry_in_another_name_heeds_the_end(mail, room):
 @pytest.mark.parametrize("until", UNTIL)
 def test_a_retry_without_a_place_that_is_not_raised_is_no_end(mail, until):
     """It takes a place of its own, and is the same send for all that."""
-    post = mail(lock_unique=until)
-    post.task.delay(42)
-    member = post.task.si(42)
-    member.freeze()
-    member.apply_async()
+    post, message = without_a_place(mail, lock_unique=until)
     post.run(post.sent[0])
     post.body = lambda task: bool(task.retry(countdown=60, throw=False))
-    post.run(post.sent[1])
+    post.run(message)
     post.body = lambda _: "done"
     assert post.run(post.sent[2]) == "done"
 
