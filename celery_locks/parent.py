@@ -152,6 +152,10 @@ class Parent:
             raise lease.loss()
         return self._region.began(slot)
 
+    def warns_of_strangers(self) -> None:
+        """Say that it does not know the keeper of a lease."""
+        self._warn("a Locks was made in a process of the pool, and not before that began")
+
     def _warn(self, why: str, *facts: object) -> None:
         if why not in self._warned:
             self._warned.add(why)
@@ -216,6 +220,8 @@ class Care:
             self._keeper.watch(lease, interval, on_lost, Doomed(lease))
         else:
             self._keeper.watch(lease, interval, on_lost)
+        if mine is not None and self._can_be_shared and not self._keeper.is_inherited and interval < lease.ttl:
+            mine.warns_of_strangers()
 
     def _can_tell(self, lease: Lease) -> bool:
         return not (self._needs_all_fences and lease.claim.others)

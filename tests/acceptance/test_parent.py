@@ -33,12 +33,12 @@ MANY = 20
 
 @pytest.mark.newest
 def test_jobs_that_hold_the_interpreter_keep_their_keys(desk: Office, hire_kept: Callable[..., Worker]) -> None:
-    """A C call that lets no other thread run, for two ttls, loses nothing: a contender elsewhere begins after it."""
+    """A C call that lets no other thread run, for four ttls, loses nothing: a contender elsewhere begins after it."""
     holder, other = (hire_kept(name, queues=[name], concurrency=MANY) for name in ("holder", "rival"))
     start_all([holder, other])
     keys = [f"{desk.key}-{number}" for number in range(MANY)]
     for key in keys:
-        desk.app.send_task("holds_the_interpreter", (key, "stubborn", 4.0), queue="holder")
+        desk.app.send_task("holds_the_interpreter", (key, "stubborn", 8.0), queue="holder")
     for key in keys:
         desk.journal.wait_for_start(key, "stubborn")
         desk.app.send_task("work", (key, "contender"), queue="rival")
@@ -46,7 +46,7 @@ def test_jobs_that_hold_the_interpreter_keep_their_keys(desk: Office, hire_kept:
         runs = desk.journal.wait_for_runs(key, 2)
         judge(runs, ["stubborn", "contender"])
         assert runs[0].end is not None
-        assert runs[0].end - runs[0].start > 3.9
+        assert runs[0].end - runs[0].start > 7.9
         assert [event["held"] for event in desk.journal.events("lease", key)] == [True, True]
     assert "does not renew our leases" not in holder.log()
 
@@ -55,7 +55,7 @@ def test_jobs_that_hold_the_interpreter_keep_their_keys(desk: Office, hire_kept:
 def test_a_dead_process_frees_its_key(
     desk: Office, hire_kept: Callable[..., Worker], tmp_path: Path, task: str
 ) -> None:
-    """SIGKILL for a process of the pool: its key is free in less than a second, long before its ttl of five minutes."""
+    """A process of the pool is killed, or ends by a fault: its key is free within a second, and not after its ttl."""
     worker = hire_kept("worker", queues=["dying"])
     worker.start()
     took = []
@@ -63,7 +63,7 @@ def test_a_dead_process_frees_its_key(
         desk.send(task, f"killed {turn}", queue="dying", until=str(tmp_path / "never"))
         run = desk.journal.wait_for_start(desk.key, f"killed {turn}")
         assert desk.locks.holder(desk.key).owner == run.facts["owner"]
-        os.kill(run.pid, signal.SIGKILL)
+        os.kill(run.pid, (signal.SIGKILL, signal.SIGSEGV)[turn % 2])
         killed_at = time.monotonic()
         desk.wait_until_free()
         took.append(time.monotonic() - killed_at)

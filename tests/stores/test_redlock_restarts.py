@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from celery_locks.errors import StoreUnavailable
+from celery_locks.fencing.bearer import FenceWarning
+from celery_locks.fencing.redis import Fenced
 from celery_locks.lease import Lease, Verdict
 from celery_locks.stores import open_store
 from tests.servers.process import HOST
 from tests.servers.redis import RedisServer
 from tests.stores.contract.asking import claim, take, verdict
-from tests.stores.redlock_stores import everywhere, opened, owners, warmed
+from tests.stores.redlock_stores import FENCE, everywhere, opened, owners, warmed
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -119,6 +121,23 @@ def test_a_lease_tells_that_a_restart_may_bring_fences_down(nodes: list[RedisSer
     with opened(nodes) as store:
         lease = take(warmed(store, nodes), "wallet", "anna")
     assert re.search(r"5 of 5 servers, 127\.0\.0\.1:\d+ first, keep no append-only file", lease.caveat)
+    with nodes[0].client() as client, pytest.warns(FenceWarning, match="keep no append-only file"):
+        Fenced(client).set("balance", 90, lease=lease)
+
+
+def test_fences_grow_across_a_restart_of_all(redis_keeping: list[RedisServer]) -> None:
+    """Of servers that keep them: killed and started again, they count on from what is far ahead of their clocks."""
+    with opened(redis_keeping) as store:
+        lease = take(warmed(store, redis_keeping), "wallet", "anna")
+        assert store.release(lease.claim)
+    far = lease.fence + 10**12
+    for node in redis_keeping:
+        node.ask("CONFIG", "SET", "appendfsync", "always")
+        node.ask("SET", FENCE, f"{far}:")
+        node.kill()
+        node.start()
+    with opened(redis_keeping) as store:
+        assert take(warmed(store, redis_keeping), "wallet", "ben").fence == far + 1
 
 
 def test_servers_that_keep_all_they_were_told_are_not_spoken_against(redis_keeping: list[RedisServer]) -> None:

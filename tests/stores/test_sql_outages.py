@@ -114,6 +114,17 @@ def test_a_server_may_be_restarted_between_two_verbs(store: SqlStore, server: Se
 
 
 @SERVERS
+def test_fences_grow_across_a_restart(store: SqlStore, server: Served) -> None:
+    """Killed and started again, the database counts on from what it has written down, far ahead of its clock."""
+    far = take(store, "wallet").fence + 10**12
+    assert store.release(claim("wallet"))
+    server.ask(f"UPDATE celery_locks SET fence = {far}")
+    server.server.kill()
+    server.server.start()
+    assert take(store, "wallet", "ben").fence == far + 1
+
+
+@SERVERS
 def test_a_row_that_another_transaction_holds_is_an_outage(store: SqlStore, server: Served) -> None:
     """Whoever cannot see whether a key is taken says so; and takes nothing when the row is free again."""
     lease = take(store, "wallet", ttl=0.1)

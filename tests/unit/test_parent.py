@@ -109,6 +109,16 @@ def test_what_cannot_be_shared_is_not_shown(room: Room, region: Region, monkeypa
     assert list(region.used()) == []
 
 
+def test_what_a_process_made_itself_is_kept_here(room: Room, region: Region, caplog):
+    """Its parent does not know that store: a thread renews, with one warning, and none for what is not renewed."""
+    room.keeper.is_inherited = False
+    for key, beat in (("a", None), ("b", 10.0), ("c", 10.0)):
+        room.guard.enter(room.claim(key), beat=beat)
+        assert ("Locks was made in a process of the pool" in caplog.text) is (beat is not None or key == "c")
+    assert list(region.used()) == []
+    assert len(caplog.records) == 1
+
+
 @pytest.mark.parametrize("which", ["long", "many"])
 def test_what_does_not_fit_is_kept_here(room: Room, region: Region, caplog, which: str):
     """A claim that is too long, and one too many, are renewed by a thread of the process, with one warning."""
