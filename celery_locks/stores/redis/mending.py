@@ -33,6 +33,7 @@ _ADVICE = {
     "Authentication required": "this server wants a password: write redis://:password@host",
     "NOPERM": f"this user may not do that: give it {RIGHTS}, the locks' keys and their channel (ACL SETUSER)",
     "permissions": f"this user may not do that: give it {RIGHTS}, the locks' keys and their channel (ACL SETUSER)",
+    "user executing the script": f"this user may not do that: give it {RIGHTS}, the locks' keys and their channel (ACL SETUSER)",
     "DB index is out of range": "this server has fewer databases: use a lower number in the URL",
     "out of range": "the ttl is longer than Redis can count: use a shorter one",
     "invalid expire time": "the ttl is longer than Redis can count: use a shorter one",
