@@ -20,7 +20,7 @@ def hand_over(guard: Guard, lease: Lease, to: str, ttl: float) -> bool:
     if lease.state is State.RELEASED:
         # Done, and called again for an interrupt.
         return True
-    return _taken(guard, lease, Claim(lease.key, to, ttl, after=lease.owner), None) is not None
+    return _taken(guard, lease, Claim(lease.key, to, ttl, after=lease.owner, in_common=True), None) is not None
 
 
 def keep(guard: Guard, lease: Lease, claim: Claim, beat: float) -> Lease | None:

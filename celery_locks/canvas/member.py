@@ -151,7 +151,7 @@ class Together(Member):
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
-        self._claim = self._claim._replace(owner=self._carried.mine, ticket=None, after="")
+        self._claim = self._claim._replace(owner=self._carried.mine, ticket=None, after="", in_common=True)
 
     def _run(self, body: Callable[[], Any]) -> Any:
         refusal: Refusal

@@ -364,6 +364,15 @@ def test_the_members_of_a_group_share_one_lease(relay: Relay):
     assert relay.holder() is None
 
 
+def test_what_is_asked_for_in_the_name_of_a_step_is_undone_by_nobody(relay: Relay):
+    """A try of which nothing is heard may be that of a sibling who runs, and refuses nothing to those who come."""
+    baton(chord(group(relay.job(A), relay.job(B)), relay.job(C)), KEY).delay()
+    relay.run_all()
+    claims = [each for each in relay.room.store.called("acquire") if each.owner.startswith("baton[")]
+    assert claims
+    assert all(each.in_common for each in claims)
+
+
 def test_jobs_that_are_no_members_run_as_ever(relay: Relay):
     """They see their own request, and a call of the task in its own body has one of its own."""
     seen = []
