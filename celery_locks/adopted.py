@@ -59,7 +59,11 @@ class Call(NamedTuple):
 def performed(task: Any, plan: Plan, call: Call) -> Any:
     """The result of a job, done under its lock, and in its place if it was sent with one."""
     if HEADER in vars(task.request_stack.top or task.request):
-        return canvas.performed(task, call.args, call.kwargs, lambda: _placed(task, plan, call), is_locked=True)
+        place = Place.of(task, plan) if plan.options.unique else None
+        heed = place.heed if place else None
+        return canvas.performed(
+            task, call.args, call.kwargs, lambda: _placed(task, plan, call), is_locked=True, heed=heed
+        )
     return _placed(task, plan, call)
 
 

@@ -325,6 +325,30 @@ def test_a_locked_task_inside_takes_its_other_keys(relay: Relay):
     assert relay.holder() is relay.room.holder("audit") is None
 
 
+@pytest.mark.parametrize("policy", ["requeue", "skip", "fail"])
+def test_a_copy_of_a_member_that_is_sent_once_says_nothing(relay: Relay, policy: str):
+    """While the workflow goes on its key is taken: the job has ended, and that its copy waits or fails is not its end."""
+
+    def work(task, name):
+        relay.seen.append((name, task.lease.fence, task.lease.owner))
+        copies.extend([relay.run(first)] if name == A and not copies else [])
+        return name
+
+    once, states, copies = relay.task(work, "once", base=LockedTask, lock_key=KEY, lock_unique="until_done"), [], []
+    baton(chain(once.si(A), relay.job(B)), KEY, on_contention=policy).delay()
+    once.backend.store_result = lambda _id, _result, state, **_: states.append(state)
+    first = relay.message()
+    relay.run(first)
+    following, states[:] = [relay.message(), relay.message()], []
+    names = [message.headers["task"] for message in following]
+    for message in (first, following[names.index("once")]):
+        relay.run(message)
+    assert relay.is_empty(), "what has ended waits no longer"
+    relay.run(following[names.index("step")])
+    assert states == ["SUCCESS"]
+    assert relay.names == [A, B]
+
+
 def test_a_process_that_was_spawned_knows_members_too(relay: Relay):
     """It has nothing of its parent's memory: it looks at its tasks when it is born."""
     late = relay.app.task(bank.withdraw, name="late", shared=False)
