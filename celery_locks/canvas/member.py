@@ -32,7 +32,7 @@ HANDING = 0.5
 _running: ContextVar[Member | None] = ContextVar("celery_locks_member", default=None)
 
 
-def performed(
+def performed(  # noqa: PLR0913 - a call that says how, by name
     task: Any,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],

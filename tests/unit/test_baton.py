@@ -327,7 +327,7 @@ def test_a_locked_task_inside_takes_its_other_keys(relay: Relay):
 
 @pytest.mark.parametrize("policy", ["requeue", "skip", "fail"])
 def test_a_copy_of_a_member_that_is_sent_once_says_nothing(relay: Relay, policy: str):
-    """While the workflow goes on its key is taken: the job has ended, and that its copy waits or fails is not its end."""
+    """The key is taken while the workflow goes on: that a copy waits, or would fail, is not what became of its job."""
 
     def work(task, name):
         relay.seen.append((name, task.lease.fence, task.lease.owner))
@@ -347,6 +347,24 @@ def test_a_copy_of_a_member_that_is_sent_once_says_nothing(relay: Relay, policy:
     relay.run(following[names.index("step")])
     assert states == ["SUCCESS"]
     assert relay.names == [A, B]
+
+
+def test_a_copy_of_a_member_takes_no_place(relay: Relay):
+    """It waits while its job runs, which was unique until it started: whoever sends the next is not told of it."""
+
+    def work(_, name):
+        if not places:
+            places.append(None)
+            relay.run(first)
+            places.append(relay.room.holder(f"unique:once:{KEY}"))
+        return name
+
+    once, places = relay.task(work, "once", base=LockedTask, lock_key=KEY, lock_unique="until_start"), []
+    baton(once.si(A), KEY).delay()
+    first = relay.message()
+    relay.run(first)
+    assert places == [None, None]
+    relay.run_all()
 
 
 def test_a_process_that_was_spawned_knows_members_too(relay: Relay):
@@ -465,7 +483,7 @@ def test_an_app_that_knows_nothing_of_locks():
 def test_a_store_that_cannot_hand_over(relay: Relay, monkeypatch: pytest.MonkeyPatch):
     """Its locks live in one process."""
     monkeypatch.setattr(type(relay.room.store), "hands_over", False)
-    with pytest.raises(LockConfigError, match="hand a lock over"):
+    with pytest.raises(LockConfigError, match=r"hand a lock over .* to Redis, etcd or sql\+"):
         baton(relay.job(A), KEY)
 
 
