@@ -62,7 +62,11 @@ def _taken(guard: Guard, lease: Lease, claim: Claim, beat: float | None) -> Leas
 
 def _asked(guard: Guard, lease: Lease, claim: Claim) -> Lease | None:
     try:
-        taken = guard.store.acquire(claim)
+        try:
+            taken = guard.store.acquire(claim)
+        except StoreUnavailable:
+            # It may have gone there without our hearing of it: asked again, the store says so.
+            taken = guard.store.acquire(claim)
     except StoreUnavailable as error:
         logger.warning("%r could not be handed over: %s", lease.key, error)
         return None

@@ -238,11 +238,20 @@ def test_a_lost_lease_ends_the_workflow(relay: Relay):
 
 def test_a_store_that_cannot_be_reached_at_the_end(relay: Relay):
     """What the member did counts, and the next comes: it has to wait for the key as anybody."""
-    relay.bodies[A] = lambda _: relay.room.store.fail("acquire") or A
+    relay.bodies[A] = lambda _: relay.room.store.fail("acquire", times=2) or A
     sent(relay, A, B)
     assert relay.run() == A
     relay.run()
     assert relay.names == [A, B]
+
+
+def test_the_answer_is_lost_when_it_is_handed_on(relay: Relay):
+    """The key has gone to the next: the job did well, and the workflow goes on under the same lease."""
+    relay.bodies[A] = lambda _: relay.room.store.fail("acquire", done=True)
+    sent(relay, A, B)
+    relay.run_all()
+    assert relay.names == [A, B]
+    assert len(set(relay.fences)) == 1
 
 
 def test_a_revoked_message_frees_the_key(relay: Relay):
