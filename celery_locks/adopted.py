@@ -58,9 +58,9 @@ class Call(NamedTuple):
 
 def performed(task: Any, plan: Plan, call: Call) -> Any:
     """The result of a job, done under its lock, and in its place if it was sent with one."""
-    if HEADER in vars(task.request_stack.top or task.request):
-        return canvas.performed(task, call.args, call.kwargs, lambda: _placed(task, plan, call), is_locked=True)
-    return _placed(task, plan, call)
+    if plan.options.unique and (place := Place.of(task, plan)):
+        return place.run(lambda place: _carried(task, plan, call, place))
+    return _carried(task, plan, call)
 
 
 def unlocked(task: Any, call: Call) -> Any:
@@ -70,10 +70,14 @@ def unlocked(task: Any, call: Call) -> Any:
     )
 
 
-def _placed(task: Any, plan: Plan, call: Call) -> Any:
-    if plan.options.unique and (place := Place.of(task, plan)):
-        return place.run(lambda place: _performed(task, plan, call, place))
-    return _performed(task, plan, call)
+def _carried(task: Any, plan: Plan, call: Call, place: Place | None = None) -> Any:
+    """Under the key of the workflow that it is a part of, if it is."""
+    if HEADER not in vars(task.request_stack.top or task.request):
+        return _performed(task, plan, call, place)
+    heed = place.heed if place else None
+    return canvas.performed(
+        task, call.args, call.kwargs, lambda: _performed(task, plan, call, place), is_locked=True, heed=heed
+    )
 
 
 def _performed(task: Any, plan: Plan, call: Call, place: Place | None = None) -> Any:

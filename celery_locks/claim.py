@@ -32,6 +32,8 @@ class Claim(NamedTuple):
     #: It takes the key over from this owner, if that has it: nobody comes in between, and the fence stays. Else it is a
     #: claim like any other.
     after: str = ""
+    #: Others may ask for the key, and have it, in this very name: what is not heard of is not given up for them all.
+    in_common: bool = False
 
     @property
     def keys(self) -> tuple[str, ...]:

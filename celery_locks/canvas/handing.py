@@ -20,7 +20,7 @@ def hand_over(guard: Guard, lease: Lease, to: str, ttl: float) -> bool:
     if lease.state is State.RELEASED:
         # Done, and called again for an interrupt.
         return True
-    return _taken(guard, lease, Claim(lease.key, to, ttl, after=lease.owner), None) is not None
+    return _taken(guard, lease, Claim(lease.key, to, ttl, after=lease.owner, in_common=True), None) is not None
 
 
 def keep(guard: Guard, lease: Lease, claim: Claim, beat: float) -> Lease | None:
@@ -62,7 +62,11 @@ def _taken(guard: Guard, lease: Lease, claim: Claim, beat: float | None) -> Leas
 
 def _asked(guard: Guard, lease: Lease, claim: Claim) -> Lease | None:
     try:
-        taken = guard.store.acquire(claim)
+        try:
+            taken = guard.store.acquire(claim)
+        except StoreUnavailable:
+            # It may have gone there without our hearing of it: asked again, the store says so.
+            taken = guard.store.acquire(claim)
     except StoreUnavailable as error:
         logger.warning("%r could not be handed over: %s", lease.key, error)
         return None

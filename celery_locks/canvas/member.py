@@ -32,26 +32,42 @@ HANDING = 0.5
 _running: ContextVar[Member | None] = ContextVar("celery_locks_member", default=None)
 
 
-def performed(
-    task: Any, args: tuple[Any, ...], kwargs: dict[str, Any], body: Callable[[], Any], *, is_locked: bool
+def performed(  # noqa: PLR0913 - a call that says how, by name
+    task: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    body: Callable[[], Any],
+    *,
+    is_locked: bool,
+    heed: Callable[[], object] | None = None,
 ) -> Any:
-    """The result of a member, done under the key of its workflow; `is_locked`: its body takes a lock of its own."""
+    """The result of a member, done under the key of its workflow; `is_locked`: its body takes a lock of its own.
+
+    `heed`: raises when this is a copy of the message of a job that has ended.
+    """
     request = task.request_stack.top
     carried = found(vars(request)) if request and not request.called_directly else None
     if carried is None or _is_inside(task, request):
         return body()
     vars(task).setdefault("on_replace", _replacing(task))
     kind = Together if carried.together else Member
-    return kind(task, carried, args, kwargs, is_locked=is_locked).run(body)
+    return kind(task, carried, args, kwargs, is_locked=is_locked, heed=heed).run(body)
 
 
 class Member(Execution):
     """One try of a member that runs alone."""
 
-    def __init__(
-        self, task: Any, carried: Carried, args: tuple[Any, ...], kwargs: dict[str, Any], *, is_locked: bool
+    def __init__(  # noqa: PLR0913 - its call, and what is known of it, by name
+        self,
+        task: Any,
+        carried: Carried,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        is_locked: bool,
+        heed: Callable[[], object] | None,
     ) -> None:
-        super().__init__(task, plan_of(task.app, carried), args, kwargs)
+        super().__init__(task, plan_of(task.app, carried), args, kwargs, heed)
         self.task = task
         self._carried = carried
         self._is_locked = is_locked
@@ -151,7 +167,7 @@ class Together(Member):
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
-        self._claim = self._claim._replace(owner=self._carried.mine, ticket=None, after="")
+        self._claim = self._claim._replace(owner=self._carried.mine, ticket=None, after="", in_common=True)
 
     def _run(self, body: Callable[[], Any]) -> Any:
         refusal: Refusal

@@ -54,7 +54,7 @@ class Baton:
         if not self._locks.store.hands_over:
             raise LockConfigError(
                 f"{where}: {self._locks.store!r} cannot hand a lock over from one process to another: set lock_store,"
-                " or store=..., to Redis"
+                " or store=..., to Redis, etcd or sql+..."
             )
 
     def delay(self, *args: Any, **kwargs: Any) -> AsyncResult[Any]:

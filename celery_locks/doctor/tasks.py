@@ -115,8 +115,7 @@ def jobs_longer_than_the_broker_waits(case: AppCase) -> Iterator[Finding]:
     """The broker delivers a message again that is still worked on."""
     if broker := _patience(case):
         longest = broker.seconds
-        names = _names(case, lambda each: each.task.acks_late and not _is_within(each.time_limit, longest))
-        if names:
+        if names := _names(case, lambda each: _is_done_twice(each, longest)):
             what = f"{broker.says}, and these acks_late tasks may run longer: {some(names)}"
             yield RUNS_LONGER.found(what, setting=broker.setting)
 
@@ -168,6 +167,12 @@ def _would_line_up(each: Locked) -> bool:
     policy = each.options.on_contention
     goes_back = policy not in ("skip", "fail") and not isinstance(policy, (Skip, Fail))
     return goes_back and each.options.fair and isinstance(each.plan.guard.store, Lines)
+
+
+def _is_done_twice(each: Locked, longest: float) -> bool:
+    # A copy of a job that is sent once does not run while it is known that this has ended.
+    is_known = each.options.unique and each.options.unique_ttl > longest
+    return bool(each.task.acks_late and not is_known and not _is_within(each.time_limit, longest))
 
 
 def _is_within(limit: float | None, seconds: float) -> bool:

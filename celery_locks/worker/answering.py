@@ -71,7 +71,7 @@ def _lease(lease: Lease, running: dict[str, list[str]] | None) -> dict[str, Any]
         "task": claim.task,
         "task_id": claim.task_id,
         "pid": Owner.of(claim.owner).pid,
-        "fence": lease.fence,
+        "fence": lease.fence_of(lease.key),
         "state": lease.state.value,
         "remaining": None if remaining is None else round(remaining, 3),
     }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from celery_locks.errors import StoreUnavailable
-from celery_locks.lease import Verdict
+from celery_locks.lease import Lease, Verdict
 from celery_locks.stores import open_store
 from celery_locks.stores.redis.mending import RIGHTS
 from tests.servers.redis import RedisServer
@@ -30,6 +30,7 @@ def guarded() -> Iterator[RedisServer]:
     with RedisServer(password=SECRET) as server:
         server.ask(*_documented())
         server.ask("ACL", "SETUSER", "reader", "on", ">enough", "~*", "+get", "+ping")
+        server.ask("ACL", "SETUSER", "runner", "on", ">enough", "~*", "+eval", "+evalsha")
         server.ask("ACL", "SETUSER", "stranger", "on", ">enough", "~other:*", "+@all")
         yield server
 
@@ -40,6 +41,7 @@ LOGINS = {
     "nobody:wr0ng@": "password is wrong",
     "reader:enough@": "this user may not do that: give it \\+eval",
     "stranger:enough@": "this user may not do that",
+    "runner:enough@": "this user may not do that: give it \\+eval",
 }
 
 
@@ -152,7 +154,21 @@ def _does_everything(store: RedisStore, between: Callable[[], object] = lambda: 
     assert refused(store, "wallet 0", "ben").holder == "anna"
     assert store.inspect("wallet 0") is not None
     assert len(list(store.list())) == 20
+    _is_asked_besides(store)
     assert all(store.release(lease.claim) for lease in leases[1:])
     assert store.force_release("wallet 0")
     give_up(store, "cleo")
     return list(store.list()) == []
+
+
+def _is_asked_besides(store: RedisStore) -> None:
+    """What workflows, jobs that are sent once, those for several keys, and operators ask for."""
+    assert isinstance(store.acquire(claim("wallet 1", "anna")._replace(after="anna")), Lease)
+    store.note("done", 30)
+    assert store.is_noted("done")
+    store.set_slots("wallet 0", 3)
+    assert store.slots("wallet 0") == 3
+    assert store.waiting(["wallet 0"]) == [len(store.line("wallet 0"))]
+    counted = [tally.key for tally in store.most_contended()]
+    assert [each.asker for each in store.conflicts("wallet 0")] == ["ben" for key in counted if key == "wallet 0"]
+    assert not store.evict("wallet 0", 1)

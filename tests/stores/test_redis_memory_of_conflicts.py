@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
 
-from celery_locks.lease import Claim, Lease
+from celery_locks.lease import Busy, Claim, Lease
 from celery_locks.stores.redis import scripts
+from celery_locks.stores.several import Several
+from celery_locks.ticket import Stance, Ticket
 from tests.commands import celery_locks
 from tests.stores.contract.asking import claim, take
 from tests.stores.contract.waiting import come, join, joined
@@ -75,6 +78,56 @@ def test_the_wait_of_one_that_gets_the_key_is_added(store: RedisStore) -> None:
     assert isinstance(come(store, "wallet", "a", f"{int(date) - 90_000_000:016}-{name}"), Lease)
     [tally] = store.most_contended()
     assert 90 <= tally.waited < 150
+
+
+def waited(store: RedisStore) -> dict[str, float]:
+    return {tally.key: tally.waited for tally in store.most_contended()}
+
+
+def long_ago(ticket: str) -> str:
+    """The same ticket, of one that came 90 seconds before."""
+    date, _, name = ticket.partition("-")
+    return f"{int(date) - 90_000_000:016}-{name}"
+
+
+def test_the_wait_of_one_that_is_handed_the_key_is_added(store: RedisStore) -> None:
+    """It waits in a slot, and never asks."""
+    ticket = Ticket("a", Stance.WAITS_IF_NEXT, "0a1b2c3d", echo=3)
+    heir = claim("wallet", "heir")._replace(ticket=ticket)
+    take(store, "wallet", "holder")
+    with contextlib.closing(store.listen("0a1b2c3d")):
+        busy = store.acquire(heir)
+        assert isinstance(busy, Busy)
+        old = ticket._replace(name=long_ago(busy.ticket or ""))
+        assert isinstance(store.acquire(heir._replace(ticket=old)), Busy)
+        assert store.release(claim("wallet", "holder"))
+        assert store.inspect("wallet").owner == "heir"
+    assert 90 <= waited(store)["wallet"] < 150
+
+
+def test_the_wait_of_one_that_takes_a_slot_is_added(store: RedisStore) -> None:
+    """Beside others, or after them."""
+    first, later = (claim("wallet", owner)._replace(slots=2) for owner in ("first", "later"))
+    take(store, "wallet", "holder")
+    busy = store.acquire(later._replace(ticket=Ticket("2.a", Stance.GOES)))
+    assert isinstance(busy, Busy)
+    assert store.release(claim("wallet", "holder"))
+    ticket = Ticket(long_ago(busy.ticket or ""))
+    assert isinstance(store.acquire(later._replace(ticket=ticket)), Lease)
+    assert isinstance(store.acquire(first), Lease)
+    assert 90 <= waited(store)["wallet"] < 150
+
+
+def test_the_wait_of_one_that_takes_several_keys_is_added(store: RedisStore) -> None:
+    """To the key in whose line it stood."""
+    both = claim("purse", "both")._replace(others=("wallet",))
+    take(store, "wallet", "holder")
+    busy = Several(store).acquire(both._replace(ticket=Ticket("a", Stance.GOES)))
+    assert isinstance(busy, Busy)
+    assert store.release(claim("wallet", "holder"))
+    lease = Several(store).acquire(both._replace(ticket=Ticket(long_ago(busy.ticket or ""))))
+    assert isinstance(lease, Lease)
+    assert 90 <= waited(store)["wallet"] < 150
 
 
 @pytest.mark.usefixtures("few")

@@ -38,6 +38,21 @@ def test_a_worker_tells_what_it_holds_and_what_that_does_now(room):
     assert held_by(made.name) == []
 
 
+def test_a_worker_tells_what_it_holds_of_several_keys(room, monkeypatch):
+    """Also where each has a fence of its own: that of the first is told."""
+    monkeypatch.setattr(type(room.store.memory), "counts_as_one", False)
+    told = []
+
+    def transfer(**_):
+        told.extend((held_by(made.name), made.lease.fences))
+
+    made = job(room, transfer, lock_key=["wallet:{user_id}", "purse:{user_id}"])
+    made(user_id=42)
+    [[live], fences] = told
+    assert live["keys"] == ["purse:42", "wallet:42"]
+    assert live["fence"] == fences["purse:42"] != fences["wallet:42"]
+
+
 def test_a_worker_tells_who_waits_in_it(hall, at_work):
     """By key, job and ticket, until it ends."""
     task = job_in_line(hall)

@@ -238,11 +238,20 @@ def test_a_lost_lease_ends_the_workflow(relay: Relay):
 
 def test_a_store_that_cannot_be_reached_at_the_end(relay: Relay):
     """What the member did counts, and the next comes: it has to wait for the key as anybody."""
-    relay.bodies[A] = lambda _: relay.room.store.fail("acquire") or A
+    relay.bodies[A] = lambda _: relay.room.store.fail("acquire", times=2) or A
     sent(relay, A, B)
     assert relay.run() == A
     relay.run()
     assert relay.names == [A, B]
+
+
+def test_the_answer_is_lost_when_it_is_handed_on(relay: Relay):
+    """The key has gone to the next: the job did well, and the workflow goes on under the same lease."""
+    relay.bodies[A] = lambda _: relay.room.store.fail("acquire", done=True)
+    sent(relay, A, B)
+    relay.run_all()
+    assert relay.names == [A, B]
+    assert len(set(relay.fences)) == 1
 
 
 def test_a_revoked_message_frees_the_key(relay: Relay):
@@ -325,6 +334,48 @@ def test_a_locked_task_inside_takes_its_other_keys(relay: Relay):
     assert relay.holder() is relay.room.holder("audit") is None
 
 
+@pytest.mark.parametrize("policy", ["requeue", "skip", "fail"])
+def test_a_copy_of_a_member_that_is_sent_once_says_nothing(relay: Relay, policy: str):
+    """The key is taken while the workflow goes on: that a copy waits, or would fail, is not what became of its job."""
+
+    def work(task, name):
+        relay.seen.append((name, task.lease.fence, task.lease.owner))
+        copies.extend([relay.run(first)] if name == A and not copies else [])
+        return name
+
+    once, states, copies = relay.task(work, "once", base=LockedTask, lock_key=KEY, lock_unique="until_done"), [], []
+    baton(chain(once.si(A), relay.job(B)), KEY, on_contention=policy).delay()
+    once.backend.store_result = lambda _id, _result, state, **_: states.append(state)
+    first = relay.message()
+    relay.run(first)
+    following, states[:] = [relay.message(), relay.message()], []
+    names = [message.headers["task"] for message in following]
+    for message in (first, following[names.index("once")]):
+        relay.run(message)
+    assert relay.is_empty(), "what has ended waits no longer"
+    relay.run(following[names.index("step")])
+    assert states == ["SUCCESS"]
+    assert relay.names == [A, B]
+
+
+def test_a_copy_of_a_member_takes_no_place(relay: Relay):
+    """It waits while its job runs, which was unique until it started: whoever sends the next is not told of it."""
+
+    def work(_, name):
+        if not places:
+            places.append(None)
+            relay.run(first)
+            places.append(relay.room.holder(f"unique:once:{KEY}"))
+        return name
+
+    once, places = relay.task(work, "once", base=LockedTask, lock_key=KEY, lock_unique="until_start"), []
+    baton(once.si(A), KEY).delay()
+    first = relay.message()
+    relay.run(first)
+    assert places == [None, None]
+    relay.run_all()
+
+
 def test_a_process_that_was_spawned_knows_members_too(relay: Relay):
     """It has nothing of its parent's memory: it looks at its tasks when it is born."""
     late = relay.app.task(bank.withdraw, name="late", shared=False)
@@ -362,6 +413,19 @@ def test_the_members_of_a_group_share_one_lease(relay: Relay):
     relay.run()
     assert len(set(relay.fences)) == 1
     assert relay.holder() is None
+
+
+def test_what_is_asked_for_in_the_name_of_a_step_is_undone_by_nobody(relay: Relay):
+    """A try of which nothing is heard may be that of a sibling who runs, and refuses nothing to those who come."""
+    sent(relay, A, B)
+    relay.run_all()
+    marked = baton(chord(group(relay.job(A), relay.job(B)), relay.job(C)), KEY)._marked({})
+    for each in (marked.tasks[0], marked.body):
+        each.apply_async()
+        relay.run()
+    claims = [each for each in relay.room.store.called("acquire") if each.owner.startswith("baton[")]
+    assert [bool(each.after) for each in claims] == [True, False]
+    assert all(each.in_common for each in claims)
 
 
 def test_jobs_that_are_no_members_run_as_ever(relay: Relay):
@@ -428,7 +492,7 @@ def test_an_app_that_knows_nothing_of_locks():
 def test_a_store_that_cannot_hand_over(relay: Relay, monkeypatch: pytest.MonkeyPatch):
     """Its locks live in one process."""
     monkeypatch.setattr(type(relay.room.store), "hands_over", False)
-    with pytest.raises(LockConfigError, match="hand a lock over"):
+    with pytest.raises(LockConfigError, match=r"hand a lock over .* to Redis, etcd or sql\+"):
         baton(relay.job(A), KEY)
 
 

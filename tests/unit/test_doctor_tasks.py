@@ -132,6 +132,14 @@ def test_a_declaration_that_does_not_bite_is_not_found(options, conf):
     assert diagnosis(options, **conf) == []
 
 
+@pytest.mark.parametrize(("known", "found"), [(3600, ["CL104"]), (3601, [])])
+def test_a_copy_of_a_job_that_is_sent_once(known, found):
+    """It does no work twice if the end of its job is known for longer than the broker waits."""
+    app = sound(lock_store="memory://")
+    declare(app, time_limit=7200, lock_unique="until_done", lock_unique_ttl=known)
+    assert codes(app, "--ignore", "CL006") == found
+
+
 def test_quorum_queues_wake_nobody():
     """Where a line would be kept, and with a policy that goes back to the queue."""
     queues = [Queue("celery", queue_arguments={"x-queue-type": "quorum"})]

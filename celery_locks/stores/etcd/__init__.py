@@ -74,7 +74,8 @@ class EtcdStore(EtcdNotes, Store, Inspects, Evicts, Watches):
             with self._talk(self._wire.address.timeout - spare) as talk:
                 return self._asked(talk, claim, names, before)
         except StoreUnavailable:
-            self._give_up(names, spare)
+            if not claim.in_common:
+                self._give_up(names, spare)
             raise
 
     def renew(self, leases: Sequence[Lease]) -> list[Verdict]:

@@ -14,6 +14,7 @@ RIGHTS = (
     " +zrangebyscore +zremrangebyscore +hget +hmget +hset +hdel +publish +subscribe +pubsub|numsub +ping +scan"
     " +zcard +zincrby +zrevrange +lpush +ltrim +lrange"
 )
+_GIVE = f"this user may not do that: give it {RIGHTS}, the locks' keys and their channel (ACL SETUSER)"
 
 #: A sign in the error's name or text, and what it asks for. The first that is found counts.
 _ADVICE = {
@@ -31,8 +32,9 @@ _ADVICE = {
     "unauthenticated": "this server wants a password: write redis://:password@host",
     "NOAUTH": "this server wants a password: write redis://:password@host",
     "Authentication required": "this server wants a password: write redis://:password@host",
-    "NOPERM": f"this user may not do that: give it {RIGHTS}, the locks' keys and their channel (ACL SETUSER)",
-    "permissions": f"this user may not do that: give it {RIGHTS}, the locks' keys and their channel (ACL SETUSER)",
+    "NOPERM": _GIVE,
+    "permissions": _GIVE,
+    "user executing the script": _GIVE,
     "DB index is out of range": "this server has fewer databases: use a lower number in the URL",
     "out of range": "the ttl is longer than Redis can count: use a shorter one",
     "invalid expire time": "the ttl is longer than Redis can count: use a shorter one",

@@ -35,7 +35,7 @@ ENTER = _read(*_LINES, "fence", "memory", "join", "enter")
 ACQUIRE_TOGETHER = _read(*_LINES, "fence", "memory", "join", "one_of_several", "acquire_together")
 LEVEL = _read("level")
 RENEW = _read("renew")
-RELEASE = _read(*_LINES, "heir", "release")
+RELEASE = _read(*_LINES, "memory", "heir", "release")
 #: To have one of several keys kept that was just taken.
 STEP_ASIDE = _read(*_LINES, "step_aside")
 FORCE_RELEASE = _read(*_LINES, "force_release")

@@ -88,7 +88,8 @@ class RedisStore(TogetherInRedis, RedisQueues, RedisNotes, Store, Inspects, Line
             # First what is needed also where a cluster can keep no line.
             call = Call(scripts.ENTER, (*names[:2], names[4], *names[2:4]), (*call.arguments, asks_for(claim)))
         before = self.clock()
-        answer = self._taken(call, [Call(scripts.RELEASE, names, self._release_with(claim, 1))])
+        farewell = () if claim.in_common else (Call(scripts.RELEASE, names, self._release_with(claim, 1)),)
+        answer = self._taken(call, farewell)
         if isinstance(answer, int):
             return Lease(claim, answer, before + claim.ttl, self.clock)
         return busy(answer)

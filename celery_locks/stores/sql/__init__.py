@@ -74,7 +74,7 @@ class SqlStore(SqlNotes, Store, CrowdInTable, Inspects, Evicts, Tables, Clocked)
             answer = self._acquired(claim, row) or self._acquired(claim, row) or Busy()
         except BaseException as error:
             # Whatever struck between request and answer, an interrupt too: what may have been taken is given back.
-            if not isinstance(error.__cause__, Unreached):
+            if not (claim.in_common or isinstance(error.__cause__, Unreached)):
                 self._give_up(row)
             raise
         if self._wants:

@@ -41,7 +41,7 @@ WHERE digest IN ({digests}) AND holder = :holder AND expires_at > {now}
 # As late as any other request for the key it takes nothing.
 HAND_OVER = """
 UPDATE {table} SET owner = :owner, holder = :holder, expires_at = {now} + :ttl, expires_hour = ({now} + :ttl) {hours}
-WHERE digest = :digest AND holder = :after AND expires_at > {now} AND {now} <= :latest
+WHERE digest = :digest AND holder = :after AND expires_at > {now} AND {now} <= :latest AND done NOT LIKE :marked
 """
 UNDO = """
 UPDATE {table} SET owner = NULL, holder = NULL, expires_at = {now}

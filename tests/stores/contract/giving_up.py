@@ -37,6 +37,13 @@ class GivingUpContract:
         assert store.acquire(claim("wallet", "anna")) == Busy()
         take(store, "wallet", "ben")
 
+    def test_an_owner_that_gave_up_takes_nothing_over(self, store: Store, give_up: GivesUp) -> None:
+        """Also where locks are handed over, and its request to come after another arrives late."""
+        lease = take(store, "wallet", "anna")
+        give_up(store, "ben", "wallet")
+        assert isinstance(store.acquire(claim("wallet", "ben")._replace(after="anna")), Busy)
+        assert verdict(store, lease) is Verdict.RENEWED
+
     def test_giving_up_gives_back_what_was_taken(self, store: Store, give_up: GivesUp) -> None:
         """A request that arrived without its answer is undone."""
         lease = take(store, "wallet", "anna")

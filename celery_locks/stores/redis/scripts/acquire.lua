@@ -25,6 +25,9 @@ if taken and not others then
   local fence, owner = string.match(taken, '^(%d+):(.*)$')
   if owner and owner ~= '' and owner == ARGV[11] then
     -- Handed over, with its fence.
+    if is_too_late(KEYS[2], ARGV[1]) then
+      return {}
+    end
     call('SET', KEYS[1], fence .. ':' .. ARGV[1], 'PX', ARGV[2])
     if mine ~= '' then
       out_of_line(here, mine)

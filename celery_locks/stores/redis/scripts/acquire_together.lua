@@ -56,7 +56,9 @@ for _, here in ipairs(keys) do
 end
 for _, here in ipairs(keys) do
   if here.others and mine ~= '' then
-    out_of_line(here, mine)
+    if out_of_line(here, mine) == 1 and tonumber(ARGV[8]) then
+      memory().wait(here, ARGV[8], microseconds())
+    end
     call_in_next(here)
   end
 end

@@ -50,6 +50,9 @@ if amiss then
   return amiss
 end
 if mine ~= '' then
+  if tonumber(ARGV[8]) then
+    memory().wait(here, ARGV[8], microseconds())
+  end
   out_of_line(here, mine)
 end
 -- There may be room for more: many were called at once, or one who stood in the way has come.

@@ -4,6 +4,12 @@ local function is_done(done, owner)
   return string.find(done, owner, 1, true) and string.find('\0' .. done .. '\0', '\0' .. owner .. '\0', 1, true)
 end
 
+-- Whether an owner gave up or released before its request arrived.
+local function is_too_late(fence, owner)
+  local last = redis.pcall('GET', fence)
+  return is_done(type(last) == 'string' and string.match(last, '^%d+:(.*)$') or '', owner)
+end
+
 -- The fence, noted, and how it is written; for an owner that gave up or released before its request arrived, nothing, and
 -- for what cannot be read an error.
 local function next_fence(owner)

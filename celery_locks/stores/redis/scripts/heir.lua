@@ -18,5 +18,9 @@ local function inherited(here, ticket, score, fence, done, retention)
   call_in_next(here)
   local heard = tell(here, 'have:' .. number .. ':' .. echo, ticket, score, ttl, home)
   -- Where nobody hears it the key is only kept for it. What anybody may have heard is not taken back.
-  return type(heard) == 'number' and heard > 0
+  if type(heard) ~= 'number' or heard == 0 then
+    return false
+  end
+  memory().wait(here, score % AWAY, microseconds())
+  return true
 end

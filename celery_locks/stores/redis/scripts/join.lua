@@ -15,9 +15,8 @@ local function lined_up(here, holder, kind)
   if not date then
     return busy
   end
-  local last = redis.pcall('GET', here.fence or KEYS[2])
-  if is_done(type(last) == 'string' and string.match(last, '^%d+:(.*)$') or '', ARGV[1]) then
-    -- This owner gave up before its request arrived, and must not stand in the way of others.
+  if is_too_late(here.fence or KEYS[2], ARGV[1]) then
+    -- It must not stand in the way of others.
     return {}
   end
   local dated = string.format('%016.0f', date)
