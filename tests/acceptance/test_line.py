@@ -75,6 +75,17 @@ def test_the_next_waits_in_its_slot(office: Office) -> None:
 
 @pytest.mark.newest
 @only_redis
+def test_only_the_next_waits_in_a_slot(desk: Office, hire: Callable[..., Worker]) -> None:
+    """Of two slots one stays free, however many jobs with a long lock_wait come for a taken key."""
+    hire("ann", queues=["one-slot"]).start()
+    with desk.taken(ttl=120):
+        in_line(desk, 3, "line_long_in_slot", queue="one-slot")
+        assert desk.send("work", "other", queue="one-slot", key=f"{desk.key}-x").get(timeout=PATIENCE) == "other"
+    judge(desk.journal.wait_for_runs(desk.key, 3, PATIENCE), names(3))
+
+
+@pytest.mark.newest
+@only_redis
 def test_a_fresh_job_does_not_overtake(office: Office) -> None:
     """One sent while others wait comes after them, also when the key is free for a moment."""
     with office.taken():
