@@ -171,8 +171,7 @@ def test_the_line_survives_the_death_of_a_worker(desk: Office, hire: Callable[..
         bob.start()
         ann.kill()
         desk.wait_for_messages("job 3", came + 1)
-    for number, result in enumerate(results):
-        assert result.get(timeout=PATIENCE) == f"job {number}"
+    assert [result.get(timeout=PATIENCE) for result in results] == names(4)
     judge(desk.journal.runs(desk.key), names(4))
 
 
@@ -186,8 +185,7 @@ def test_a_stopped_worker_hands_its_line_over(desk: Office, hire: Callable[..., 
         bob.start()
         ann.stop()
         desk.wait_for_messages("job 2", came + 1)
-    for number, result in enumerate(results):
-        assert result.get(timeout=PATIENCE) == f"job {number}"
+    assert [result.get(timeout=PATIENCE) for result in results] == names(3)
 
 
 @pytest.mark.newest

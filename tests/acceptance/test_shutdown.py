@@ -78,7 +78,7 @@ def test_what_waits_in_an_ended_worker_goes_to_another(desk: Office, hire: Calla
 def test_what_a_cold_shutdown_breaks_off_frees_its_key(  # noqa: PLR0913, PLR0917 - fixtures, and the three of a row
     desk: Office, hire_kept: Callable[..., Worker], tmp_path: Path, pool: str, soft: int, task: str
 ) -> None:
-    """In one process with its worker too: long before a ttl of five minutes, where the job is told of its end."""
+    """So where it is in one process with its worker: long before a ttl of five minutes, if it hears of its end."""
     queue = f"cold-{pool}-{soft}"
     worker = hire_kept("worker", {"worker_soft_shutdown_timeout": soft}, pool=pool, queues=[queue])
     worker.start()
