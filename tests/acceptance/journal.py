@@ -87,10 +87,12 @@ class Journal:
 
     def runs(self, key: str) -> list[Run]:
         """Every run under a key, by start."""
+        # Read before the ends: whoever began after another's end is never seen without that end.
+        starts = self.events("start", key)
         ends = {event["run"]: event["at"] for event in self.events("end", key)}
         runs = [
             Run(key, each["job"], each["at"], ends.get(each["run"]), each["fence"], each["pid"], each)
-            for each in self.events("start", key)
+            for each in starts
         ]
         return sorted(runs, key=lambda run: run.start)
 

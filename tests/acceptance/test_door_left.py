@@ -160,3 +160,25 @@ def test_a_store_that_forgets_all_is_told_who_is_at_the_door(desk: Office, hire:
     runs = desk.journal.wait_for_runs(desk.key, 4, PATIENCE)
     judge(runs, names(4))
     assert [run.job for run in runs] == names(4)
+
+
+@pytest.mark.newest
+@only_redis
+def test_copies_of_what_waits_at_the_door_harm_nobody(desk: Office, hire: Callable[..., Worker]) -> None:
+    """A worker says when its messages will come again while they wait; those that do never run beside another."""
+    ann = hire("ann", {"broker_transport_options": {"visibility_timeout": 50}}, queues=["twice"])
+    ann.start()
+    with desk.taken(ttl=120):
+        first, *others = [desk.job("line", name, queue="twice", seconds=0.2) for name in names(3)]
+        results = [first.apply_async()]
+        desk.wait_for_messages("job 0", 2)
+        for job in others:
+            results.append(job.apply_async())
+            desk.wait_until_waiting(results[-1])
+        desk.put_back(after=0.0)
+        desk.wait_for_messages("job 2", 2)
+    assert [result.get(timeout=PATIENCE) for result in results] == names(3)
+    desk.wait_for_line(0)
+    desk.wait_until_free()
+    judge(desk.journal.runs(desk.key))
+    assert ann.log().count("Raise visibility_timeout") == 1

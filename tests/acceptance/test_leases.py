@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import psutil
@@ -17,6 +18,7 @@ from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from tests.acceptance.nodes import Worker
 
@@ -52,6 +54,22 @@ def test_a_lost_lease_stops_the_job(office: Office) -> None:
     assert lost.value.key == office.key
     assert job.state == "FAILURE"
     assert office.send("work", "next").get(timeout=PATIENCE) == "next"
+
+
+@pytest.mark.newest
+def test_a_lost_lease_of_files_stops_the_job(desk: Office, hire: Callable[..., Worker], tmp_path: Path) -> None:
+    """A lease that lasts as long as its process is watched there: who takes the key away stops the job."""
+    store = f"file://{tmp_path}/locks"
+    hire("worker", {"lock_store": store}, queues=["files"]).start()
+    job = desk.send("lost_raise", "stopped", queue="files", seconds=60)
+    run = desk.journal.wait_for_start(desk.key, "stopped")
+    with closing(Locks(store)) as locks:
+        assert locks.holder(desk.key).owner == run.facts["owner"]
+        assert locks.force_release(desk.key)
+        with pytest.raises(LockLost) as lost:
+            job.get(timeout=PATIENCE)
+        assert lost.value.key == desk.key
+        assert not locks.locked(desk.key)
 
 
 def test_a_lost_lease_is_flagged(office: Office) -> None:

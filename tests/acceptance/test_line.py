@@ -75,6 +75,17 @@ def test_the_next_waits_in_its_slot(office: Office) -> None:
 
 @pytest.mark.newest
 @only_redis
+def test_only_the_next_waits_in_a_slot(desk: Office, hire: Callable[..., Worker]) -> None:
+    """Of two slots one stays free, however many jobs with a long lock_wait come for a taken key."""
+    hire("ann", queues=["one-slot"]).start()
+    with desk.taken(ttl=120):
+        in_line(desk, 3, "line_long_in_slot", queue="one-slot")
+        assert desk.send("work", "other", queue="one-slot", key=f"{desk.key}-x").get(timeout=PATIENCE) == "other"
+    judge(desk.journal.wait_for_runs(desk.key, 3, PATIENCE), names(3))
+
+
+@pytest.mark.newest
+@only_redis
 def test_a_fresh_job_does_not_overtake(office: Office) -> None:
     """One sent while others wait comes after them, also when the key is free for a moment."""
     with office.taken():
@@ -160,8 +171,7 @@ def test_the_line_survives_the_death_of_a_worker(desk: Office, hire: Callable[..
         bob.start()
         ann.kill()
         desk.wait_for_messages("job 3", came + 1)
-    for number, result in enumerate(results):
-        assert result.get(timeout=PATIENCE) == f"job {number}"
+    assert [result.get(timeout=PATIENCE) for result in results] == names(4)
     judge(desk.journal.runs(desk.key), names(4))
 
 
@@ -175,8 +185,7 @@ def test_a_stopped_worker_hands_its_line_over(desk: Office, hire: Callable[..., 
         bob.start()
         ann.stop()
         desk.wait_for_messages("job 2", came + 1)
-    for number, result in enumerate(results):
-        assert result.get(timeout=PATIENCE) == f"job {number}"
+    assert [result.get(timeout=PATIENCE) for result in results] == names(3)
 
 
 @pytest.mark.newest

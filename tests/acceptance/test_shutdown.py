@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from typing import TYPE_CHECKING
 
+import celery
 import pytest
 
 from tests.acceptance.journal import judge
@@ -18,6 +20,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.acceptance.nodes import Worker
+
+#: Pools within the worker's process, how long a soft shutdown lets run what runs, and a task.
+BROKEN_OFF = [("gevent", 0, "five_minutes"), ("solo", 0, "five_minutes"), ("solo", 1, "five_minutes")]
+RUN_ON = ["threads"]
+if celery.VERSION < (5, 5):
+    # A green thread is gone with its worker, untold: its key is free after its ttl, which is short here.
+    BROKEN_OFF, RUN_ON = [("gevent", 0, "open_short_lease")], ["threads", "solo"]
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads", "gevent"])
@@ -62,3 +71,39 @@ def test_what_waits_in_an_ended_worker_goes_to_another(desk: Office, hire: Calla
         desk.wait_for_messages("work", 3)
     assert [job.get(timeout=PATIENCE) for job in jobs] == ["work", "acks_late"]
     judge(desk.journal.runs(desk.key), ["work", "acks_late"])
+
+
+@pytest.mark.parametrize(("pool", "soft", "task"), BROKEN_OFF)
+@only_redis
+def test_what_a_cold_shutdown_breaks_off_frees_its_key(  # noqa: PLR0913, PLR0917 - fixtures, and the three of a row
+    desk: Office, hire_kept: Callable[..., Worker], tmp_path: Path, pool: str, soft: int, task: str
+) -> None:
+    """So where it is in one process with its worker: long before a ttl of five minutes, if it hears of its end."""
+    queue = f"cold-{pool}-{soft}"
+    worker = hire_kept("worker", {"worker_soft_shutdown_timeout": soft}, pool=pool, queues=[queue])
+    worker.start()
+    desk.send(task, "cut off", queue=queue, until=str(tmp_path / "never"))
+    desk.journal.wait_for_start(desk.key, "cut off")
+    os.kill(worker.pid, signal.SIGQUIT)
+    worker.wait_until_ended(60)
+    desk.wait_until_free()
+
+
+@pytest.mark.parametrize("pool", RUN_ON)
+@only_redis
+def test_what_a_cold_shutdown_lets_run_keeps_its_key(
+    desk: Office, hire: Callable[..., Worker], tmp_path: Path, pool: str
+) -> None:
+    """A thread cannot be ended: its worker stays until the job is done, and renews its lease for ttls."""
+    worker = hire("worker", pool=pool, queues=[f"cold-{pool}"])
+    worker.start()
+    desk.send("open_short_lease", "runs on", queue=f"cold-{pool}", until=str(tmp_path / "end"))
+    run = desk.journal.wait_for_start(desk.key, "runs on")
+    os.kill(worker.pid, signal.SIGQUIT)
+    wait_until(lambda: time.monotonic() > run.start + 3.2, "two ttls to be over", PATIENCE, interval=0.1)
+    assert desk.locks.holder(desk.key).owner == run.facts["owner"]
+    (tmp_path / "end").touch()
+    worker.wait_until_ended(60)
+    assert not desk.locks.locked(desk.key)
+    [run] = desk.journal.runs(desk.key)
+    assert run.end is not None
