@@ -108,6 +108,11 @@ def test_there_is_one_script_a_verb() -> None:
     assert max(len(file.read_text().splitlines()) for file in files) <= 70
 
 
+def test_a_farewell_is_short() -> None:
+    """With the script that it brings along for eight keys it is read in one piece, of which Redis takes 16 kB."""
+    assert len(scripts.RELEASE.text) < 13_500
+
+
 def test_a_late_request_of_a_dead_owner_is_refused(store: RedisStore) -> None:
     """It arrives after all that its process held was given back; nobody would release what it took."""
     assert not store.disown(claim("wallet", "anna"))

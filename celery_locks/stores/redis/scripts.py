@@ -16,7 +16,10 @@ class Script(NamedTuple):
 
 def _read(*names: str) -> Script:
     folder = files("celery_locks.stores.redis") / "scripts"
-    text = "".join((folder / f"{name}.lua").read_text("utf-8") for name in names)
+    lines = [line.strip() for name in names for line in (folder / f"{name}.lua").read_text("utf-8").splitlines()]
+    # Without what is for readers: a script may be the last words of a client, of which a server that finds it gone has
+    # read 16 kB at most.
+    text = "".join(f"{line}\n" for line in lines if line and not line.startswith("--"))
     return Script(text, sha_of(text))
 
 
@@ -28,18 +31,18 @@ def sha_of(text: str) -> str:
 #: What the verbs share that move a line on.
 _LINES = ("line", "home", "turn", "hand_over", "crowd", "places")
 
-ACQUIRE = _read(*_LINES, "fence", "memory", "join", "acquire")
+ACQUIRE = _read(*_LINES, "fence", "waited", "memory", "join", "acquire")
 #: To hold a key together with others.
-ENTER = _read(*_LINES, "fence", "memory", "join", "enter")
+ENTER = _read(*_LINES, "fence", "waited", "memory", "join", "enter")
 #: To hold several keys.
-ACQUIRE_TOGETHER = _read(*_LINES, "fence", "memory", "join", "one_of_several", "acquire_together")
+ACQUIRE_TOGETHER = _read(*_LINES, "fence", "waited", "memory", "join", "one_of_several", "acquire_together")
 LEVEL = _read("level")
 RENEW = _read("renew")
-RELEASE = _read(*_LINES, "memory", "heir", "release")
+RELEASE = _read(*_LINES, "waited", "heir", "release")
 #: To have one of several keys kept that was just taken.
 STEP_ASIDE = _read(*_LINES, "step_aside")
 FORCE_RELEASE = _read(*_LINES, "force_release")
-ATTEND = _read(*_LINES, "memory", "attend")
+ATTEND = _read(*_LINES, "waited", "memory", "attend")
 LEAVE = _read(*_LINES, "leave")
 INSPECT = _read("inspect")
 SET_SLOTS = _read(*_LINES, "set_slots")

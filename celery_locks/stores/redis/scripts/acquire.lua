@@ -57,7 +57,7 @@ end
 call('SET', KEYS[1], written .. ARGV[1], 'PX', ARGV[2])
 if others and mine ~= '' then
   if tonumber(ARGV[8]) then
-    memory().wait(here, ARGV[8], microseconds())
+    has_waited(here, ARGV[8], microseconds())
   end
   out_of_line(here, mine)
   call_in_next(here)

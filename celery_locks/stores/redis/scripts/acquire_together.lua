@@ -57,7 +57,7 @@ end
 for _, here in ipairs(keys) do
   if here.others and mine ~= '' then
     if out_of_line(here, mine) == 1 and tonumber(ARGV[8]) then
-      memory().wait(here, ARGV[8], microseconds())
+      has_waited(here, ARGV[8], microseconds())
     end
     call_in_next(here)
   end

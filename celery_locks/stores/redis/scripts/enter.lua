@@ -51,7 +51,7 @@ if amiss then
 end
 if mine ~= '' then
   if tonumber(ARGV[8]) then
-    memory().wait(here, ARGV[8], microseconds())
+    has_waited(here, ARGV[8], microseconds())
   end
   out_of_line(here, mine)
 end

@@ -21,6 +21,6 @@ local function inherited(here, ticket, score, fence, done, retention)
   if type(heard) ~= 'number' or heard == 0 then
     return false
   end
-  memory().wait(here, score % AWAY, microseconds())
+  has_waited(here, score % AWAY, microseconds())
   return true
 end

@@ -1,14 +1,8 @@
--- Goes after line: what is remembered of conflicts, of those keys that have the most. Nothing of this is made while a key is
+-- Goes after waited: what is remembered of conflicts, of those keys that have the most. Nothing of this is made while a key is
 -- free. A full server takes none of it, a user may not be allowed it, and the node of a cluster may not have these names:
 -- nothing is remembered then, and no lock fails for it.
 local function memory()
   local MOST_CONTENDED, LATEST_CONFLICTS, REMEMBERED, made = 1000, 10, 604800000, {}
-
-  local function names_in(here)
-    local prefix = string.sub(here.channel, 1, -5)
-    local stats = prefix .. 'stats:{stats}:'
-    return string.sub(here.lock, #prefix + 2, -2), stats .. 'count', stats .. 'waited', stats .. 'held', prefix
-  end
 
   -- The key with the fewest makes room, and leaves its number to the one that comes: so one that has become hot gets in, and
   -- the hottest of all are always among those that are kept. Whether there is room now.
@@ -31,7 +25,7 @@ local function memory()
 
   -- Somebody found the key taken for the first time. `age`: of its holder, in microseconds, if that is known.
   function made.conflict(here, asker, holder, age, now)
-    local key, count, waited, held, prefix = names_in(here)
+    local key, count, waited, held, prefix = stats_of(here)
     local known, conflicts = redis.pcall('ZSCORE', count, key), here.lock .. ':conflicts'
     local is_kept = type(known) ~= 'table' and (known or has_room(key, count, waited, held, prefix))
     local times = is_kept and redis.pcall('ZINCRBY', count, 1, key)
@@ -49,15 +43,6 @@ local function memory()
     -- The time that is left is a week: that of the sets is not set anew each time.
     for _, name in ipairs((not known or times % 50 == 0) and {conflicts, count, held} or {conflicts}) do
       redis.pcall('PEXPIRE', name, REMEMBERED)
-    end
-  end
-
-  -- One that first found it taken at this date has it now.
-  function made.wait(here, date, now)
-    local key, count, waited = names_in(here)
-    if type(redis.pcall('ZSCORE', count, key)) == 'string' then
-      redis.pcall('ZINCRBY', waited, string.format('%.0f', math.max(0, now - date)), key)
-      redis.pcall('PEXPIRE', waited, REMEMBERED)
     end
   end
   return made
