@@ -32,7 +32,7 @@ class Crew:
         self.members.append(member)
         return member
 
-    def done(self, timeout: float = 90) -> None:
+    def done(self, timeout: float = 240) -> None:
         """Wait until all have done their job well."""
         deadline = time.monotonic() + timeout
         for member in self.members:
