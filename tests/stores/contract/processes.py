@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Busy, Lease
 from tests.judging import Stay, faults, record, recorded
-from tests.stores.contract.asking import Opens, claim, patient, refused, take
+from tests.stores.contract.asking import Opens, claim, refused, take
 from tests.stores.processes import Crew, forking
 from tests.waiting import wait_until
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from celery_locks.stores import Store
 
 
+_tries = itertools.count(1)
 #: Seconds in which all have come, and have their answers, on a machine that has much else to do.
 TOGETHER = 120
 
@@ -79,7 +80,7 @@ class ProcessContract:
 
 def _stay(open_store: Opens, key: str, owner: str, folder: Path) -> None:
     with contextlib.closing(open_store()) as store:
-        lease = patient(store, key, owner)
+        lease = _pressing(store, key, owner)
         begin = time.monotonic()
         time.sleep(random.uniform(0, 0.003))
         stay = Stay(begin, time.monotonic(), lease.fence, owner)
@@ -111,20 +112,31 @@ def _try_once(open_store: Opens, key: str, owner: str, barrier: Barrier, folder:
 
 def _asked(store: Store, key: str, owner: str) -> Lease | Busy:
     """What the store answers. A server that so many press upon may give none: then it is asked in a new name."""
-    names = (f"{owner}, try {number}" for number in itertools.count(1))
 
     def answered() -> Lease | Busy | None:
         with contextlib.suppress(StoreUnavailable):
-            return store.acquire(claim(key, next(names)))
+            # Whoever gave up is done with the key.
+            return store.acquire(claim(key, f"{owner}, try {next(_tries)}"))
         return None
 
     return wait_until(answered, f"an answer for {owner}", TOGETHER)
 
 
+def _pressing(store: Store, key: str, owner: str) -> Lease:
+    """Ask until it is our turn."""
+
+    def got() -> Lease | None:
+        answer = _asked(store, key, owner)
+        return answer if isinstance(answer, Lease) else None
+
+    # Those that ask in step would ask all at once for ever, and a crowd that asks more often does little else.
+    return wait_until(got, f"{key!r} to be free for {owner}", 2 * TOGETHER, interval=random.uniform(0.01, 0.08))
+
+
 def _count(open_store: Opens, key: str, owner: str, counter: Path, times: int) -> None:
     with contextlib.closing(open_store()) as store:
         for turn in range(times):
-            lease = patient(store, key, f"{owner}.{turn}")
+            lease = _pressing(store, key, f"{owner}.{turn}")
             seen = int(counter.read_text())
             time.sleep(0)
             counter.write_text(str(seen + 1))
