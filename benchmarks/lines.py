@@ -109,8 +109,9 @@ class Counting:
         return self._locks.zcard(LINE) - (not last or float(last[0][1]) >= PRESENT)
 
     def held(self, messages: int) -> int:
-        """Messages that are in the workers, once so many have been sent."""
-        return int(self._broker.hlen("unacked")) if self.messages() >= messages else 0
+        """Messages that are in the workers, once so many have been sent; before that, minus those that are to come."""
+        missing = messages - self.messages()
+        return int(self._broker.hlen("unacked")) if missing <= 0 else -missing
 
     def names(self) -> set[bytes]:
         """Whatever the locks have written."""
