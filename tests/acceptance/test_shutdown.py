@@ -87,6 +87,7 @@ def test_what_a_cold_shutdown_breaks_off_frees_its_key(  # noqa: PLR0913, PLR091
     os.kill(worker.pid, signal.SIGQUIT)
     worker.wait_until_ended(60)
     desk.wait_until_free()
+    assert desk.locks.holder(desk.key) is None
 
 
 @pytest.mark.parametrize("pool", RUN_ON)

@@ -118,6 +118,7 @@ def test_a_kept_lease_outlives_its_master(store: RedisStore, cluster: RedisClust
     wait_until(lambda: lease.state is State.UNKNOWN, "a beat without an answer", timeout=30)
     cluster.take_over(spare)
     wait_until(lambda: lease.state is State.HELD, "a beat that is answered", timeout=30)
+    assert lease.held()
     keeper.forget(lease)
 
 
@@ -143,7 +144,7 @@ def test_a_new_store_needs_no_node_but_its_keys_own(cluster: RedisCluster, keys:
     cluster.masters[place].pause()
     for key in keys[:place] + keys[place + 1 :]:
         with opened(cluster_url(cluster) + QUICK) as store:
-            take(store, key)
+            assert take(store, key).held()
 
 
 def test_a_list_of_a_cluster_that_answers_in_part_is_an_outage(

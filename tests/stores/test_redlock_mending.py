@@ -58,6 +58,7 @@ def test_slow_nodes_are_mended(store: RedlockStore, ways: Ways, nodes: list[Redi
         node.kill()
         node.start()
         _mended(store, nodes, lease)
+    assert lease.held()
 
 
 def test_a_slow_node_that_forgot_its_scripts_is_mended(
@@ -68,6 +69,7 @@ def test_a_slow_node_that_forgot_its_scripts_is_mended(
     nodes[4].flush()
     nodes[4].ask("SCRIPT", "FLUSH")
     _mended(store, nodes, lease)
+    assert lease.held()
 
 
 def test_a_late_answer_gives_nothing_back_that_is_over(

@@ -34,6 +34,7 @@ class NotesContract:
         """After its time, or not long after."""
         store.note(key, 0.3)
         wait_until(lambda: not other.is_noted(key), "the end of a note", 60)
+        assert not store.is_noted(key)
 
     def test_a_note_may_have_any_name(self, store: Store, other: Store, key: str) -> None:
         """That of a job's owner has brackets, colons and a hash; an id may be any text."""
