@@ -15,8 +15,9 @@ from celery_locks import canvas
 from celery_locks.canvas import HEADER
 from celery_locks.current import current_lease
 from celery_locks.errors import LockError
-from celery_locks.execution import LEASE, Execution, Skipped
+from celery_locks.execution import LEASE, Execution
 from celery_locks.lease import Lease
+from celery_locks.refused import Skipped
 from celery_locks.unique import Place, Sending
 
 if TYPE_CHECKING:

@@ -1,37 +1,29 @@
-"""One execution of a locked job: what it claims, what it does under its lease, what becomes of it without one."""
+"""One execution of a locked job: what it claims, and what it does under its lease."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from celery import signals as celery_signals
-from celery import states
 from celery.app.task import Context
-from celery.exceptions import Ignore, Reject, Retry, TaskRevokedError
 
-from celery_locks import closing, events, pooled, requeue, signals
-from celery_locks.current import apart, carrying
-from celery_locks.errors import LockTimeout, StoreUnavailable
+from celery_locks import closing, pooled, requeue
+from celery_locks.current import apart
 from celery_locks.interrupt import Interruption, await_end, kill
-from celery_locks.lease import Claim, Lease, new_owner
-from celery_locks.owner import Owner
-from celery_locks.policies import NOTHING, Contention, Fail, Requeue, Skip, after_outage, countdown, decide, is_patient
+from celery_locks.lease import Claim, new_owner
+from celery_locks.policies import Fail, Skip
+from celery_locks.refused import Refused
 from celery_locks.ticket import Stance, Ticket, marked, ticket_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from celery_locks.guard import Refusal
-    from celery_locks.lease import Busy
+    from celery_locks.lease import Lease
     from celery_locks.plan import Plan
-
-T = TypeVar("T")
 
 #: Where a request keeps its job's lease, among its properties.
 LEASE = "lock_lease"
-#: Why a job is revoked whose time to run is over, in Celery's own word.
-EXPIRED = "expired"
 
 
 def _clean(request: Any) -> None:
@@ -39,10 +31,6 @@ def _clean(request: Any) -> None:
     request.headers = requeue.without_counters(request.headers) or None
     for name in requeue.OURS:
         vars(request).pop(name, None)
-
-
-class Skipped(Ignore):
-    """Ends a job that its policy does not want to run."""
 
 
 class Execution:
@@ -161,117 +149,7 @@ class Execution:
         return self._interruption.fire
 
     def _refused(self, refusal: Refusal, body: Callable[[], Any]) -> Any:
-        if isinstance(refusal, StoreUnavailable):
-            return self._without_store(refusal, body)
-        try:
-            return self._contended(self._contention(refusal), refusal.ticket)
-        except (Retry, requeue.CopyWaits):
-            raise
-        except BaseException:
-            self._plan.guard.leave_line(refusal.key or self._claim.key, refusal.ticket)
-            raise
-
-    def _contended(self, contention: Contention, ticket: str | None) -> Any:
-        options = self._options
-        if closing.calls(self._claim.owner):
-            raise self._called_back(contention, ticket)
-        if self._meets_itself(contention):
-            # No policy is asked: were this copy dropped and the other died, the job would be lost.
-            raise self._requeued(contention, options.countdown, ticket, counted=False)
-        if self._heed:
-            self._heed()
-        decision = decide(options.on_contention, contention, most=options.max_requeues, longest=options.max_wait)
-        match decision:
-            case Requeue(delay) if self._queued:
-                raise self._requeued(contention, options.countdown if delay is None else delay, ticket)
-            case Skip(result, reason) if result is not NOTHING or self._id:
-                self._plan.guard.leave_line(contention.key, ticket)
-                return self._skipped(contention, result, reason)
-        raise self._timeout(contention, getattr(decision, "reason", None))
-
-    def _meets_itself(self, contention: Contention) -> bool:
-        """Whether a job that is sent once finds its key taken by itself: its message came twice, and the other runs."""
-        # A key that is to stay taken may be so of an earlier try.
-        is_once = self._heed is not None and not self._options.at_least
-        return is_once and Owner.of(contention.holder or "")[1:3] == (self._task.name, self._id)
-
-    def _without_store(self, outage: StoreUnavailable, body: Callable[[], Any]) -> Any:
-        if self._options.on_outage == "run":
-            lease = Lease.unlocked(self._claim)
-            with carrying(lease):
-                return self._work(lease, body)
-        if self._options.on_outage == "requeue" and self._queued:
-            delay = after_outage(self._options.countdown)
-            raise requeue.again(self._task, delay, outage, counted=False)
-        raise outage
-
-    def _called_back(self, contention: Contention, ticket: str | None) -> Exception:
-        """Its worker is about to end, and it waits on elsewhere."""
-        if closing.mine and self._id:
-            closing.mine.goes(self._id, pooled.place())
-            if closing.mine.how == closing.AT_ONCE and self._task.acks_late:
-                # The broker delivers what is not acknowledged once more: a message of our own would make it two.
-                return Reject(f"{contention}, and its worker ends", requeue=True)
-        return self._requeued(contention, self._options.countdown if ticket else 0.0, ticket, counted=False)
-
-    def _requeued(
-        self, contention: Contention, asked: float | str, ticket: str | None, *, counted: bool = True
-    ) -> Exception:
-        is_copy = self._meets_itself(contention)
-        if requeue.expired(self._task):
-            return Skipped(EXPIRED) if is_copy else self._revoked(EXPIRED)
-        longest = self._options.max_wait
-        delay = countdown(asked, contention, longest=longest, in_line=ticket is not None)
-        place = requeue.Place(ticket, patient=is_patient(asked, longest), comes=self._comes()) if ticket else None
-        text = f"{contention}; tried again in {delay:.1f} s at the latest"
-        reason = LockTimeout(text, contention.key, contention.holder)
-        exception = requeue.again(self._task, delay, reason, counted=counted, in_line=place, is_copy=is_copy)
-        signals.requeued.send(self._event(events.Requeued, contention, delay, contention.requeues + counted))
-        return exception
-
-    def _comes(self) -> bool:
-        """Whether it comes into a slot as the next in line. One that waited there in vain comes for its turn."""
-        return bool(self._options.wait) and time.monotonic() - self._started < self._options.wait
-
-    def _skipped(self, contention: Contention, result: Any, reason: str | None) -> Any:
-        reason = reason or f"skipped: {contention}"
-        signals.skipped.send(self._event(events.Skipped, contention, reason))
-        if result is not NOTHING:
-            return result
-        raise self._revoked(reason) if self._queued else Skipped(reason)
-
-    def _revoked(self, reason: str) -> Skipped:
-        """End the job as a revoked one for all who wait for it: its result, its chord, the rest of its chain."""
-        request, error = self._task.request, TaskRevokedError(reason)
-        self._task.backend.mark_as_failure(
-            request.id,
-            error,
-            request=request,
-            store_result=not requeue.ignores_result(self._task, request),
-            call_errbacks=False,
-            state=states.REVOKED,
+        job = Refused(
+            self._task, self._plan, self._claim, request=self._request, started=self._started, heed=self._heed
         )
-        expired = reason == EXPIRED
-        celery_signals.task_revoked.send(self._task, request=request, terminated=False, signum=None, expired=expired)
-        return Skipped(reason)
-
-    def _timeout(self, contention: Contention, reason: str | None) -> LockTimeout:
-        because = f": {reason}" if reason else ""
-        return LockTimeout(f"{contention}; the job gives up{because}", contention.key, contention.holder)
-
-    def _event(self, kind: Callable[..., T], contention: Contention, *facts: object) -> T:
-        claim = self._claim
-        return kind(contention.key, claim.owner, contention.holder, *facts, **events.of(claim))
-
-    def _contention(self, busy: Busy) -> Contention:
-        request = self._request
-        return Contention(
-            key=busy.key or self._claim.key,
-            task=self._task.name,
-            task_id=self._id,
-            holder=busy.holder,
-            remaining=busy.remaining,
-            place=busy.place,
-            requeues=requeue.requeues(request) if request else 0,
-            waited=requeue.waited(request) if request else 0.0,
-        )
+        return job.end(refusal, lambda lease: self._work(lease, body))

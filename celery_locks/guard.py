@@ -7,13 +7,13 @@ import time
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from celery_locks import signals, staying, telling
+from celery_locks.care import Care
 from celery_locks.current import carrying
 from celery_locks.errors import StoreUnavailable
 from celery_locks.instrumentation import log
 from celery_locks.keeper import Keeper
 from celery_locks.lease import Busy, Lease, State
 from celery_locks.loss import lose, report_outage
-from celery_locks.parent import Care
 from celery_locks.patience import Patience
 from celery_locks.stores.base import Lines, Waiting
 from celery_locks.stores.several import Several

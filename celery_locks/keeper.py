@@ -13,7 +13,7 @@ from celery_locks.crier import Crier
 from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import State
 from celery_locks.loss import strike
-from celery_locks.renewal import UNANSWERED, renewed, stays
+from celery_locks.renewal import UNANSWERED, renewed, renewed_for, stays
 from celery_locks.rounds import Rounds
 from celery_locks.stores.several import Several
 from celery_locks.ward import Given, Ward, Watched, began
@@ -62,12 +62,12 @@ class Keeper:
             self._take_up()
             watched = self._watched.get(lease.owner)
         if watched is None:
-            return self._renewed_for(lease, ttl)
+            return renewed_for(self._several, lease, ttl, self._clock)
         soon = 0.0
         try:
             # Not while a beat is under way: of two renewals that meet in the store nobody knows whose ttl counts.
             with self._beating:
-                ours = self._renewed_for(lease, ttl)
+                ours = renewed_for(self._several, lease, ttl, self._clock)
             soon = watched.interval
         finally:
             self._beat_in(watched, soon)
@@ -145,21 +145,6 @@ class Keeper:
 
     def _verbs(self, claim: Claim) -> Store | Several:
         return self._several if claim.others else self._store
-
-    def _renewed_for(self, lease: Lease, ttl: float) -> bool:
-        before, lease.ttl = lease.ttl, ttl
-        try:
-            lease.shorten(self._clock() + ttl)
-            return self._renewed_alone(lease)
-        except BaseException:
-            lease.ttl = before
-            raise
-
-    def _renewed_alone(self, lease: Lease) -> bool:
-        lost = renewed(self._several, [lease], self._clock)
-        if not lost and lease.state is State.UNKNOWN:
-            raise StoreUnavailable(UNANSWERED)
-        return not lost
 
     def _beat_in(self, watched: Watched, soon: float) -> None:
         with self._mutex:

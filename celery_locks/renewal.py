@@ -1,4 +1,4 @@
-"""One round trip that renews leases."""
+"""One round trip that renews leases: many at a beat, or one by hand."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import copy
 from typing import TYPE_CHECKING
 
 from celery_locks.errors import StoreUnavailable
-from celery_locks.lease import Verdict
+from celery_locks.lease import State, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,6 +31,24 @@ def renewed(store: Several, leases: Sequence[Lease], clock: Callable[[], float])
         else:
             lease.doubt()
     return lost
+
+
+def renewed_for(store: Several, lease: Lease, ttl: float, clock: Callable[[], float]) -> bool:
+    """Renew a lease for `ttl` seconds from now on; False when it is lost, which is for the caller to report."""
+    before, lease.ttl = lease.ttl, ttl
+    try:
+        lease.shorten(clock() + ttl)
+        return _renewed_alone(store, lease, clock)
+    except BaseException:
+        lease.ttl = before
+        raise
+
+
+def _renewed_alone(store: Several, lease: Lease, clock: Callable[[], float]) -> bool:
+    lost = renewed(store, [lease], clock)
+    if not lost and lease.state is State.UNKNOWN:
+        raise StoreUnavailable(UNANSWERED)
+    return not lost
 
 
 def stays(store: Several, lease: Lease, seconds: float) -> bool:

@@ -7,13 +7,8 @@ from __future__ import annotations
 import pytest
 from celery.exceptions import Reject, Retry
 
-from celery_locks import (
-    LockTimeout,
-    Requeue,
-    StoreUnavailable,
-    execution,
-    signals,
-)
+from celery_locks import LockTimeout, Requeue, StoreUnavailable, signals
+from celery_locks.refused import Skipped
 from tests.unit.bank import job
 from tests.unit.fakes import heard
 
@@ -155,7 +150,7 @@ def test_a_queued_job_that_is_skipped_is_revoked(room, queued):
     room.take()
     task = job(room, lock_on_contention="skip")
     ended, sent = queued(task, 42)
-    assert isinstance(ended, execution.Skipped)
+    assert isinstance(ended, Skipped)
     assert sent == []
     result = task.AsyncResult("7")
     assert result.state == "REVOKED"
