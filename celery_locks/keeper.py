@@ -122,7 +122,7 @@ class Keeper:
         with self._mutex:
             self._take_up()
         now = self._clock()
-        over = [watched for watched in self._all() if watched.is_over(now)]
+        over = [watched for watched in self.all_watched() if watched.is_over(now)]
         self._lose(over, "its ttl ran out before it could be renewed")
 
     def start_afresh(self) -> None:
@@ -175,13 +175,9 @@ class Keeper:
         ends = [watched.end for watched in self._watched.values()]
         return min((end for end in (*ends, self._coming.looks_at(self._clock())) if end is not None), default=None)
 
-    def _all(self) -> list[Watched]:
-        with self._mutex:
-            return list(self._watched.values())
-
     def _wanted(self) -> list[Watched]:
         wanted = []
-        for each in self._all():
+        for each in self.all_watched():
             if each.is_wanted():
                 wanted.append(each)
             else:

@@ -10,7 +10,7 @@ import redis
 
 from celery_locks.lease import Claim, Lease, Verdict
 from celery_locks.stores.redis import RedisStore, scripts
-from celery_locks.stores.redis.wire import Call
+from celery_locks.stores.redis.calls import Call
 from tests.stores.contract.asking import claim, take, verdict
 from tests.stores.places import Place, opener
 

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from celery_locks.lease import Busy, Claim, Lease
 from celery_locks.stores.base import Waiting, Wake
 from celery_locks.stores.redis import scripts
-from celery_locks.stores.redis.wire import Call
+from celery_locks.stores.redis.calls import Call
 from celery_locks.ticket import Stance, Ticket
 from tests.stores.line_on_paper import NAMES, Job, OnPaper
 from tests.stores.redis_stores import LINE, LOCK, opened

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     import redis
 
-    from celery_locks.stores.redis.wire import Call, Pooled
+    from celery_locks.stores.redis.calls import Call
+    from celery_locks.stores.redis.wire import Pooled
 
 #: Worth another look at where the key lives, and a second try. A timeout is not: it has cost enough already.
 _ELSEWHERE = (*MOVING, ClusterDownError, ConnectionError)

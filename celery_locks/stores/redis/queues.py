@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from celery_locks.stores.operations import Conflict, Evicts, Queues, Remembers, Tally, Waiter
 from celery_locks.stores.redis import scripts
+from celery_locks.stores.redis.calls import Call
 from celery_locks.stores.redis.condition import RedisCondition, text
 from celery_locks.stores.redis.names import key_of
-from celery_locks.stores.redis.wire import Call
 from celery_locks.stores.redis.written import some
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from celery_locks.stores.notes import Notes
 from celery_locks.stores.redis import scripts
+from celery_locks.stores.redis.calls import Call
 from celery_locks.stores.redis.names import note_name
-from celery_locks.stores.redis.wire import Call
 
 if TYPE_CHECKING:
     from celery_locks.stores.redis.wire import Wire

@@ -16,12 +16,14 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from celery_locks.stores.redis.wire import Call, Pooled
+from celery_locks.stores.redis.wire import Pooled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     import redis
+
+    from celery_locks.stores.redis.calls import Call
 
     Place = tuple[str, int]
 

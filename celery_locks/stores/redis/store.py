@@ -19,13 +19,13 @@ from celery_locks.errors import LockConfigError, LockError, StoreUnavailable
 from celery_locks.lease import Busy, Claim, Holding, Lease, Verdict
 from celery_locks.stores.base import DEFAULT_PREFIX, Crowds, Inspects, Lines, Store
 from celery_locks.stores.redis import scripts
+from celery_locks.stores.redis.calls import Call
 from celery_locks.stores.redis.listening import RedisListening
 from celery_locks.stores.redis.mending import outage
 from celery_locks.stores.redis.names import glob, key_of, lock_name
 from celery_locks.stores.redis.queues import RedisQueues
 from celery_locks.stores.redis.remembering import RedisNotes
 from celery_locks.stores.redis.together import TogetherInRedis
-from celery_locks.stores.redis.wire import Call
 from celery_locks.stores.redis.written import asks_for, asks_with, attends_with, busy, good, holdings, look, some
 from celery_locks.ticket import undated
 

@@ -9,7 +9,7 @@ from celery_locks.lease import Busy, Claim, Lease
 from celery_locks.stores.base import Together
 from celery_locks.stores.members import is_alone
 from celery_locks.stores.redis import scripts
-from celery_locks.stores.redis.wire import Call
+from celery_locks.stores.redis.calls import Call
 from celery_locks.stores.redis.written import asks_for, busy, good
 from celery_locks.ticket import undated
 

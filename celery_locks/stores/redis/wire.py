@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import weakref
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from redis.exceptions import (
     ConnectionError,  # noqa: A004 - redis-py's own
@@ -14,6 +14,7 @@ from redis.exceptions import (
     ResponseError,
 )
 
+from celery_locks.stores.redis.calls import merged
 from celery_locks.stores.redis.packing import packed
 from celery_locks.stores.redis.written import good
 
@@ -22,25 +23,9 @@ if TYPE_CHECKING:
 
     import redis
 
-    from celery_locks.stores.redis.scripts import Script
+    from celery_locks.stores.redis.calls import Call
 
 AT_ONCE = 500
-
-
-class Call(NamedTuple):
-    """A script, the keys it is for, and what else it is told."""
-
-    script: Script
-    names: Sequence[Any]
-    arguments: tuple[Any, ...] = ()
-
-    def by_sha(self) -> tuple[Any, ...]:
-        """As a command that names the script."""
-        return ("EVALSHA", self.script.sha, len(self.names), *self.names, *self.arguments)
-
-    def in_full(self) -> tuple[Any, ...]:
-        """As a command that brings the script along, for a server that does not know it."""
-        return ("EVAL", self.script.text, len(self.names), *self.names, *self.arguments)
 
 
 class Wire(Protocol):
@@ -106,7 +91,7 @@ class Pooled:
             return self.ask(call.in_full(), farewell)
 
     def batch(self, calls: Sequence[Call]) -> list[Any]:
-        merged = [_merged(calls[start : start + AT_ONCE]) for start in range(0, len(calls), AT_ONCE)]
+        merged = [merged(calls[start : start + AT_ONCE]) for start in range(0, len(calls), AT_ONCE)]
         return [one for answer in self.each(merged) for one in good(answer)]
 
     def each(self, calls: Sequence[Call]) -> list[Any]:
@@ -243,11 +228,6 @@ def _say(connection: Any, farewell: Sequence[Call]) -> None:
     words = [call.by_sha() if place else call.in_full() for place, call in enumerate(farewell)]
     with contextlib.suppress(RedisError, OSError):
         connection.send_packed_command([b"".join(connection.pack_commands(words))], check_health=False)
-
-
-def _merged(calls: Sequence[Call]) -> Call:
-    names = [name for call in calls for name in call.names]
-    return Call(calls[0].script, names, tuple(argument for call in calls for argument in call.arguments))
 
 
 def _heard(connection: Any) -> Any:
