@@ -26,7 +26,7 @@ class Call(NamedTuple):
         return ("EVAL", self.script.text, len(self.names), *self.names, *self.arguments)
 
 
-def merged(calls: Sequence[Call]) -> Call:
+def in_one(calls: Sequence[Call]) -> Call:
     """One call for the keys of all of them, which are of one script that takes many."""
     names = [name for call in calls for name in call.names]
     return Call(calls[0].script, names, tuple(argument for call in calls for argument in call.arguments))

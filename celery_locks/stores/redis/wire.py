@@ -14,7 +14,7 @@ from redis.exceptions import (
     ResponseError,
 )
 
-from celery_locks.stores.redis.calls import merged
+from celery_locks.stores.redis.calls import in_one
 from celery_locks.stores.redis.packing import packed
 from celery_locks.stores.redis.written import good
 
@@ -91,7 +91,7 @@ class Pooled:
             return self.ask(call.in_full(), farewell)
 
     def batch(self, calls: Sequence[Call]) -> list[Any]:
-        merged = [merged(calls[start : start + AT_ONCE]) for start in range(0, len(calls), AT_ONCE)]
+        merged = [in_one(calls[start : start + AT_ONCE]) for start in range(0, len(calls), AT_ONCE)]
         return [one for answer in self.each(merged) for one in good(answer)]
 
     def each(self, calls: Sequence[Call]) -> list[Any]:
