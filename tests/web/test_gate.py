@@ -44,15 +44,15 @@ def test_without_the_pass_nothing_is_told(store, site, path, given):
 def test_the_pass_of_an_earlier_start_is_worth_nothing(store, site):
     """Each start has its own."""
     with served(store) as other:
-        assert other.key_of_the_door != site.key_of_the_door
-        assert len(site.key_of_the_door) >= 32
-        assert other.get("/api/locks", **{HEADER: site.key_of_the_door}).status == 401
+        assert other.known != site.known
+        assert len(site.known) >= 32
+        assert other.get("/api/locks", **{HEADER: site.known}).status == 401
 
 
 def test_a_cookie_or_an_address_with_the_pass_opens_nothing(store, site):
     """A browser sends cookies to every port of a machine, and addresses end in logs: neither is looked at."""
     take(store, "wallet:42")
-    known = site.key_of_the_door
+    known = site.known
     assert site.get(f"/api/locks?pass={known}", **{HEADER: None, "Cookie": f"pass={known}"}).status == 401
     assert "set-cookie" not in site.get("/").headers
 

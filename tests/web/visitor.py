@@ -43,11 +43,11 @@ class Site:
         parts = urlsplit(url)
         self.host, self.port = str(parts.hostname), int(parts.port or 0)
         self.origin = f"http://{parts.netloc}"
-        self.key_of_the_door = parts.fragment.removeprefix("pass=")
+        self.known = parts.fragment.removeprefix("pass=")
 
     def ask(self, method: str, path: str, body: bytes | None = None, **headers: str | None) -> Answered:
         """One request as our page sends it, but for headers that are given; None: without that one."""
-        sent = {"Host": urlsplit(self.origin).netloc, HEADER: self.key_of_the_door}
+        sent = {"Host": urlsplit(self.origin).netloc, HEADER: self.known}
         if method == "POST":
             sent |= {"Origin": self.origin, "Content-Type": "application/json", "Content-Length": str(len(body or b""))}
         sent |= {name.replace("_", "-"): value for name, value in headers.items()}  # type: ignore[dict-item]

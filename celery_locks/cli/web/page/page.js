@@ -13,6 +13,7 @@ const STEP = 200;
 
 const past = { held: [], waiting: [] };
 const list = new List(find("titles"), find("rows"), open, release);
+let answer = () => {};
 let most = STEP, paused = false, key = null, jobs = null, said = null, looks = 0, timer = 0, round = 0;
 
 async function look() {
@@ -126,9 +127,11 @@ function isSure(row) {
   const dialog = find("sure");
   put(find("sure-what"), `Release ${row.shown}?`);
   put(find("sure-who"), `Held by ${row.brief} for ${span(row.age)}, with fence ${row.fence}.`);
+  // That a question is over may be told when the next one is on the screen: it must not answer that one.
+  answer(false);
   dialog.returnValue = "no";
   dialog.showModal();
-  return new Promise((sure) => dialog.addEventListener("close", () => sure(dialog.returnValue === "yes"), { once: true }));
+  return new Promise((sure) => { answer = sure; });
 }
 
 function trouble(text) {
@@ -146,6 +149,7 @@ function stranger(why) {
   find("pass").focus();
 }
 
+find("sure").addEventListener("close", () => { if (!find("sure").open) answer(find("sure").returnValue === "yes"); });
 find("entry").addEventListener("submit", (event) => {
   event.preventDefault();
   enter(find("pass").value);
