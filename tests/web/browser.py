@@ -92,10 +92,10 @@ class Tab:
         found = self.do("Accessibility.getFullAXTree")["nodes"]
         return [(node["role"]["value"], node.get("name", {}).get("value", "")) for node in found if not node["ignored"]]
 
-    def picture(self) -> bytes:
+    def picture(self, scale: float = 1) -> bytes:
         """All of the page, as PNG."""
         size = self.do("Page.getLayoutMetrics")["cssContentSize"]
-        taken = self.do("Page.captureScreenshot", captureBeyondViewport=True, clip={**size, "scale": 1})
+        taken = self.do("Page.captureScreenshot", captureBeyondViewport=True, clip={**size, "scale": scale})
         return base64.b64decode(taken["data"])
 
     def _heard(self, what: str, told: dict[str, Any]) -> None:

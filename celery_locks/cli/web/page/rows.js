@@ -19,7 +19,7 @@ export class List {
     [this.#titles, this.#body, this.#open, this.#release] = [titles, body, open, release];
     const heads = COLUMNS.map(([title], index) =>
       make("th", { role: "columnheader", scope: "col" }, button(title, () => this.#sort(index))));
-    put(titles, ...heads, make("th", { role: "columnheader", scope: "col" }, "May it go?"));
+    put(titles, ...heads, make("th", { role: "columnheader", scope: "col" }, "Action"));
     this.#mark();
   }
 
