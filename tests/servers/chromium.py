@@ -73,7 +73,8 @@ class Chromium:
         # It ends by itself when our end of the pipe does.
         self._out = os.fdopen(our_out, "wb", buffering=0)
         self._in = os.fdopen(our_in, "rb", buffering=0)
-        threading.Thread(target=self._read, name="chromium", daemon=True).start()
+        self._reader = threading.Thread(target=self._read, name="chromium", daemon=True)
+        self._reader.start()
         self.ask("Browser.getVersion")
 
     def heal(self) -> bool:
@@ -87,6 +88,7 @@ class Chromium:
                 os.killpg(self._pid, signal.SIGKILL)
             os.waitpid(self._pid, 0)
             self._out.close()
+            self._reader.join(PATIENCE)
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def ask(self, what: str, session: str | None = None, **words: Any) -> dict[str, Any]:

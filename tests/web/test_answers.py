@@ -5,19 +5,18 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
-import threading
 from urllib.parse import quote
 
 import pytest
+from celery import Celery
 
-from celery_locks.cli.web import server as serving
-from celery_locks.cli.web import visit
+from celery_locks.cli.web import window
 from celery_locks.errors import StoreUnavailable
+from celery_locks.lease import Claim, new_owner
 from celery_locks.stores import open_store
 from celery_locks.stores.memory import MemoryStore
 from celery_locks.stores.operations import Evicts
-from tests.waiting import wait_until
-from tests.web.visitor import PATIENCE, served, take
+from tests.web.visitor import served, take
 
 DOWN = "the store at redis://bank:6379/0 did not answer: is it up?"
 MARKUP = "<img src=x onerror=alert(1)>\u202e\n"
@@ -33,17 +32,6 @@ def test_the_list_says_who_has_what(store, site):
     assert 0 < row["remaining"] <= 30
     assert (row["age"], row["waiting"]) == (None, None)
     assert {each["key"]: each["task"] for each in site.rows()} == {"wallet:42": "bank.withdraw", "door": None}
-
-
-def test_a_long_list_is_shown_in_part(store, site):
-    """So many as are asked for, never more than the most, and that there are more."""
-    for number in range(230):
-        take(store, f"wallet:{number}")
-    for asked, shown in [("", 200), ("&most=7", 7), ("&most=99999999999999", 200), ("&most=0", 1), ("&most=-1", 200)]:
-        said = site.get(f"/api/locks?pattern=*{asked}").said
-        assert (len(said["rows"]), said["more"]) == (shown, True)
-    said = site.get("/api/locks?most=2000").said
-    assert (len(said["rows"]), said["more"]) == (230, False)
 
 
 def test_a_key_is_shown_with_all_that_is_known(store, site):
@@ -128,28 +116,6 @@ def test_a_release_names_the_holder_it_means(store, site, fence):
     assert store.inspect("wallet:42") is not None
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"7", b"{", b'{"key": 7, "fence": "1"}', b'{"fence": "1"}', b"\xff"])
-def test_what_is_no_question_is_refused(site, body):
-    """With the status of a mistake, and never with a traceback."""
-    answer = site.ask("POST", "/api/release", body)
-    assert (answer.status, b"Traceback" in answer.body) == (400, False)
-
-
-def test_a_body_has_its_bounds(site):
-    """Too long, of no length, of a wrong one, or cut off: none is waited for."""
-    for length, status in [("65537", 413), ("9" * 30, 413), (None, 411), ("-1", 411), ("many", 411)]:
-        assert site.ask("POST", "/api/release", None, Content_Length=length).status == status
-    with socket.create_connection((site.host, site.port), PATIENCE) as line:
-        line.sendall(b"POST /api/release HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{}")
-        line.shutdown(socket.SHUT_WR)
-        assert b" 400 " in line.makefile("rb").readline()
-
-
-def test_an_endless_address_is_refused(site):
-    """Nobody's memory is filled with it."""
-    assert site.get(f"/api/lock?key={'x' * 70_000}").status == 414
-
-
 class _Down(MemoryStore):
     def list(self, _pattern="*"):
         raise StoreUnavailable(DOWN)
@@ -168,59 +134,6 @@ def test_a_store_that_cannot_be_reached_is_said_on_the_page():
             assert b"RuntimeError" in answer.body
             assert b"secret" not in answer.body
             assert b"Traceback" not in answer.body
-
-
-def test_a_client_that_says_nothing_holds_up_nobody(site, monkeypatch):
-    """Nor do many, nor one that sends a byte now and then: each has a few seconds for all it has to say."""
-    with_patience = [socket.create_connection((site.host, site.port), PATIENCE) for _ in range(serving.AT_A_TIME - 1)]
-    assert site.get("/api/locks").status == 200
-    for line in with_patience:
-        line.close()
-    monkeypatch.setattr(visit, "TO_READ", 0.2)
-    with socket.create_connection((site.host, site.port), PATIENCE) as line:
-        line.sendall(b"GET / HTTP/1.1\r\n")
-        ended = threading.Event()
-
-        def drip() -> None:
-            with contextlib.suppress(OSError):
-                while not ended.wait(0.02):
-                    line.send(b"X-Slow: 1\r\n")
-
-        dripping = threading.Thread(target=drip)
-        dripping.start()
-        try:
-            assert _all_of(line) == b""
-        finally:
-            ended.set()
-            dripping.join(PATIENCE)
-
-
-def _all_of(line: socket.socket) -> bytes:
-    """What comes until the other side has closed, which may be by a reset."""
-    try:
-        return line.recv(1)
-    except ConnectionResetError:
-        return b""
-
-
-def test_too_many_at_a_time_are_turned_away_at_once(store, monkeypatch):
-    """And those who come when the others have gone are answered."""
-    monkeypatch.setattr(serving, "AT_A_TIME", 1)
-    with served(store) as site, contextlib.ExitStack() as lines:
-        # The first has a thread when the second is looked at: they are accepted in order.
-        _, second = [lines.enter_context(socket.create_connection((site.host, site.port), PATIENCE)) for _ in range(2)]
-        assert b" 503 " in second.makefile("rb").readline()
-    with served(store) as site:
-        with socket.create_connection((site.host, site.port), PATIENCE):
-            pass
-        wait_until(lambda: _is_answered(site), "the page to answer again")
-
-
-def _is_answered(site):
-    try:
-        return site.get("/").status == 200
-    except ConnectionError:
-        return False
 
 
 def test_the_workers_are_asked_only_where_there_is_an_app(site):
@@ -254,3 +167,33 @@ def test_a_store_of_this_machine_is_shown_as_every_other(tmp_path):
         assert (row["remaining"], row["age"] is not None) == (None, True)
         assert json.dumps(site.one("wallet:42"))
     store.close()
+
+
+def test_one_of_several_holders_is_not_put_out_where_the_store_cannot_tell_them_apart():
+    """It says so, and all keep the key."""
+    store = MemoryStore()
+    leases = [store.acquire(Claim("api", new_owner("bank.call[7]"), 30.0, slots=2)) for _ in range(2)]
+    with served(store) as site:
+        assert [each["fence"] for each in site.one("api")["holders"]] == [str(lease.fence) for lease in leases]
+        answer = site.release("api", str(leases[0].fence))
+        assert (answer.status, "cannot free it from one of them alone" in answer.said["error"]) == (400, True)
+    assert len(store.holders("api")) == 2
+
+
+def test_what_holders_do_is_asked_of_the_workers(store, monkeypatch):
+    """When none answers, or the broker does not, that is the answer; plain code has no job."""
+    monkeypatch.setattr(window, "PATIENCE", 0.2)
+    take(store, "wallet:42")
+    take(store, "door", "lock")
+    with contextlib.closing(Celery("bank", broker="memory://", set_as_current=False)) as app:
+        with served(store, app) as site:
+            assert site.get("/api/locks").said["asks"] is True
+            [job] = site.get("/api/jobs?key=wallet:42").said["jobs"]
+            assert "no worker answered" in job["why"]
+            [job] = site.get("/api/jobs?key=door").said["jobs"]
+            assert "held by plain code" in job["why"]
+        app.conf.broker_url = "redis://:secret@127.0.0.1:1/0"
+        with served(store, app) as site:
+            [job] = site.get("/api/jobs?key=wallet:42").said["jobs"]
+    assert job["why"].startswith("the broker could not be asked")
+    assert "secret" not in json.dumps(job)

@@ -90,6 +90,8 @@ class Window:
         key, fence = _key(asked), asked.get("fence")
         if not isinstance(fence, str) or not _FENCE.fullmatch(fence):
             raise Refused(400, "the fence of the holder that was shown is missing: nothing was changed")
+        if not int(fence):
+            raise Refused(409, f"{plain(key)} has no fence to be told by: free it with release --force, at a terminal")
         found = [sight.seen(self._store, each) for each in sight.holders(self._store, key)]
         meant = next((seen for seen in found if seen.holding.fence == int(fence)), None)
         if meant is None or not sight.evict(self._store, key, int(fence)):
