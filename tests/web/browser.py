@@ -11,6 +11,8 @@ from tests.waiting import wait_until
 if TYPE_CHECKING:
     from tests.servers.chromium import Chromium
 
+#: Seconds for a browser on a busy machine.
+PATIENCE = 30.0
 #: What a key is to the browser: its code, and the letter that it writes.
 _KEYS = {"Tab": (9, ""), "Enter": (13, "\r"), "Escape": (27, ""), "Space": (32, " ")}
 
@@ -57,7 +59,7 @@ class Tab:
 
     def wait(self, expression: str, what: str) -> Any:
         """The first true value of an expression."""
-        return wait_until(lambda: self.value(expression), what, interval=0.02)
+        return wait_until(lambda: self.value(expression), what, PATIENCE, 0.02)
 
     def text(self, chosen: str) -> str:
         """What is written there, as it is seen."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import socket
 import threading
 
@@ -10,8 +11,15 @@ import pytest
 
 from celery_locks.cli.web import server as serving
 from celery_locks.cli.web import visit
+from celery_locks.lease import Holding
+from celery_locks.stores.memory import MemoryStore
 from tests.waiting import wait_until
 from tests.web.visitor import PATIENCE, served, take
+
+
+class _Endless(MemoryStore):
+    def list(self, _pattern="*"):
+        return itertools.repeat(Holding("wallet:42", "anna", 1, 30.0))
 
 
 def test_a_body_has_its_bounds(site):
@@ -38,9 +46,9 @@ def test_what_is_no_question_is_refused(site, body):
 
 def test_a_client_that_says_nothing_holds_up_nobody(site, monkeypatch):
     """Nor do many, nor one that sends a byte now and then: each has a few seconds for all it has to say."""
-    with_patience = [socket.create_connection((site.host, site.port), PATIENCE) for _ in range(serving.AT_A_TIME - 1)]
+    silent = [socket.create_connection((site.host, site.port), PATIENCE) for _ in range(serving.AT_A_TIME - 2)]
     assert site.get("/api/locks").status == 200
-    for line in with_patience:
+    for line in silent:
         line.close()
     monkeypatch.setattr(visit, "TO_READ", 0.2)
     with socket.create_connection((site.host, site.port), PATIENCE) as line:
@@ -96,5 +104,7 @@ def test_a_long_list_is_shown_in_part(store, site):
     for asked, shown in [("", 200), ("&most=7", 7), ("&most=99999999999999", 200), ("&most=0", 1), ("&most=-1", 200)]:
         said = site.get(f"/api/locks?pattern=*{asked}").said
         assert (len(said["rows"]), said["more"]) == (shown, True)
+    with served(_Endless()) as endless:
+        assert endless.get("/api/locks").said["more"] is True
     said = site.get("/api/locks?most=2000").said
     assert (len(said["rows"]), said["more"]) == (230, False)

@@ -34,6 +34,8 @@ def test_it_can_be_used_at_night_on_a_telephone_and_by_ear(store, tab, site):
     tab.click("#rows .link")
     tab.reads("#one-body", "fence")
     assert tab.value("document.documentElement.scrollWidth") == 360
+    # Each row is a card there: the columns of a table would be a few letters wide.
+    assert tab.value("document.querySelector('#rows .link').getBoundingClientRect().width") > 150
     color = tab.value("getComputedStyle(document.body).backgroundColor")
     assert max(map(int, re.findall(r"\d+", color))) < 64
     used = {

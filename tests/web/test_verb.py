@@ -9,24 +9,36 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 
 import pytest
 
 from tests.commands import ROOT, celery_locks
 from tests.web.visitor import PATIENCE, Site
 
+#: Tests may run behind a shell that has its children ignore Ctrl-C.
+AT_A_TERMINAL = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from celery_locks.cli import main
+main()
+"""
+
 
 @contextlib.contextmanager
 def started(*words):
     """The command in a process of its own, and what it said first."""
-    command = [sys.executable, "-m", "celery_locks", "--url", "memory://", "web", "--port", "0", *words]
+    command = [sys.executable, "-c", AT_A_TERMINAL, "--url", "memory://", "web", "--port", "0", *words]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
+        overdue = threading.Timer(6 * PATIENCE, process.kill)
+        overdue.start()
         try:
             yield process, process.stdout.readline()
         finally:
+            overdue.cancel()
             process.kill()
 
 
