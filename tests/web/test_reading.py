@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import re
 
+from celery import Celery
+
+from celery_locks.cli.web import window
 from celery_locks.lease import Claim, new_owner
 from celery_locks.stores import open_store
 from celery_locks.ticket import Stance, Ticket, ticket_of
@@ -108,3 +111,17 @@ def test_a_line_with_its_places_and_the_charts(redis_url, tab):
 def _wait_for(store, key, stance):
     owner = new_owner("bank.withdraw[next]")
     store.acquire(Claim(key, owner, 30.0, ticket=Ticket(ticket_of(owner), stance)))
+
+
+def test_what_a_job_does_is_asked_at_the_press_of_a_button(store, tab, monkeypatch):
+    """Of the workers, where the page was started with an app; when none answers, the page says so."""
+    monkeypatch.setattr(window, "PATIENCE", 0.2)
+    take(store, "wallet:42")
+    with (
+        contextlib.closing(Celery("bank", broker="memory://", set_as_current=False)) as app,
+        served(store, app) as site,
+    ):
+        tab.open(site.url)
+        tab.click("#rows .link")
+        tab.click("[data-part=actions] button:not(.danger)")
+        tab.reads("#one-body", "no worker answered")
