@@ -66,8 +66,9 @@ class Tab:
         return str(self.value(f"document.querySelector({json.dumps(chosen)})?.innerText ?? ''"))
 
     def reads(self, chosen: str, words: str) -> None:
-        """Wait until this is written there."""
-        asked = f"(document.querySelector({json.dumps(chosen)})?.innerText ?? '').includes({json.dumps(words)})"
+        """Wait until this is written there, and can be seen."""
+        it = f"document.querySelector({json.dumps(chosen)})"
+        asked = f"{it}?.checkVisibility() && {it}.innerText.includes({json.dumps(words)})"
         try:
             self.wait(asked, f"{words!r} in {chosen}")
         except TimeoutError as error:
