@@ -20,7 +20,7 @@ OLDEST_TESTS := tests/unit tests/stores/test_redis.py $(patsubst %,tests/stores/
     lock_tasks parent parent_later policies pools retries set_ups shutdown unique worker_options)
 
 .DEFAULT_GOAL := help
-.PHONY: help test servers test-unit test-oldest check lint types imports format demo bench lock build clean
+.PHONY: help test servers test-unit test-oldest check lint types imports format demo bench pictures lock build clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,10 @@ demo: $(DEMO)/.ready ## Run the example project
 
 bench: $(DEV)/.ready ## Run the benchmarks
 	@$(IN_DEV)/python -m benchmarks $(ARGS)
+
+pictures: $(DEV)/.ready ## Make the pictures in docs/ again, in headless Chromium
+	@$(IN_DEV)/python -m tests.servers.install
+	@$(IN_DEV)/python -m tests.web.picture
 
 build: $(DEV)/.ready ## Build the wheel and check what is inside
 	@rm -rf dist

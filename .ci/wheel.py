@@ -7,6 +7,8 @@ import zipfile
 from pathlib import Path
 
 PACKAGE = Path("celery_locks")
+#: What is looked for.
+KINDS = ("*.py", "*.lua", "*.html", "*.css", "*.js", "py.typed")
 #: How it is reached from outside.
 DOORS = ("celery-locks = celery_locks.cli:main", "locks = celery_locks.cli:locks")
 
@@ -16,7 +18,7 @@ def main(directory: str) -> str | None:
     wheel = next(Path(directory).glob("*.whl"))
     zipped = zipfile.ZipFile(wheel)
     inside = set(zipped.namelist())
-    wanted = {path.as_posix() for kind in ("*.py", "*.lua", "py.typed") for path in PACKAGE.rglob(kind)}
+    wanted = {path.as_posix() for kind in KINDS for path in PACKAGE.rglob(kind)}
     if missing := sorted(wanted - inside):
         return f"{wheel} lacks {', '.join(missing)}"
     if strangers := sorted(name for name in inside if not name.startswith(("celery_locks/", "celery_locks-"))):

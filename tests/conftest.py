@@ -4,6 +4,7 @@ import os
 
 from tests.servers.fixtures import (
     _healed_servers,
+    chromium,
     etcd_cluster,
     etcd_server,
     etcd_tls_server,
@@ -36,6 +37,7 @@ from tests.servers.fixtures import (
 
 __all__ = [
     "_healed_servers",
+    "chromium",
     "etcd_cluster",
     "etcd_server",
     "etcd_tls_server",

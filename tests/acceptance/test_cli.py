@@ -11,6 +11,7 @@ from celery.bin.base import CLIContext
 
 from celery_locks import LockLost
 from celery_locks.cli import locks as command
+from celery_locks.cli.web.window import Window
 from tests.acceptance.office import PATIENCE, Office, only_redis
 from tests.commands import Ended, celery, doors, masked, run, shown
 
@@ -56,6 +57,10 @@ def test_an_operator_sees_what_a_holder_does_and_breaks_its_lock(
     assert repr(office.key) in holder["job"]["kwargs"]
     assert holder["job"]["worker"] in [worker.name for worker in two_workers]
     assert holder["job"]["pid"] == began.pid
+
+    # So does the page.
+    [asked] = Window(office.locks.store, "", office.app).jobs({"key": office.key})["jobs"]
+    assert (asked["task"], asked["worker"], asked["pid"]) == ("lost_raise", holder["job"]["worker"], began.pid)
 
     [(_, page)] = shown("celery")
     assert _nameless(locks("show", office.key, "--timeout", PATIENCE).out, office.key) == _nameless(page, "wallet:42")

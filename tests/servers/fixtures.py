@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import pytest
 
+from tests.servers.chromium import Chromium
 from tests.servers.etcd import EtcdCluster, EtcdServer
 from tests.servers.mariadb import MariaServer
 from tests.servers.missing import in_ci, require, table
 from tests.servers.postgres import PostgresServer
 from tests.servers.programs import (
+    CHROMIUM,
     EPMD,
     ETCD,
     INITDB,
@@ -66,6 +68,13 @@ def redis_server() -> Iterator[RedisServer]:
     """One Redis."""
     require(REDIS)
     yield from _running_for_the_session(RedisServer())
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Chromium]:
+    """One browser."""
+    require(CHROMIUM)
+    yield from _running_for_the_session(Chromium())
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,12 @@ if [ ! -e "$policy" ]; then
 fi
 export DEBIAN_FRONTEND=noninteractive
 apt-get -qq update
-apt-get -qq install --yes --no-install-recommends "$@"
+# One that this system does not know would keep apt from all others.
+for name; do
+    shift
+    ! apt-cache show "$name" >/dev/null 2>&1 || set -- "$@" "$name"
+done
+[ $# -eq 0 ] || apt-get -qq install --yes --no-install-recommends "$@"
 """
 
 
@@ -55,7 +60,7 @@ def _last_line(text: str) -> str:
 def _state(program: Program, failure: str) -> str:
     if path := program.find():
         return path
-    return f"missing ({failure}); install: {program.remedy}"
+    return f"missing ({failure or 'apt does not know it'}); install: {program.remedy}"
 
 
 def main() -> None:

