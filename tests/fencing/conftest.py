@@ -107,3 +107,12 @@ def statements(engine: Engine) -> Iterator[list[str]]:
     event.listen(engine, "before_cursor_execute", note)
     yield said
     event.remove(engine, "before_cursor_execute", note)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Of each lock store with each guard, how many stale writes landed."""
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.getreports(outcome):
+            if report.user_properties:
+                counts = "; ".join(f"{how}: {count}" for how, count in report.user_properties)
+                terminalreporter.write_line(f"{outcome}, stale writes that landed: {counts}  {report.nodeid}")
