@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
 __all__ = [
     "_advisory_database",
@@ -94,6 +94,13 @@ def session(engine: Engine) -> Iterator[Session]:
     """One of the database that the test is about."""
     with Session(engine) as session:
         yield session
+
+
+@pytest.fixture(params=["session", "connection"])
+def writer(request: pytest.FixtureRequest, engine: Engine) -> Iterator[Session | Connection]:
+    """What executes statements, each in turn."""
+    with Session(engine) if request.param == "session" else engine.connect() as writer:
+        yield writer
 
 
 @pytest.fixture
