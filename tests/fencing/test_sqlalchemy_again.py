@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, event, update
 from sqlalchemy.exc import InvalidRequestError
 
 from celery_locks import StaleFence
 from celery_locks.fencing.sqlalchemy import fenced
 from tests.fencing.leases import lease_of
-from tests.fencing.wallets import WALLETS, connected, raised, stored
+from tests.fencing.wallets import WALLETS, raised, stored
 
 ROWS = WALLETS.c
 
@@ -62,20 +63,28 @@ def test_a_statement_is_as_it_was_after_it_was_written(engine, writer):
     assert stored(engine)[1] == (40, 7)
 
 
+@pytest.mark.parametrize("wallets_url", ["postgres", "sqlite"], indirect=True)
+def test_a_statement_may_return_what_it_wrote(writer):
+    """The new fence with it; of several rows that one with a higher fence is among, nothing."""
+    statement = update(WALLETS).values(balance=ROWS.balance + ROWS.id).returning(ROWS.balance, ROWS.fence)
+    assert fenced(writer, statement.where(ROWS.id == 1), lease_of(6)).all() == [(101, 6)]
+    assert sorted(fenced(writer, statement.where(ROWS.id > 1), lease_of(5)).all()) == [(102, 5), (103, 5)]
+    with pytest.raises(StaleFence):
+        fenced(writer, statement, lease_of(5))
+
+
 @pytest.mark.parametrize("wallets_url", ["postgres"], indirect=True)
-def test_threads_that_write_one_statement_have_their_own_fences(wallets_url, engine):
-    """Each with its own lease; it is compiled once for all of them."""
-    statement = emptied(ROWS.id == bindparam("which", 1))
-    with connected(wallets_url, max_overflow=-1) as other:
+def test_threads_that_write_one_statement_have_their_own_fences(engine):
+    """Each comes to its write while the other does."""
+    statement = update(WALLETS).values(balance=0)
+    both = threading.Barrier(2, timeout=30)
 
-        def write(fence):
-            with other.begin() as connection:
-                fenced(connection, statement, lease_of(fence))
-                return connection.scalar(select(ROWS.fence).where(ROWS.id == 1))
+    def write(number):
+        with engine.connect().execution_options(isolation_level="READ COMMITTED") as connection, connection.begin():
+            event.listen(connection, "before_execute", lambda *_: both.wait(), once=True)
+            fenced(connection, statement.where(ROWS.id == number), lease_of(4 + number))
 
-        with ThreadPoolExecutor(4) as pool:
-            fences = [pool.submit(write, fence) for fence in range(1, 21)]
-    written = [(fence, future) for fence, future in enumerate(fences, 1) if not future.exception()]
-    assert [future.result() for _, future in written] == [fence for fence, _ in written]
-    assert {type(future.exception()) for future in fences} <= {type(None), StaleFence}
-    assert stored(engine)[1] == (0, 20)
+    with ThreadPoolExecutor(2) as pool:
+        for each in [pool.submit(write, number) for number in (1, 2)]:
+            each.result(30)
+    assert stored(engine) == {1: (0, 5), 2: (0, 6), 3: (100, 0)}
