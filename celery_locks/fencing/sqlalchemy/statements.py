@@ -125,7 +125,9 @@ class _Words:
         return {self._column(each) if isinstance(each, str) else str(each.key) for each in told}
 
     def _column(self, name: str) -> str:
-        columns: Any = self.place.table.columns if self.entity is None else inspect(self.entity).columns
+        if self.entity is None:
+            return name
+        columns = inspect(self.entity).columns
         return str(columns[name].key) if name in columns else name
 
     def _attribute(self, column: Any) -> Any:
