@@ -112,7 +112,8 @@ def _write_as_the_next(name: str, url: str, target: Target) -> list[int]:
             target.guarded(f"guarded {key}", name, lease)
             target.plain(f"plain {key}", name)
             leases.append(lease)
-        assert all(store.release(lease.claim) for lease in leases)
+        for lease in leases:
+            store.release(lease.claim)
     return [lease.fence for lease in leases]
 
 

@@ -12,7 +12,6 @@ _OTHERS = {"innodb-log-file-size": "innodb-redo-log-capacity", "skip-name-resolv
 #: As with MariaDB: what is on the wire can be read, and a plan is a table.
 _AS_MARIADB = {"tls-version": "", "explain-format": "TRADITIONAL"}
 
-
 #: With a guard or without: "You can't specify target table for update in FROM clause".
 READS_WHAT_IT_WRITES = pytest.mark.skipif(bool(MYSQL.home), reason="MySQL updates no table that a subquery reads")
 
