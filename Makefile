@@ -20,7 +20,7 @@ OLDEST_TESTS := tests/unit tests/stores/test_redis.py $(patsubst %,tests/stores/
     lock_tasks parent parent_later policies pools retries set_ups shutdown unique worker_options)
 
 .DEFAULT_GOAL := help
-.PHONY: help test servers test-unit test-oldest check lint types imports format demo bench pictures lock build clean
+.PHONY: help test servers test-unit proof test-oldest check lint types imports format demo bench pictures lock build clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,10 @@ servers: $(DEV)/.ready ## Install the servers that the tests need, where that is
 
 test-unit: $(DEV)/.ready ## Run the unit tests: no server, a few seconds
 	@$(IN_DEV)/python -m pytest tests/unit $(ARGS)
+
+proof: $(DEV)/.ready ## Stop fifty late writers of each lock store with each guard: an hour or so
+	@$(IN_DEV)/python -m tests.servers.install
+	@GHOST_PAUSES=50 $(IN_DEV)/python -m pytest tests/fencing/test_ghosts.py $(ARGS)
 
 test-oldest: $(OLDEST)/.ready ## Run what depends on them against the oldest supported Celery and redis-py
 	@$(OLDEST)/bin/python -m tests.servers.install

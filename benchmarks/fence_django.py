@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import tempfile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchmarks.report import AtMost, Figure, Part
 from benchmarks.rounds import Rounds
@@ -62,31 +62,34 @@ def _times(*, quick: bool) -> Rounds:
 
 
 def _plain() -> dict[str, Subject]:
-    """Each on a row of its own, as in the other table of subjects."""
-    mine, rows = Account.objects.create(), Account.objects.filter(pk=Account.objects.create().pk)
-    many = _many("plain")
+    """Each on a row of its own, as in the other table of subjects. What says which is made anew, as each job does."""
+    mine, other = Account.objects.create(), Account.objects.create().pk
+    _make_ten("plain")
     return {
         "save()": mine.save,
-        "update() of a row": lambda: rows.update(balance=next(_numbers)),
-        "update() of ten": lambda: many.update(balance=next(_numbers)),
-        "select_for_update().get()": lambda: _in_transaction(lambda: rows.select_for_update().get()),
+        "update() of a row": lambda: Account.objects.filter(pk=other).update(balance=next(_numbers)),
+        "update() of ten": lambda: Account.objects.filter(label="plain").update(balance=next(_numbers)),
+        "select_for_update().get()": lambda: _in_transaction(lambda: Account.objects.select_for_update().get(pk=other)),
     }
 
 
 def _guarded(lease: Lease) -> dict[str, Subject]:
-    mine, rows = Account.objects.create(), Account.objects.filter(pk=Account.objects.create().pk)
-    many = _many("guarded")
+    mine, other = Account.objects.create(), Account.objects.create().pk
+    _make_ten("guarded")
     return {
         "fenced()": lambda: fenced(mine, lease),
-        "fenced_update() of a row": lambda: rows.fenced_update(lease, balance=next(_numbers)),
-        "fenced_update() of ten": lambda: many.fenced_update(lease, balance=next(_numbers)),
-        "claim()": lambda: _in_transaction(lambda: rows.claim(lease)),
+        "fenced_update() of a row": lambda: Account.objects.filter(pk=other).fenced_update(
+            lease, balance=next(_numbers)
+        ),
+        "fenced_update() of ten": lambda: Account.objects.filter(label="guarded").fenced_update(
+            lease, balance=next(_numbers)
+        ),
+        "claim()": lambda: _in_transaction(lambda: Account.objects.claim(lease, pk=other)),
     }
 
 
-def _many(label: str) -> Any:
+def _make_ten(label: str) -> None:
     Account.objects.bulk_create(Account(label=label) for _ in range(10))
-    return Account.objects.filter(label=label)
 
 
 def _in_transaction(work: Subject) -> None:

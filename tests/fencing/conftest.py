@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
 __all__ = [
     "_advisory_database",
@@ -96,6 +97,13 @@ def session(engine: Engine) -> Iterator[Session]:
         yield session
 
 
+@pytest.fixture(params=["session", "connection"])
+def writer(request: pytest.FixtureRequest, engine: Engine) -> Iterator[Session | Connection]:
+    """What executes statements, each in turn."""
+    with Session(engine) if request.param == "session" else engine.connect() as writer:
+        yield writer
+
+
 @pytest.fixture
 def statements(engine: Engine) -> Iterator[list[str]]:
     """The statements that are sent, by their first word."""
@@ -107,3 +115,13 @@ def statements(engine: Engine) -> Iterator[list[str]]:
     event.listen(engine, "before_cursor_execute", note)
     yield said
     event.remove(engine, "before_cursor_execute", note)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """After `make proof`: of each lock store with each guard, how many stale writes landed."""
+    if "GHOST_PAUSES" not in os.environ:
+        return
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.getreports(outcome):
+            counts = "; ".join(f"{how}: {count}" for how, count in report.user_properties)
+            terminalreporter.write_line(f"{outcome}, stale writes that landed: {counts}  {report.nodeid}")

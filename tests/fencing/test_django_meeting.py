@@ -14,15 +14,10 @@ from celery_locks.fencing.django import fenced
 from tests.fencing import bank
 from tests.fencing.bank.models import Account, House, Owner, Savings
 from tests.fencing.leases import lease_of
+from tests.servers.databases import WAITING_FOR_ROWS
 from tests.waiting import wait_until
 
 ROWS_ARE_LOCKED = pytest.mark.parametrize("bank_url", ["postgres", "mariadb"], indirect=True)
-#: How many requests wait for a row.
-WAITING = {
-    "postgresql": "SELECT count(*) FROM pg_locks WHERE NOT granted",
-    "mysql": "SELECT variable_value + 0 FROM information_schema.global_status"
-    " WHERE variable_name = 'INNODB_ROW_LOCK_CURRENT_WAITS'",
-}
 
 
 def saved(model, column, **options):
@@ -102,8 +97,8 @@ def meeting(url, write, first, second):
 
 def waiting(url):
     with bank.served(url, "witness"), bank.connections["witness"].cursor() as cursor:
-        cursor.execute(WAITING[connection.vendor])
-        return cursor.fetchone()[0]
+        cursor.execute(WAITING_FOR_ROWS[connection.vendor])
+        return int(cursor.fetchone()[-1])
 
 
 @ROWS_ARE_LOCKED

@@ -13,6 +13,7 @@ from celery_locks import LockLost, LockNotOwned, StaleFence
 from celery_locks.fencing.django import fenced
 from tests.fencing.bank.models import Account, Vault
 from tests.fencing.leases import lease_of, over
+from tests.servers.mysql import READS_WHAT_IT_WRITES
 
 pytestmark = pytest.mark.usefixtures("bank_database")
 
@@ -40,6 +41,7 @@ def _siblings():
     return Account.objects.filter(label=OuterRef("label"), balance__gt=0).order_by()
 
 
+@READS_WHAT_IT_WRITES
 @pytest.mark.parametrize(
     "rows",
     [

@@ -103,6 +103,7 @@ FILTERS = {
     "subquery": lambda: Account.objects.filter(owner__in=Owner.objects.filter(name="Ann")),
     "exists": lambda: Account.objects.filter(Exists(Owner.objects.filter(pk=OuterRef("owner"), name="Ann"))),
     "annotation": lambda: Account.objects.annotate(one=Value(1)).filter(one=1, owner__isnull=False),
+    "either": lambda: Account.objects.filter(balance__lt=0) | Account.objects.exclude(owner=None),
     "own": lambda: Account.objects.filter(pk__in=[*Account.objects.exclude(owner=None).values_list("pk", flat=True)]),
     "ordered": lambda: Account.objects.exclude(owner=None).order_by("owner__name").distinct(),
     "related": lambda: Owner.objects.get().account_set.filter(balance__gte=0),

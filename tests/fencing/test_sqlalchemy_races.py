@@ -14,17 +14,10 @@ from celery_locks import StaleFence
 from celery_locks.fencing.sqlalchemy import claim, fenced
 from tests.fencing.leases import lease_of
 from tests.fencing.wallets import WALLETS, Wallet, stored
+from tests.servers.databases import WAITING_FOR_ROWS
 from tests.waiting import wait_until
 
 ROWS = WALLETS.c
-#: How many wait for a row that another transaction has written.
-_WAITING = {
-    "postgresql": "SELECT count(*) FROM pg_stat_activity"
-    " WHERE datname = current_database() AND wait_event_type = 'Lock'",
-    # What innodb_trx shows is as old as somebody keeps on asking for it.
-    "mysql": "SELECT variable_value + 0 FROM information_schema.global_status"
-    " WHERE variable_name = 'Innodb_row_lock_current_waits'",
-}
 _ENDING = {"postgresql": "SELECT pg_terminate_backend({})", "mysql": "KILL {}"}
 _OWN = {"postgresql": "SELECT pg_backend_pid()", "mysql": "SELECT connection_id()"}
 
@@ -61,13 +54,13 @@ LEVELS = pytest.mark.parametrize("level", ["READ COMMITTED", "REPEATABLE READ"])
 
 
 def waits(engine):
-    return asked(engine, _WAITING[engine.dialect.name])
+    return int(asked(engine, WAITING_FOR_ROWS[engine.dialect.name])[-1])
 
 
 def asked(engine, question):
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         result = connection.execute(text(question))
-        return result.scalar() if result.returns_rows else None
+        return result.fetchone() if result.returns_rows else None
 
 
 @contextlib.contextmanager

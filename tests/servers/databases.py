@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _numbers = itertools.count(1)
+#: Asks how many requests wait for a row that another transaction has written, by kind of database: the last of what it
+#: gives is that number. What innodb_trx shows is as old as somebody keeps on asking for it.
+WAITING_FOR_ROWS = {
+    "postgresql": "SELECT count(*) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND wait_event_type = 'Lock'",
+    "mysql": "SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_current_waits'",
+}
 
 
 class DatabaseServer(PrivateServer):

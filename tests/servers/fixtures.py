@@ -13,6 +13,7 @@ from tests.servers.chromium import Chromium
 from tests.servers.etcd import EtcdCluster, EtcdServer
 from tests.servers.mariadb import MariaServer
 from tests.servers.missing import in_ci, require, table
+from tests.servers.mysql import MySqlServer
 from tests.servers.postgres import PostgresServer
 from tests.servers.programs import (
     CHROMIUM,
@@ -22,6 +23,7 @@ from tests.servers.programs import (
     JAVA,
     MARIADB,
     MARIADB_INSTALL,
+    MYSQL,
     OPENSSL,
     POSTGRES,
     RABBITMQ,
@@ -177,9 +179,13 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 @pytest.fixture(scope="session")
 def mariadb_server() -> Iterator[MariaServer]:
-    """One MariaDB."""
-    require(MARIADB, MARIADB_INSTALL)
-    yield from _running_for_the_session(MariaServer())
+    """One MariaDB, or the MySQL that is asked for."""
+    if MYSQL.home:
+        require(MYSQL)
+        yield from _running_for_the_session(MySqlServer())
+    else:
+        require(MARIADB, MARIADB_INSTALL)
+        yield from _running_for_the_session(MariaServer())
 
 
 @pytest.fixture

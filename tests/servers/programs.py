@@ -80,6 +80,8 @@ INITDB = Program("initdb", apt="postgresql", brew="postgresql", home="/usr/lib/p
 PGBOUNCER = Program("pgbouncer", apt="pgbouncer", brew="pgbouncer")
 MARIADB = Program("mariadbd", apt="mariadb-server", brew="mariadb")
 MARIADB_INSTALL = Program("mariadb-install-db", apt="mariadb-server", brew="mariadb")
+# Not among those that are installed: few systems have a package of it.
+MYSQL = Program("mysqld", apt="mysql-server-core", brew="mysql", home=os.environ.get("MYSQLD", ""))
 ETCD = Program("etcd", apt="etcd-server", brew="etcd")
 JAVA = Program("java", apt="default-jre-headless", brew="openjdk")
 CHROMIUM = _Browser("chromium-headless-shell", apt="chromium-headless-shell", brew="--cask chromium")

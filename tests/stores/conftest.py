@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import pytest
 from celery_locks.stores import open_store as from_any_url
 from tests.stores.contract import take
 from tests.stores.matrix import table
+from tests.stores.redis_heirs import HOME
 from tests.stores.redlock_stores import everywhere
 from tests.stores.session_stores import (
     _advisory_database,
@@ -18,7 +20,7 @@ from tests.stores.session_stores import (
     database,
     getlock_database,
 )
-from tests.stores.sql_stores import Served
+from tests.stores.sql_stores import Served, before_each
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from celery_locks.lease import Lease
+    from celery_locks.stores.base import Listening
+    from celery_locks.stores.sql import SqlStore
     from tests.servers.proxy import Proxy
     from tests.servers.redis import RedisServer
     from tests.servers.redlock import RedlockNodes
@@ -130,6 +134,21 @@ def other(place: Place) -> Iterator[Any]:
 def open_store(place: Place) -> Opens:
     """Gives clients that a test closes by itself, or not."""
     return functools.partial(from_any_url, place.url)
+
+
+@pytest.fixture
+def slot(store: Any) -> Iterator[Listening]:
+    """The process in which an heir waits."""
+    with contextlib.closing(store.listen(HOME)) as listening:
+        yield listening
+
+
+@pytest.fixture
+def said(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The statements that a store in a table sends."""
+    words: list[str] = []
+    before_each(store, monkeypatch, words.append)
+    return words
 
 
 @pytest.fixture

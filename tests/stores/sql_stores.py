@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from celery_locks.stores.sql import SqlStore
 from tests.stores.contract.asking import claim
 from tests.stores.places import Place, connected, opener
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 #: Where a test waits for a timeout it need not be the default one.
 QUICK = "?timeout=0.5"
@@ -38,6 +42,25 @@ class Served:
 
 #: By a URL with or without the sql+.
 opened = opener(SqlStore, lambda url: f"sql+{url.removeprefix('sql+')}")
+
+
+def empty_database(request: pytest.FixtureRequest, folder: Path) -> str:
+    """The URL of one of the kind that the parameter names."""
+    if request.param == "sqlite":
+        return f"sqlite:///{folder}/locks.db"
+    return str(request.getfixturevalue(f"{request.param}_url"))
+
+
+def before_each(store: SqlStore, monkeypatch: pytest.MonkeyPatch, told: Callable[[str], object]) -> None:
+    """Tell of each statement that the store sends before it goes out."""
+    wire = store._database._wire
+    run = wire.run
+
+    def noted(statement: Any, *arguments: Any) -> Any:
+        told(statement.words)
+        return run(statement, *arguments)
+
+    monkeypatch.setattr(wire, "run", noted)
 
 
 def place_of(served: Served) -> Place:

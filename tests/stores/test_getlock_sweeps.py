@@ -36,10 +36,10 @@ def test_mariadb_forgets_keys_that_were_not_used_for_long(getlock_database: Data
 
 def _old_rows(database: Database, many: int) -> None:
     """Rows of keys that were taken long ago."""
-    row = "SHA1(seq), 0, '', CONCAT('order:', seq), 'anna', 1, 1, 0"
-    database.server.ask(
-        f"INSERT INTO celery_locks_sessions SELECT {row} FROM seq_1_to_{many}", database.url.rpartition("/")[2]
-    )
+    numbers = f"WITH RECURSIVE seq(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM seq WHERE n < {many})"
+    row = "LPAD(n, 40, '0'), 0, '', CONCAT('order:', n), 'anna', 1, 1, 0"
+    statement = f"INSERT INTO celery_locks_sessions {numbers} SELECT {row} FROM seq"
+    database.server.ask(statement, database.url.rpartition("/")[2])
 
 
 def test_mariadb_forgets_old_keys_while_a_process_lives(getlock_database: Database) -> None:

@@ -12,7 +12,8 @@ from celery_locks.stores.base import Waiting
 from celery_locks.ticket import Stance, Ticket
 from tests.stores.contract.asking import claim, take
 from tests.stores.contract.waiting import come, heard_from, hearing, join
-from tests.stores.redis_stores import heirs_asked, opened
+from tests.stores.redis_heirs import HEIR, HOME, HOMES, KEY, LOCK, OTHER, handed, place_of, waits
+from tests.stores.redis_stores import heirs_asked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,23 +21,12 @@ if TYPE_CHECKING:
     from celery_locks.stores.base import Listening, Wake
     from celery_locks.stores.redis import RedisStore
     from tests.servers.redis import RedisServer
-
-KEY, HOME, OTHER = "wallet:42", "0a1b2c3d", "4e5f6071"
-LOCK, HOMES = f"lock:{{{KEY}}}", f"lock:{{{KEY}}}:homes"
-HEIR = Claim(KEY, "shop.sync[an id]@host:7#0a1b", 30.0, ticket=Ticket("a", Stance.WAITS_IF_NEXT, HOME, echo=3))
+    from tests.stores.places import Place
 
 
 @pytest.fixture
-def store(redis_url: str) -> Iterator[RedisStore]:
-    with opened(f"{redis_url}?claim_window=20") as store:
-        yield store
-
-
-@pytest.fixture
-def slot(store: RedisStore) -> Iterator[Listening]:
-    """The process in which the heir waits."""
-    with contextlib.closing(store.listen(HOME)) as listening:
-        yield listening
+def place(redis_url: str) -> Place:
+    return place_of(redis_url)
 
 
 @pytest.fixture
@@ -44,22 +34,6 @@ def elsewhere(store: RedisStore) -> Iterator[Listening]:
     """Another process."""
     with contextlib.closing(store.listen(OTHER)) as listening:
         yield listening
-
-
-def _waits(store: RedisStore, heir: Claim = HEIR) -> str:
-    take(store, KEY, "holder")
-    busy = store.acquire(heir)
-    assert isinstance(busy, Busy)
-    assert busy.ticket
-    return busy.ticket
-
-
-def _handed(store: RedisStore, slot: Listening, heir: Claim = HEIR) -> Wake:
-    _waits(store, heir)
-    assert store.release(claim(KEY, "holder"))
-    wake = heard_from(slot)
-    assert wake.fence
-    return wake
 
 
 def _held(wake: Wake, heir: Claim = HEIR) -> Claim:
@@ -72,7 +46,8 @@ def test_one_that_has_not_asked_for_long_is_only_called(
     store: RedisStore, slot: Listening, redis_server: RedisServer
 ) -> None:
     """The server was away when it asked again: its job went back to its queue, and nobody would give back the key."""
-    ticket = _waits(store)
+    take(store, KEY, "holder")
+    ticket = waits(store)
     heirs_asked(redis_server, HOMES, -3.0)
     assert store.release(claim(KEY, "holder"))
     wake = heard_from(slot)
@@ -83,7 +58,8 @@ def test_one_that_has_not_asked_for_long_is_only_called(
 
 def test_one_that_asks_again_is_handed_the_key(store: RedisStore, slot: Listening, redis_server: RedisServer) -> None:
     """It is as if it had come just now."""
-    ticket = _waits(store)
+    take(store, KEY, "holder")
+    ticket = waits(store)
     heirs_asked(redis_server, HOMES, -60.0)
     again = Ticket(ticket, Stance.WAITS_IF_NEXT, HOME, echo=4)
     assert isinstance(store.acquire(HEIR._replace(ticket=again)), Busy)
@@ -96,7 +72,7 @@ def test_whatever_an_owner_is_called_it_is_the_one_that_has_the_key(
     store: RedisStore, slot: Listening, owner: str
 ) -> None:
     """The id of a job may be any text."""
-    wake = _handed(store, slot, HEIR._replace(owner=owner))
+    wake = handed(store, slot, HEIR._replace(owner=owner))
     assert [(each.owner, each.fence) for each in store.holders(KEY)] == [(owner, wake.fence)]
 
 
@@ -114,7 +90,7 @@ def test_whatever_a_key_is_called(store: RedisStore, name: str) -> None:
 
 def test_one_that_said_late_that_it_is_here_is_not_called_when_it_is_done(store: RedisStore, slot: Listening) -> None:
     """Also when another has come before it meanwhile: neither then, nor when that one is done."""
-    wake = _handed(store, slot)
+    wake = handed(store, slot)
     store.attend([Waiting(KEY, wake.ticket)], HOME)
     with hearing(store) as anybody:
         join(store, KEY, "x", "0000000000000001-x")
@@ -132,7 +108,7 @@ def test_another_copy_of_the_job_keeps_its_place(
     store: RedisStore, slot: Listening, redis_server: RedisServer, *, comes: bool
 ) -> None:
     """Its message was delivered again, to another worker, while the first copy ran: it is called when that is done."""
-    wake = _handed(store, slot)
+    wake = handed(store, slot)
     store.attend([Waiting(KEY, wake.ticket, comes=comes)], OTHER)
     join(store, KEY, "behind")
     assert store.release(_held(wake))
@@ -142,7 +118,7 @@ def test_another_copy_of_the_job_keeps_its_place(
 def test_another_copy_in_a_slot_is_handed_the_key(store: RedisStore, slot: Listening, elsewhere: Listening) -> None:
     """Of two with one ticket that wait at once, the one that asked last has it; the other is told nothing."""
     copy = HEIR._replace(owner="shop.sync[an id]@host:8#2c3d", ticket=Ticket("a", Stance.WAITS_IF_NEXT, OTHER, echo=3))
-    wake = _handed(store, slot)
+    wake = handed(store, slot)
     assert isinstance(store.acquire(copy), Busy)
     assert store.release(_held(wake))
     assert heard_from(elsewhere).fence > wake.fence

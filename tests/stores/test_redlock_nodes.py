@@ -41,10 +41,10 @@ def store(nodes: list[RedisServer]) -> Iterator[RedlockStore]:
 def test_two_of_five_may_be_gone(store: RedlockStore, nodes: list[RedisServer], fault: str, *, connected: bool) -> None:
     """Nodes that are down or hang are not waited for, whether they were there before or not."""
     if connected:
-        works(store, "anna")
+        assert works(store, "anna")
     for node in nodes[:2]:
         getattr(node, fault)()
-    works(store, "ben")
+    assert works(store, "ben")
 
 
 @pytest.mark.parametrize("fault", ["kill", "pause"])
@@ -75,17 +75,17 @@ def test_the_store_works_again_as_soon_as_a_majority_does(nodes: list[RedisServe
 
         wait_until(left_alone, "a node that is down to be left alone for seconds", 30)
         nodes[0].start()
-        works(store, "anna")
+        assert works(store, "anna")
         # And where others seem to be there until they are asked.
         nodes[3].kill()
         nodes[1].start()
-        works(store, "ben")
+        assert works(store, "ben")
 
 
 def test_a_node_that_comes_back_is_asked_again(store: RedlockStore, nodes: list[RedisServer]) -> None:
     """One that was down takes part again in some later call, without a call that waits for it."""
     nodes[0].kill()
-    works(store, "anna")
+    assert works(store, "anna")
     nodes[0].start()
 
     def has_it() -> bool:
@@ -100,10 +100,10 @@ def test_a_node_that_comes_back_is_asked_again(store: RedlockStore, nodes: list[
 
 def test_connections_that_died_unused_cost_nothing(store: RedlockStore, nodes: list[RedisServer]) -> None:
     """All nodes were restarted since the last call: the next one connects anew and succeeds."""
-    works(store, "anna")
+    assert works(store, "anna")
     for node in nodes:
         node.restart()
-    works(store, "ben")
+    assert works(store, "ben")
 
 
 def test_a_node_that_hung_undoes_what_it_did_late(store: RedlockStore, nodes: list[RedisServer]) -> None:

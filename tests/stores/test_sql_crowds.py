@@ -11,7 +11,7 @@ from celery_locks.lease import Busy, Lease, Verdict
 from celery_locks.ticket import Ticket
 from tests.stores.contract.asking import claim, run_out, take, verdict
 from tests.stores.contract.crowding import alone, enter, owners, part, reader, turned_away
-from tests.stores.sql_stores import give_up, opened
+from tests.stores.sql_stores import before_each, empty_database, give_up, opened
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -31,9 +31,7 @@ ON_ALL = pytest.mark.parametrize("url", ["sqlite", "postgres", "mariadb"], indir
 @pytest.fixture(params=["sqlite", "postgres"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/locks.db"
-    return str(request.getfixturevalue(f"{request.param}_url"))
+    return empty_database(request, tmp_path)
 
 
 @pytest.fixture
@@ -47,26 +45,6 @@ def store(url: str) -> Iterator[SqlStore]:
 def other(url: str) -> Iterator[SqlStore]:
     with opened(url) as store:
         yield store
-
-
-@pytest.fixture
-def said(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The statements that the store sends."""
-    words: list[str] = []
-    before_each(store, monkeypatch, words.append)
-    return words
-
-
-def before_each(store: SqlStore, monkeypatch: pytest.MonkeyPatch, told: Callable[[str], object]) -> None:
-    """Tell of each statement before it goes out."""
-    wire = store._database._wire
-    run = wire.run
-
-    def noted(statement: Any, *arguments: Any) -> Any:
-        told(statement.words)
-        return run(statement, *arguments)
-
-    monkeypatch.setattr(wire, "run", noted)
 
 
 @pytest.fixture

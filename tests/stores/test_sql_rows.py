@@ -12,7 +12,7 @@ from celery_locks.lease import Busy, Lease, Verdict
 from celery_locks.stores import open_store
 from tests.stores.contract import GivingUpContract
 from tests.stores.contract.asking import claim, refused, run_out, take, verdict
-from tests.stores.sql_stores import give_up, opened
+from tests.stores.sql_stores import empty_database, give_up, opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,9 +28,7 @@ AHEAD = 1000 * HOUR
 @pytest.fixture(params=["sqlite", "postgres", "mariadb"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database of each kind."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/locks.db"
-    return str(request.getfixturevalue(f"{request.param}_url"))
+    return empty_database(request, tmp_path)
 
 
 @pytest.fixture
@@ -58,20 +56,6 @@ def ask(url: str) -> Iterator[Callable[..., list[Any]]]:
 
         yield asked
         connection.close()
-
-
-@pytest.fixture
-def said(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The statements that the store sends."""
-    wire, words = store._database._wire, []
-    run = wire.run
-
-    def noted(statement: Any, *arguments: Any) -> Any:
-        words.append(statement.words)
-        return run(statement, *arguments)
-
-    monkeypatch.setattr(wire, "run", noted)
-    return words
 
 
 def test_a_fence_is_the_databases_time(store: SqlStore) -> None:

@@ -29,6 +29,13 @@ def modules() -> list[list[str]]:
     return json.loads(answer.stdout)
 
 
+def test_a_guard_imports_no_library_but_its_own():
+    """Django and SQLAlchemy are extras; the guard for Redis is given its client."""
+    code = "import json, sys, celery_locks.fencing, celery_locks.fencing.redis; print(json.dumps(list(sys.modules)))"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"django", "sqlalchemy", "redis"} & set(json.loads(answer.stdout))
+
+
 def test_all_is_sorted():
     """Upper case first, as `sorted` puts it."""
     assert sorted(celery_locks.__all__) == celery_locks.__all__
