@@ -27,6 +27,8 @@ logger = log.get_logger("celery_locks.worker")
 
 #: What has begun while the others are broken off is looked for this often, in seconds.
 LOOK = 0.1
+#: A worker that takes messages hears of its end within two seconds. One that waits for a slot takes none.
+HEARD = 3.0
 
 
 class _Nobody:
@@ -48,6 +50,7 @@ class Cold:
         self._doer: int | None = None
         self._is_over = threading.Event()
         self._has_broken_off = threading.Event()
+        self._has_stopped = threading.Event()
         self._terminate = w.terminate
         w.wait_for_soft_shutdown, w.terminate = self.wait, self.terminate
 
@@ -61,6 +64,7 @@ class Cold:
 
     def terminate(self, *given: Any, **named: Any) -> None:
         """End the worker, when its jobs are broken off: one that had no slot until then begins when another ends."""
+        self._has_stopped.set()
         if self._consumer is not None:
             while not self._is_over.wait(LOOK):
                 if self._has_broken_off.is_set():
@@ -73,8 +77,9 @@ class Cold:
         self._break_off, consumer.cancel_active_requests = consumer.cancel_active_requests, self._cancel
         try:
             if consumer.task_consumer:
-                # Elsewhere the main thread is in the handler until the soft shutdown is over, and takes none.
                 ignore_errors(consumer, consumer.task_consumer.cancel)
+            # It may be given one more that it asked for before. What goes back to a queue is to go to another worker.
+            self._has_stopped.wait(HEARD)
             program.on_cold_shutdown(self._worker)  # type: ignore[attr-defined]  # its stubs lack it
         except Exception:
             logger.exception("the worker ends without having broken off its jobs")

@@ -36,6 +36,7 @@ if celery.VERSION >= (5, 5):
     # Before, there is no soft shutdown, and with gevent every job may be given back, done or not.
     SHUTDOWNS.append(pytest.param("prefork", signal.SIGQUIT, 3, id="soft"))
     SHUTDOWNS.append(pytest.param("gevent", signal.SIGTERM, 0, id="gevent"))
+    SHUTDOWNS.append(pytest.param("gevent", signal.SIGQUIT, 3, id="gevent-soft"))
 
 
 def wait_until_in_slot(desk: Office, key: str) -> None:
@@ -80,4 +81,6 @@ def test_waiting_jobs_go_back(  # noqa: PLR0913, PLR0917 - fixtures, and the thr
     for task, key in keys.items():
         judge(desk.journal.runs(key), [task])
         messages = desk.journal.events("message", key)
-        assert [message["headers"].get("lock_requeues") for message in messages] == [None] * 2
+        assert {message["headers"].get("lock_requeues") for message in messages} == {None}
+        # With gevent the ending worker may be given it once more by what it asked the broker for before.
+        assert len(messages) == 2 or pool == "gevent"
