@@ -15,15 +15,17 @@ from celery.exceptions import TimeLimitExceeded
 
 from celery_locks.keeper import TOGETHER
 from tests.acceptance.journal import judge
-from tests.acceptance.nodes import start_all
+from tests.acceptance.nodes import Worker, start_all
 from tests.acceptance.office import PATIENCE, Office, only_redis
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.acceptance.nodes import Worker
+    from celery.result import AsyncResult
+
+    from tests.acceptance.conftest import System
 
 _numbers = itertools.count(1)
 
@@ -83,48 +85,73 @@ def given_back(worker: Worker, key: str) -> list[int]:
     return [int(pid) for pid in re.findall(said, worker.log())]
 
 
-def test_a_redelivered_job_takes_its_key_back(desk: Office, hire_kept: Callable[..., Worker], tmp_path: Path) -> None:
-    """Its process was killed, and it acknowledges late: it runs again long before its ttl of five minutes is over."""
-    worker = hire_kept("worker", queues=["redelivered"], concurrency=MANY)
+@pytest.fixture(scope="module")
+def many(system: System) -> Iterator[Worker]:
+    """A worker with a process for each of many jobs, started once."""
+    module = "tests.acceptance.stubborn"
+    worker = Worker("many", system.conf, system.journal, queues=["dying-too"], concurrency=MANY, module=module)
     worker.start()
-    keys = [f"{desk.key}-{number}" for number in range(MANY)]
+    yield worker
+    worker.close()
+
+
+def keys_of(desk: Office) -> list[str]:
+    """As many keys as there are processes."""
+    return [f"{desk.key}-{number}" for number in range(MANY)]
+
+
+def send_all(desk: Office, task: str, keys: list[str], until: Path) -> dict[str, AsyncResult]:
+    """A job for each key, once all have begun."""
+    jobs = {key: desk.app.send_task(task, (key, "many", str(until)), queue="dying-too") for key in keys}
     for key in keys:
-        desk.app.send_task("five_minutes_acks_late", (key, "again", str(tmp_path / "end")), queue="redelivered")
-    killed_at = {}
+        desk.journal.wait_for_start(key, "many")
+    return jobs
+
+
+def wait_until_all_free(desk: Office, keys: list[str]) -> None:
+    """Until nobody has any of these keys."""
     for key in keys:
-        run = desk.journal.wait_for_start(key, "again")
+        wait_until(lambda key=key: not desk.locks.locked(key), f"{key!r} to be free", PATIENCE)
+
+
+@pytest.mark.usefixtures("many")
+def test_a_redelivered_job_takes_its_key_back(desk: Office, tmp_path: Path) -> None:
+    """Its process was killed, and it acknowledges late: it runs again long before its ttl of five minutes is over."""
+    keys, killed_at = keys_of(desk), {}
+    send_all(desk, "five_minutes_acks_late", keys, tmp_path / "end")
+    for key in keys:
+        [run] = desk.journal.runs(key)
         killed_at[key] = time.monotonic()
         os.kill(run.pid, signal.SIGKILL)
     for key in keys:
         # Celery itself waits for ten seconds before it takes a process for lost.
-        again = desk.journal.wait_for_start(key, "again", times=2, timeout=60)
+        again = desk.journal.wait_for_start(key, "many", times=2, timeout=60)
         # Half a ttl is more than a busy machine needs, and less than the ttl would take.
         assert killed_at[key] < again.start < killed_at[key] + again.facts["ttl"] / 2
     (tmp_path / "end").touch()
     for key in keys:
         desk.journal.wait_for_runs(key, 1)
-        judge(desk.journal.runs(key), ["again"] * 2, ended=lambda run: run.end or killed_at[run.key])
+        judge(desk.journal.runs(key), ["many"] * 2, ended=lambda run: run.end or killed_at[run.key])
 
 
-def test_a_revoked_job_frees_its_key(desk: Office, hire_kept: Callable[..., Worker], tmp_path: Path) -> None:
-    """revoke(terminate=True), however it ends the process, and its key is free at once."""
-    worker = hire_kept("worker", queues=["revoked"])
-    worker.start()
-    for how in ("SIGTERM", "SIGKILL", "SIGQUIT"):
-        job = desk.send("five_minutes", how, queue="revoked", until=str(tmp_path / "never"))
-        desk.journal.wait_for_start(desk.key, how)
-        job.revoke(terminate=True, signal=how)
-        desk.wait_until_free()
-    assert worker.is_alive()
+def test_revoked_jobs_free_their_keys(desk: Office, many: Worker, tmp_path: Path) -> None:
+    """revoke(terminate=True), however it ends the process, and its key is free long before its ttl of five minutes."""
+    jobs = send_all(desk, "five_minutes", keys_of(desk), tmp_path / "never")
+    ways = itertools.cycle(("SIGTERM", "SIGKILL", "SIGQUIT"))
+    for job in jobs.values():
+        job.revoke(terminate=True, signal=next(ways))
+    wait_until_all_free(desk, list(jobs))
+    assert many.is_alive()
 
 
-def test_a_hard_time_limit_frees_the_key(desk: Office, hire_kept: Callable[..., Worker], tmp_path: Path) -> None:
+@pytest.mark.usefixtures("many")
+def test_hard_time_limits_free_the_keys(desk: Office, tmp_path: Path) -> None:
     """The process is ended, and the key is free long before its ttl of five minutes."""
-    hire_kept("worker", queues=["limited"]).start()
-    job = desk.send("five_minutes_hard_limit", "too long", queue="limited", until=str(tmp_path / "never"))
-    with pytest.raises(TimeLimitExceeded):
-        job.get(timeout=PATIENCE)
-    desk.wait_until_free()
+    jobs = send_all(desk, "five_minutes_hard_limit", keys_of(desk), tmp_path / "never")
+    wait_until_all_free(desk, list(jobs))
+    for job in jobs.values():
+        with pytest.raises(TimeLimitExceeded):
+            job.get(timeout=PATIENCE)
 
 
 @pytest.mark.newest
@@ -157,17 +184,20 @@ def test_many_leases_are_one_round_trip(desk: Office, hire_kept: Callable[..., W
 
 
 @pytest.mark.parametrize("soft", [0, 1])
-def test_a_cold_shutdown_frees_the_key(
+def test_a_cold_shutdown_frees_the_keys(
     desk: Office, hire_kept: Callable[..., Worker], tmp_path: Path, soft: int
 ) -> None:
     """What is interrupted is given back, long before its ttl of five minutes; so after a soft shutdown."""
     queue = f"cold-{next(_numbers)}"
-    worker = hire_kept("worker", {"worker_soft_shutdown_timeout": soft}, queues=[queue])
+    conf = {"worker_soft_shutdown_timeout": soft}
+    worker = hire_kept("worker", conf, queues=[queue], concurrency=MANY)
     worker.start()
-    desk.send("five_minutes", "cut off", queue=queue, until=str(tmp_path / "never"))
-    desk.journal.wait_for_start(desk.key, "cut off")
+    keys = keys_of(desk)
+    for key in keys:
+        desk.app.send_task("five_minutes", (key, "cut off", str(tmp_path / "never")), queue=queue)
+    for key in keys:
+        desk.journal.wait_for_start(key, "cut off")
     os.kill(worker.pid, signal.SIGQUIT)
     worker.wait_until_ended(60)
-    desk.wait_until_free(5)
+    wait_until_all_free(desk, keys)
     assert not worker.is_alive()
-    assert desk.locks.holder(desk.key) is None
