@@ -60,6 +60,27 @@ def test_what_a_cold_shutdown_of_gevent_breaks_off(
     assert waiting_in(desk, queue) == MANY + MORE - EARLY
 
 
+@pytest.mark.skipif(celery.VERSION < (5, 5), reason="Celery breaks off no greenlet")
+@only_redis
+def test_greenlets_that_are_broken_off_by_hand(desk: Office, hire_kept: Callable[..., Worker], tmp_path: Path) -> None:
+    """revoke(terminate=True) frees their keys, and so does a second signal while a long soft shutdown lets them run."""
+    conf = {"worker_soft_shutdown_timeout": 10 * PATIENCE}
+    worker = hire_kept("green", conf, pool="gevent", concurrency=MANY, queues=["by-hand"])
+    worker.start()
+    keys, never = [f"{desk.key}-{number}" for number in range(MANY)], str(tmp_path / "never")
+    jobs = [desk.app.send_task("five_minutes", (key, "cut off", never), queue="by-hand") for key in keys]
+    for key in keys:
+        desk.journal.wait_for_start(key, "cut off")
+    for job in jobs[:EARLY]:
+        job.revoke(terminate=True)
+    wait_until(lambda: not any(map(desk.locks.locked, keys[:EARLY])), "the keys of those revoked", PATIENCE)
+    os.kill(worker.pid, signal.SIGQUIT)
+    wait_until(lambda: "Initiating Soft Shutdown" in worker.log(), "the soft shutdown", PATIENCE)
+    assert all(map(desk.locks.locked, keys[EARLY:]))
+    os.kill(worker.pid, signal.SIGQUIT)
+    wait_until(lambda: not any(map(desk.locks.locked, keys)), "all keys to be free", PATIENCE)
+
+
 def waiting_in(desk: Office, queue: str) -> int:
     """How many messages lie in a queue."""
     with desk.app.connection_for_write() as connection:
