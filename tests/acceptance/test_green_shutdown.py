@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import celery
@@ -24,23 +25,25 @@ EARLY = 10
 #: More than there are slots for: the worker's main greenlet waits for a slot when the signal comes.
 MORE = 5
 SOFT = [0, 5]
+POOLS = ["gevent", "eventlet"] if find_spec("eventlet") else ["gevent"]
 if celery.VERSION < (5, 5):
     # There is no soft shutdown, and a worker that waits for a slot hears nothing.
     MORE, SOFT = 0, [0]
 
 
 @pytest.mark.parametrize("soft", SOFT)
+@pytest.mark.parametrize("pool", POOLS)
 @only_redis
-def test_what_a_cold_shutdown_of_gevent_breaks_off(
-    desk: Office, hire_kept: Callable[..., Worker], tmp_path: Path, soft: int
+def test_what_a_cold_shutdown_breaks_off(
+    desk: Office, hire_kept: Callable[..., Worker], tmp_path: Path, pool: str, soft: int
 ) -> None:
     """Each key is free long before its ttl of five minutes, and no job is lost that acknowledges late or had no slot.
 
     After a soft shutdown, too, which lets a job end that can.
     """
-    queue = f"green-{soft}"
+    queue = f"{pool}-{soft}"
     conf = {"worker_soft_shutdown_timeout": soft, "worker_prefetch_multiplier": 4}
-    worker = hire_kept("green", conf, pool="gevent", concurrency=MANY, queues=[queue])
+    worker = hire_kept("green", conf, pool=pool, concurrency=MANY, queues=[queue])
     worker.start()
     keys = [f"{desk.key}-{number}" for number in range(MANY + MORE)]
     ends = [str(tmp_path / ("soon" if number == 0 else "never")) for number in range(MANY + MORE)]
