@@ -94,6 +94,11 @@ class Office:
             # All of them, and not the last ten only.
             connection.default_channel.qos.restore_visible(num=1000)
 
+    def waiting_in(self, queue: str) -> int:
+        """How many messages lie in a queue that was used already."""
+        with self.app.connection_for_write() as connection:
+            return int(connection.default_channel.queue_declare(queue, passive=True).message_count)
+
     def copy_running(self, ids: Mapping[str, str], workers: Sequence[Worker]) -> None:
         """Have a copy of each job that runs come to one of these workers, and find its key taken by the first.
 

@@ -25,7 +25,7 @@ _numbers = itertools.count(1)
 
 #: Each may wait for five minutes: no test takes as long.
 TASKS = ["waits", "waits_acks_late", "waits_out_of_line", "waits_out_of_line_acks_late"]
-#: So many jobs of each wait at once.
+#: So many jobs of each wait at once where they are told by another process, or by a signal's handler.
 EACH = 5
 #: How a worker is asked to end, and how long it lets run what runs.
 SHUTDOWNS = [
@@ -65,7 +65,7 @@ def test_waiting_jobs_go_back(  # noqa: PLR0913, PLR0917 - fixtures, and the thr
     queue = f"closing-{next(_numbers)}"
     conf = {"worker_soft_shutdown_timeout": seconds, "lock_countdown": "auto"}
     # That of one process has one slot.
-    tasks = TASKS[:1] if pool == "solo" else TASKS * EACH
+    tasks = TASKS[:1] if pool == "solo" else TASKS * (EACH if pool == "prefork" or number == signal.SIGQUIT else 1)
     ending = hire_kept("ending", conf, queues=[queue], pool=pool, concurrency=len(tasks))
     ending.start()
     keys = {f"{desk.key}-{task}-{turn}": task for turn, task in enumerate(tasks)}

@@ -60,7 +60,7 @@ def test_what_a_cold_shutdown_breaks_off(
         assert jobs[0].get(timeout=PATIENCE) == "cut off"
     worker.wait_until_ended(60)
     wait_until(lambda: not any(map(desk.locks.locked, keys)), "all keys to be free", PATIENCE)
-    assert waiting_in(desk, queue) == MANY + MORE - EARLY
+    assert desk.waiting_in(queue) == MANY + MORE - EARLY
 
 
 @pytest.mark.skipif(celery.VERSION < (5, 5), reason="Celery breaks off no greenlet")
@@ -82,9 +82,3 @@ def test_greenlets_that_are_broken_off_by_hand(desk: Office, hire_kept: Callable
     assert all(map(desk.locks.locked, keys[EARLY:]))
     os.kill(worker.pid, signal.SIGQUIT)
     wait_until(lambda: not any(map(desk.locks.locked, keys)), "all keys to be free", PATIENCE)
-
-
-def waiting_in(desk: Office, queue: str) -> int:
-    """How many messages lie in a queue."""
-    with desk.app.connection_for_write() as connection:
-        return int(connection.default_channel.queue_declare(queue, passive=True).message_count)
