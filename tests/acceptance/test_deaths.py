@@ -165,7 +165,9 @@ def test_redelivered_copies_of_running_jobs_wait(desk: Office, hire: Callable[..
 
     A visibility timeout shorter than the job brings it to a free process, of this worker or of the other.
     """
-    workers = [hire(name, queues=["visibility"], concurrency=MANY) for name in ("one", "two")]
+    # Each copy asks once, and then waits for its turn.
+    conf = {"lock_countdown": 60.0}
+    workers = [hire(name, conf, queues=["visibility"], concurrency=MANY) for name in ("one", "two")]
     start_all(workers)
     keys = [f"{desk.key}-{number}" for number in range(MANY)]
     end = str(tmp_path / "end")

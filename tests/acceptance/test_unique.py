@@ -228,9 +228,9 @@ def test_a_job_that_is_delivered_again_takes_its_place_again(counter: Counter, u
 
 @pytest.fixture(scope="module")
 def wide(system: System) -> Iterator[Worker]:
-    """A worker with a process for each of many jobs, and some for what comes besides."""
-    module = "tests.acceptance.singles"
-    bob = Worker("single-bob", system.conf, system.journal, queues=["wide"], concurrency=MANY + 4, module=module)
+    """A worker with a process for each of many jobs, and some for copies, each of which asks once and then waits."""
+    module, conf = "tests.acceptance.singles", {**system.conf, "lock_countdown": 60.0}
+    bob = Worker("single-bob", conf, system.journal, queues=["wide"], concurrency=MANY + 4, module=module)
     bob.start()
     yield bob
     bob.close()

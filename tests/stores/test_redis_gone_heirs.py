@@ -184,10 +184,12 @@ def test_what_one_of_several_keys_was_is_handed_over(store: RedisStore, slot: Li
 
 
 def test_one_whose_server_is_out_of_reach_when_the_key_is_handed_over(
-    redis_url: str, redis_server: RedisServer
+    redis_url: str, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its job has gone back to its queue, and its farewell is lost: the key is given back when the server is there."""
     waited: list[StoreUnavailable] = []
+    # Nobody hears wakes any more when the test is over.
+    monkeypatch.setattr("celery_locks.hearing.IDLE", 0.0)
     with Proxy(redis_url) as proxy, opened(redis_url) as store, opened(f"{proxy.url}?socket_timeout=0.5") as there:
         guard = Guard(there)
         assert guard.waker
