@@ -10,6 +10,7 @@ from celery_locks import signals, staying, telling
 from celery_locks.care import Care
 from celery_locks.current import carrying
 from celery_locks.errors import StoreUnavailable
+from celery_locks.gone_heirs import gone
 from celery_locks.instrumentation import log
 from celery_locks.keeper import Keeper
 from celery_locks.lease import Busy, Lease, State
@@ -214,7 +215,7 @@ class Guard:
     def _take(
         self, claim: Claim, started: float, wait: float | None, beat: float | None, *, once: bool
     ) -> Lease | Busy:
-        asking = staying.asked(claim) if claim.at_least else claim
+        asking, outcome = staying.asked(claim) if claim.at_least else claim, None
         try:
             outcome = self._verbs(claim).acquire(asking)
             if isinstance(outcome, Busy):
@@ -223,7 +224,7 @@ class Guard:
                 staying.begin(outcome, claim, beat)
             return self._in_time(outcome) if isinstance(outcome, Lease) else outcome
         except StoreUnavailable as error:
-            self.care.left(claim)
+            gone(claim, outcome, self.store, self.care)
             report_outage(claim, "acquire", error.message)
             raise StoreUnavailable(f"{claim.shown} could not be locked: {error}", claim.key) from error
 

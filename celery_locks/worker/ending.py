@@ -10,6 +10,7 @@ from celery.worker import state
 
 from celery_locks import closing, pooled
 from celery_locks.closing import AT_ONCE, NOT, SOON, Closing
+from celery_locks.worker.green import Cold, break_off
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,9 +26,12 @@ class Ending(bootsteps.StartStopStep):
         self._is_in_pool = isinstance(w.pool, solo.TaskPool)
         self._closing = closing.adopt(Closing(_asked) if self._is_in_pool else Closing())
         signals.worker_process_init.connect(_settle)
+        self._is_green = getattr(w.pool, "is_green", False)
         soft = getattr(w, "wait_for_soft_shutdown", None)
         if soft is not None:
             w.wait_for_soft_shutdown = self._before(soft)
+            if self._is_green:
+                Cold(w, w.wait_for_soft_shutdown)
 
     def start(self, w: Any) -> None:
         """There is nothing to start."""
@@ -36,9 +40,11 @@ class Ending(bootsteps.StartStopStep):
         """A warm shutdown: what runs is waited for, and not what waits."""
         self._closing.begin(SOON)
 
-    def terminate(self, w: Any) -> None:  # noqa: ARG002 - Celery's signature
+    def terminate(self, w: Any) -> None:
         """A cold shutdown: the pool is ended next, whatever it does."""
         self._begin(AT_ONCE)
+        if self._is_green:
+            break_off(w.pool)
 
     def _before(self, soft: Callable[[], None]) -> Callable[[], None]:
         """From version 5.5 on a worker that is to end at once breaks off its jobs first, after a time if so set."""

@@ -32,6 +32,7 @@ class LockedRequest(Request):
     _eta_timer_entry: Any = None
     #: Whether its message is in a queue again.
     _comes_again = False
+    _is_broken_off = False
 
     def __init__(self, message: Any, **options: Any) -> None:
         super().__init__(message, **options)
@@ -86,7 +87,13 @@ class LockedRequest(Request):
     def cancel(self, pool: Any, signal: Any = None, **how: Any) -> None:  # type: ignore[override]  # an older one has fewer
         """Break it off, because its worker ends; but not what has gone back to its queue just now."""
         if not (closing.mine and closing.mine.has_gone(self.id)):
+            self._is_broken_off = getattr(pool, "is_green", False) and self.task.acks_late
             super().cancel(pool, signal, **how)
+
+    def acknowledge(self) -> None:
+        """Acknowledge it; but not a greenlet that was broken off, which Celery takes for one that did well."""
+        if not self._is_broken_off:
+            super().acknowledge()
 
     def on_failure(self, exc_info: Any, *given: Any, **named: Any) -> None:
         """Say so if it failed because its process was ended for its lease."""

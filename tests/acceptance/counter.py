@@ -56,7 +56,11 @@ class Counter:
 
     def job(self, task: str, job: str, **arguments: Any) -> Any:
         """A job on this test's key, not yet sent."""
-        return self.tasks[task].si(key=self.desk.key, job=job, **arguments).set(queue=QUEUE)
+        return self.on(self.desk.key, task, job, **arguments)
+
+    def on(self, key: str, task: str, job: str, **arguments: Any) -> Any:
+        """A job on any key, not yet sent."""
+        return self.tasks[task].si(key=key, job=job, **arguments).set(queue=QUEUE)
 
     def place(self, task: str) -> str:
         """The key of the place that the task's jobs have."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from celery import Celery
     from celery.canvas import Signature
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from celery_locks import Lease, Locks
     from tests.acceptance.journal import Journal
+    from tests.acceptance.nodes import Worker
     from tests.servers.redis import RedisServer
 
 #: Longer than anything takes on a machine with better things to do.
@@ -89,7 +91,26 @@ class Office:
         How soon a worker itself does it depends on its version of kombu: some do within 10 s, some only every 100 s.
         """
         with self.app.connection_for_write(transport_options={"visibility_timeout": after}) as connection:
-            connection.default_channel.qos.restore_visible()
+            # All of them, and not the last ten only.
+            connection.default_channel.qos.restore_visible(num=1000)
+
+    def waiting_in(self, queue: str) -> int:
+        """How many messages lie in a queue that was used already."""
+        with self.app.connection_for_write() as connection:
+            return int(connection.default_channel.queue_declare(queue, passive=True).message_count)
+
+    def copy_running(self, ids: Mapping[str, str], workers: Sequence[Worker]) -> None:
+        """Have a copy of each job that runs come to one of these workers, and find its key taken by the first.
+
+        The jobs are told by their keys. None may be acknowledged yet.
+        """
+        self.put_back(after=0.0)
+
+        def have_met() -> bool:
+            log = "".join(worker.log() for worker in workers)
+            return all(re.search(f"{re.escape(repr(key))} is held by .*{ids[key]}", log) for key in ids)
+
+        wait_until(have_met, "a copy of each to come and find its key taken", PATIENCE, interval=0.1)
 
     def messages(self, job: str) -> int:
         """How many messages of a job have come to a worker."""

@@ -21,12 +21,10 @@ if TYPE_CHECKING:
 
     from tests.acceptance.nodes import Worker
 
-#: Pools within the worker's process, how long a soft shutdown lets run what runs, and a task.
-BROKEN_OFF = [("gevent", 0, "five_minutes"), ("solo", 0, "five_minutes"), ("solo", 1, "five_minutes")]
-RUN_ON = ["threads"]
+#: How long a soft shutdown lets run what runs in a worker that is its own pool.
+BROKEN_OFF, RUN_ON = [0, 1], ["threads"]
 if celery.VERSION < (5, 5):
-    # A green thread is gone with its worker, untold: its key is free after its ttl, which is short here.
-    BROKEN_OFF, RUN_ON = [("gevent", 0, "open_short_lease")], ["threads", "solo"]
+    BROKEN_OFF, RUN_ON = [], ["threads", "solo"]
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads", "gevent"])
@@ -73,16 +71,16 @@ def test_what_waits_in_an_ended_worker_goes_to_another(desk: Office, hire: Calla
     judge(desk.journal.runs(desk.key), ["work", "acks_late"])
 
 
-@pytest.mark.parametrize(("pool", "soft", "task"), BROKEN_OFF)
+@pytest.mark.parametrize("soft", BROKEN_OFF)
 @only_redis
-def test_what_a_cold_shutdown_breaks_off_frees_its_key(  # noqa: PLR0913, PLR0917 - fixtures, and the three of a row
-    desk: Office, hire_kept: Callable[..., Worker], tmp_path: Path, pool: str, soft: int, task: str
+def test_what_a_cold_shutdown_breaks_off_frees_its_key(
+    desk: Office, hire_kept: Callable[..., Worker], tmp_path: Path, soft: int
 ) -> None:
-    """So where it is in one process with its worker: long before a ttl of five minutes, if it hears of its end."""
-    queue = f"cold-{pool}-{soft}"
-    worker = hire_kept("worker", {"worker_soft_shutdown_timeout": soft}, pool=pool, queues=[queue])
+    """So where it is in one process with its worker: long before its ttl of five minutes."""
+    queue = f"cold-{soft}"
+    worker = hire_kept("worker", {"worker_soft_shutdown_timeout": soft}, pool="solo", queues=[queue])
     worker.start()
-    desk.send(task, "cut off", queue=queue, until=str(tmp_path / "never"))
+    desk.send("five_minutes", "cut off", queue=queue, until=str(tmp_path / "never"))
     desk.journal.wait_for_start(desk.key, "cut off")
     os.kill(worker.pid, signal.SIGQUIT)
     worker.wait_until_ended(60)

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from celery.result import AsyncResult
-
     from tests.acceptance.conftest import System
     from tests.acceptance.office import Office
+
+MANY = 20
 
 
 @pytest.fixture(scope="module")
@@ -226,31 +226,36 @@ def test_a_job_that_is_delivered_again_takes_its_place_again(counter: Counter, u
     assert counter.is_freed("single_late")
 
 
+@pytest.fixture(scope="module")
+def wide(system: System) -> Iterator[Worker]:
+    """A worker with a process for each of many jobs, and some for copies, each of which asks once and then waits."""
+    module, conf = "tests.acceptance.singles", {**system.conf, "lock_countdown": 60.0}
+    bob = Worker("single-bob", conf, system.journal, queues=["wide"], concurrency=MANY + 4, module=module)
+    bob.start()
+    yield bob
+    bob.close()
+
+
 @only_redis
 @pytest.mark.parametrize("task", ["single_late", "single_late_start"])
-def test_a_copy_of_a_running_job_waits_and_does_not_run(
-    counter: Counter, worker: Worker, until: Path, task: str
-) -> None:
-    """A visibility timeout brings the message again: the copy waits for the key, and ends when the job has ended."""
-    desk = counter.desk
-    job = counter.send(task, "long", until=str(until))
-    desk.journal.wait_for_start(desk.key, "long")
-    meet(desk, job, worker)
+def test_copies_of_running_jobs_wait_and_do_not_run(counter: Counter, wide: Worker, until: Path, task: str) -> None:
+    """A visibility timeout brings messages again: each copy waits for its key, and ends when its job has ended."""
+    desk, keys = counter.desk, [f"{counter.desk.key}-{number}" for number in range(MANY)]
+    jobs = {key: counter.on(key, task, "long", until=str(until)).apply_async(queue="wide") for key in keys}
+    for key in keys:
+        desk.journal.wait_for_start(key, "long")
+    desk.copy_running({key: job.id for key, job in jobs.items()}, [wide])
     until.touch()
-    assert job.get(timeout=PATIENCE) == "long"
-    wait_until(lambda: f"{task}[{job.id}]: its message came once more" in worker.log(), "the copy to end", PATIENCE)
-    assert counter.is_freed(task)
-    assert (desk.journal.jobs(desk.key), job.state) == (["long"], "SUCCESS")
+    assert [job.get(timeout=PATIENCE) for job in jobs.values()] == ["long"] * MANY
 
+    def ended() -> bool:
+        log = wide.log()
+        return all(f"{task}[{job.id}]: its message came once more" in log for job in jobs.values())
 
-def meet(desk: Office, job: AsyncResult, worker: Worker) -> None:
-    """Until a copy of a job that runs has come to this worker, and found its key taken."""
-
-    def contended() -> bool:
-        desk.put_back(after=0.5)
-        return any(f"{desk.key!r} is held by" in line and job.id in line for line in worker.log().splitlines())
-
-    wait_until(contended, "a copy to come and find the key taken", PATIENCE, interval=0.1)
+    wait_until(ended, "the copies to end", PATIENCE)
+    assert [desk.journal.jobs(key) for key in keys] == [["long"]] * MANY
+    assert {job.state for job in jobs.values()} == {"SUCCESS"}
+    wait_until(lambda: not [each for each in desk.locks.list("unique:*") if desk.key in each.key], "places to be free")
 
 
 @only_redis
@@ -268,7 +273,7 @@ def test_a_copy_at_another_worker(
     desk.journal.wait_for_start(desk.key, "ends")
     control.cancel_consumer("singles-dead", destination=[victim.name], reply=True)
     control.add_consumer("singles-dead", destination=[worker.name], reply=True)
-    meet(desk, first, worker)
+    desk.copy_running({desk.key: first.id}, [worker])
     assert counter.send("single_late", "second", until=str(until), options=there).id == first.id
     until.touch()
     assert first.get(timeout=PATIENCE) == "ends"

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
+from celery_locks.errors import StoreUnavailable
+from celery_locks.guard import Guard
 from celery_locks.lease import Busy, Claim, Lease
 from celery_locks.stores.base import Waiting
 from celery_locks.ticket import Stance, Ticket
+from tests.servers.proxy import Proxy
 from tests.stores.contract.asking import claim, take
 from tests.stores.contract.waiting import come, heard_from, hearing, join
 from tests.stores.redis_heirs import HEIR, HOME, HOMES, KEY, LOCK, OTHER, handed, place_of, waits
-from tests.stores.redis_stores import heirs_asked
+from tests.stores.redis_stores import heirs_asked, opened
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -152,3 +157,37 @@ def test_what_one_of_several_keys_was_is_handed_over(store: RedisStore, slot: Li
     assert isinstance(store.acquire(HEIR), Busy)
     assert store.release_together(both)
     assert heard_from(slot).fence
+
+
+def test_one_whose_server_is_out_of_reach_when_the_key_is_handed_over(
+    redis_url: str, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its job has gone back to its queue, and its farewell is lost: the key is given back when the server is there."""
+    waited: list[StoreUnavailable] = []
+    # Nobody hears wakes any more when the test is over.
+    monkeypatch.setattr("celery_locks.hearing.IDLE", 0.0)
+    with Proxy(redis_url) as proxy, opened(redis_url) as store, opened(f"{proxy.url}?socket_timeout=0.5") as there:
+        guard = Guard(there)
+        assert guard.waker
+        assert HEIR.ticket
+        heir = HEIR._replace(ttl=300.0, ticket=HEIR.ticket._replace(home=guard.waker.home()))
+
+        def wait() -> None:
+            try:
+                guard.enter(heir, wait=120.0)
+            except StoreUnavailable as outage:
+                waited.append(outage)
+
+        take(store, KEY, "holder")
+        slot = threading.Thread(target=wait, daemon=True)
+        slot.start()
+        with redis_server.client() as client:
+            wait_until(lambda: " slot " in str(client.hvals(HOMES)), "it to wait")
+        proxy.hang()
+        # On a machine that stands still here for seconds it is only called, and there is nothing to give back.
+        assert store.release(claim(KEY, "holder"))
+        slot.join(30)
+        assert waited, "the outage that it met"
+        proxy.cut()
+        proxy.heal()
+        wait_until(lambda: store.inspect(KEY) is None, "the key to be free", 60)
