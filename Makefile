@@ -20,7 +20,7 @@ OLDEST_TESTS := tests/unit tests/stores/test_redis.py $(patsubst %,tests/stores/
     lock_tasks parent parent_later policies pools retries set_ups shutdown unique worker_options)
 
 .DEFAULT_GOAL := help
-.PHONY: help test servers test-unit test-oldest check lint types imports format demo bench lock build clean
+.PHONY: help test servers test-unit test-oldest check lint types imports format demo top-picture bench lock build clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ format: $(DEV)/.ready ## Format, and mend what can be mended
 
 demo: $(DEMO)/.ready ## Run the example project
 	@$(DEMO)/bin/python -m example_project $(ARGS)
+
+top-picture: $(DEV)/.ready ## Make docs/top.svg again, as the live view is drawn now
+	@PICTURES=1 $(IN_DEV)/python -m pytest -q tests/unit/test_top_drawing.py
 
 bench: $(DEV)/.ready ## Run the benchmarks
 	@$(IN_DEV)/python -m benchmarks $(ARGS)

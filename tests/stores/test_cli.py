@@ -11,7 +11,7 @@ import pytest
 from celery_locks.lease import Verdict, new_owner
 from celery_locks.stores import hidden, open_store
 from celery_locks.stores.base import Crowds
-from celery_locks.stores.operations import Tables
+from celery_locks.stores.operations import Remembers, Tables
 from tests.commands import celery_locks
 from tests.stores.contract import claim, take, verdict
 from tests.stores.redis_stores import cluster_url
@@ -79,6 +79,9 @@ def test_every_verb_works_with_every_store(url: str) -> None:
         assert (shown["task"], shown["task_id"]) == ("shop.withdraw", "6b1c")
         assert (shown["age"] is None) == (not store.fence_is_time)
         assert shown["age"] is None or shown["age"] < 60
+        code, [row] = ask("top", "wallet:*")
+        assert (code, row["fence"], row["waiting"]) == (0, lease.fence, shown["waiting"])
+        assert row["conflicts"] == (0 if isinstance(store, Remembers) else None)
         code, [key] = ask("show", "wallet:42")
         assert (code, key["held"], key["holders"][0]["owner"]) == (0, True, owner)
 
