@@ -48,7 +48,7 @@ def keys_of(top):
     ],
 )
 def test_a_key_sorts_by_a_column_and_once_more_the_other_way_round(top, key, first, last):
-    """The oldest, the soonest to end, the most waited for and the most contended come first; the line is the default."""
+    """The oldest, the soonest to end, the most waited for, the most contended come first; the line is the default."""
     assert keys_of(top)[0] == "tenant:acme"
     press(top, key)
     ordered = keys_of(top)
