@@ -8,6 +8,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -16,7 +17,6 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import signal
     from collections.abc import Iterator
 
 #: What a terminal obeys, and does not show.
@@ -112,5 +112,7 @@ def terminal(*words: str, **environment: str) -> Iterator[Terminal]:
 
 
 def _take_terminal() -> None:
+    # Whoever runs the tests in the background may have had it ignored, and Python leaves that as it is.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.setsid()
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
