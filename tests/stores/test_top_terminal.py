@@ -53,7 +53,7 @@ def test_an_operator_watches_and_breaks_a_lock(redis_url: str) -> None:
         there.type("\x1b")
         there.wait_for("2 keys held")
         there.type("/repo\r")
-        there.wait_for("1 keys that match *repo* held")
+        there.wait_for("1 key held, 0 waiting, of *repo*")
         there.type("q")
         assert there.wait_until_ended() == 0
         assert there.is_as_before()

@@ -132,7 +132,7 @@ def test_a_filter_is_seen_as_it_is_typed(top):
 
 def test_the_picture_in_the_docs_is_what_is_drawn_now(top):
     """Made by `make top-picture`, which is this test with PICTURES=1; elsewhere nothing is written."""
-    there = console(width=100, height=12)
+    there = console(width=106, height=11)
     there.print(Picture(top, "redis://redis1:6379/0", NOW))
     picture = there.export_svg(title="celery -A bank locks top", unique_id="top")
     if os.environ.get("PICTURES"):

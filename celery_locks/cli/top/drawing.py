@@ -60,9 +60,9 @@ class Picture:
         if frame is None or frame.view is not None:
             return ""
         keys = {line.key: line.waiting or 0 for line in frame.lines}
-        of_those = "" if frame.subject.pattern == "*" else f" that match {plain(frame.subject.pattern)}"
+        only = "" if frame.subject.pattern == "*" else f", of {plain(frame.subject.pattern)}"
         more = ", the first of more" if frame.is_cut else ""
-        return f"{len(keys)} keys{of_those} held{more}, {sum(keys.values())} waiting"
+        return f"{len(keys)} key{'' if len(keys) == 1 else 's'} held{more}, {sum(keys.values())} waiting{only}"
 
     def _trouble(self) -> str:
         trouble = self._top.trouble
