@@ -65,9 +65,10 @@ demo: $(DEMO)/.ready ## Run the example project
 bench: $(DEV)/.ready ## Run the benchmarks
 	@$(IN_DEV)/python -m benchmarks $(ARGS)
 
-pictures: $(DEV)/.ready ## Make the pictures in docs/ again, in headless Chromium
+pictures: $(DEV)/.ready ## Make the pictures of the page and of top in docs/ again, the page in headless Chromium
 	@$(IN_DEV)/python -m tests.servers.install
 	@$(IN_DEV)/python -m tests.web.picture
+	@PICTURES=1 $(IN_DEV)/python -m pytest -q tests/unit/test_top_drawing.py
 
 build: $(DEV)/.ready ## Build the wheel and check what is inside
 	@rm -rf dist

@@ -41,7 +41,7 @@ _SHOWN, _SERIAL = 2, 18
 _ALL_SHOWN = (1 << _SERIAL) - (1 << _SHOWN)
 
 # Words of a region's first page.
-_PID, _USED, _BIRTHS, _HEADS = 0, 1, 2, 8
+_PID, _USED, _BIRTHS, _PAPER, _HEADS = 0, 1, 2, 3, 8
 _LOW = 0xFFFFFFFF
 
 
@@ -83,8 +83,18 @@ class Region:
         """How many processes have had the place. A process may have the number of its predecessor."""
         return self._words[_BIRTHS]
 
+    @property
+    def paper(self) -> int:
+        """The file in which its process writes what it does when it is asked; 0: it is not to be asked."""
+        return self._words[_PAPER]
+
+    @paper.setter
+    def paper(self, fd: int) -> None:
+        self._words[_PAPER] = fd
+
     def settle(self, pid: int) -> list[int]:
         """Take the place; the slots that are free, the lowest last. Those of a predecessor are its parent's to free."""
+        self.paper = 0
         self._words[_PID] = pid
         self._words[_BIRTHS] += 1
         return [slot for slot in reversed(range(SLOTS)) if self.state(slot) == FREE]

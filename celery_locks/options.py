@@ -191,6 +191,6 @@ _CHECKS: dict[str, Callable[[str, Any, str], Any]] = {
 #: Option name to field.
 NAMES = {f"lock_{field.name}": field.name for field in dataclasses.fields(Options)}
 #: What may be set for a whole app.
-KNOWN = {*NAMES, "lock_stores", "lock_prefix", "lock_restart_delay", "lock_tasks"}
+KNOWN = {*NAMES, "lock_stores", "lock_prefix", "lock_restart_delay", "lock_stacks", "lock_tasks"}
 #: What only the URL of a store can say.
 IN_URL = {"lock_socket_timeout", "lock_fence_retention", "lock_session_timeout", "lock_try_timeout"}

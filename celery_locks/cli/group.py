@@ -11,7 +11,7 @@ from celery_locks.cli.exits import failure
 from celery_locks.errors import LockError
 
 #: In the order in which the help shows them. Each is a module in `verbs`, whose command is called `verb`.
-VERBS = ("list", "show", "release", "slots", "stats", "purge", "init", "doctor", "web")
+VERBS = ("list", "show", "release", "slots", "stats", "top", "purge", "init", "doctor", "web")
 
 
 class Verbs(click.Group):

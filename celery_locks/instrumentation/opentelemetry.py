@@ -4,8 +4,8 @@
 
     opentelemetry.install()
 
-It goes by the API alone: where they are sent is for the program to say. In a prefork pool each process needs an
-exporter of its own, to be made in Celery's signal `worker_process_init`.
+It goes by the API alone: where they are sent is for the program to say. In a prefork pool each process needs a
+provider of its own, and so has the main process: docs/metrics.md shows how.
 """
 
 from __future__ import annotations

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
+import os
 import time
-import traceback
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -12,17 +11,20 @@ from celery.utils.serialization import strtobool
 from celery.worker.control import inspect_command
 
 from celery_locks import keepers
-from celery_locks.execution import Execution
 from celery_locks.owner import Owner
 from celery_locks.worker.child import Child
+from celery_locks.worker.running import running
+from celery_locks.worker.stacks import stacks as stacks_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import FrameType
 
     from celery_locks.lease import Lease
     from celery_locks.worker.children import Children
     from celery_locks.worker.line import Line
+
+_NOBODY = "no thread of this process runs it as a job"
+_GONE = "it was given back while its process was asked"
 
 _pools: weakref.WeakValueDictionary[str, Children] = weakref.WeakValueDictionary()
 #: The part of the line that each consumer has. Of one that ended it may be there a little longer.
@@ -33,12 +35,10 @@ _lines: dict[int, Line] = {}
 def locks(state: Any, stacks: bool = False, **_: Any) -> dict[str, Any]:  # noqa: FBT001, FBT002 - as Celery's own
     """Locks that a worker holds, and jobs that wait in it; with stacks what its holders do now."""
     line = _lines.get(id(state.consumer))
-    running = _running() if stacks else None
-    return {
-        "holds": [_lease(lease, running) for lease in _held(state.hostname)],
-        "waits": list(line.waits()) if line else [],
-        "clock": time.time(),
-    }
+    holds = [_lease(lease) for lease in _held(state.hostname)]
+    if stacks:
+        _add_stacks(state.hostname, holds)
+    return {"holds": holds, "waits": list(line.waits()) if line else [], "clock": time.time()}
 
 
 def share(hostname: str, children: Children) -> None:
@@ -63,9 +63,9 @@ def _held(hostname: str) -> Iterator[Lease]:
     yield from (watched.lease for watched in keepers.all_watched() if not isinstance(watched.ward, Child))
 
 
-def _lease(lease: Lease, running: dict[str, list[str]] | None) -> dict[str, Any]:
+def _lease(lease: Lease) -> dict[str, Any]:
     claim, remaining = lease.claim, lease.remaining
-    told: dict[str, Any] = {
+    return {
         "keys": [*claim.keys],
         "owner": claim.owner,
         "task": claim.task,
@@ -75,21 +75,17 @@ def _lease(lease: Lease, running: dict[str, list[str]] | None) -> dict[str, Any]
         "state": lease.state.value,
         "remaining": None if remaining is None else round(remaining, 3),
     }
-    return told if running is None else {**told, "stack": running.get(claim.owner)}
 
 
-def _running() -> dict[str, list[str]]:
-    """What the threads of this process do for each owner. Of another process nothing is seen from here."""
-    found = {}
-    for top in sys._current_frames().values():  # noqa: SLF001 - its only name
-        for owner in _owners(top):
-            found[owner] = [line.rstrip() for line in traceback.format_stack(top)]
-    return found
-
-
-def _owners(frame: FrameType | None) -> Iterator[str]:
-    while frame:
-        execution = frame.f_locals.get("self") if frame.f_code is Execution.run.__code__ else None
-        if isinstance(execution, Execution):
-            yield execution.owner
-        frame = frame.f_back
+def _add_stacks(hostname: str, holds: list[dict[str, Any]]) -> None:
+    """Add to each what its holder does, or why that is not known."""
+    children = _pools.get(hostname)
+    pids = {each["pid"] for each in holds} - {os.getpid(), None}
+    here, there = running(), stacks_of(children, pids) if children else {}
+    # A process may have gone on to its next job meanwhile.
+    held = {lease.owner for lease in _held(hostname)} if there else set()
+    for each in holds:
+        said = there.get(each["pid"]) or here.get(each["owner"]) or _NOBODY
+        if each["pid"] in there and each["owner"] not in held:
+            said = _GONE
+        each["stack"], each["stack_unknown"] = (None, said) if isinstance(said, str) else (said, None)

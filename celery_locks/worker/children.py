@@ -71,6 +71,10 @@ class Children:
         found = (shown(*each, self.clock) for each in slots if each[0].state(each[1]) == HELD)
         return [lease for lease in found if lease]
 
+    def region_of(self, pid: int) -> Region | None:
+        """Where this process shows what it holds, if it lives as far as we know."""
+        return next((region for region in self._board.regions if region.pid == pid), None)
+
     def _go(self) -> None:
         leave_signals_to_main()
         while True:

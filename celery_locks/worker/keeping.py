@@ -15,6 +15,7 @@ from celery_locks.annotation import lock_all
 from celery_locks.board import Board
 from celery_locks.events import happen_in
 from celery_locks.parent import Parent, adopt
+from celery_locks.worker import stacks
 from celery_locks.worker.announcing import Announcer
 from celery_locks.worker.answering import share
 from celery_locks.worker.children import Children
@@ -56,7 +57,7 @@ class Keeping(bootsteps.StartStopStep):
         if isinstance(w.pool, TaskPool) and _is_forked(w.pool):
             open_stores()
             board, bell = Board(max(w.min_concurrency or 0, w.max_concurrency or 0) + GROWTH), Bell()
-            self._born = _born(board, bell, w.hostname)
+            self._born = _born(board, bell, w.hostname, says_stacks=stacks.are_wanted(w.app.conf))
             signals.worker_process_init.connect(self._born, weak=False)
             self._children = Children(board, bell)
             share(w.hostname, self._children)
@@ -85,7 +86,7 @@ def _hostname() -> str | None:
     return next((fact for fact in getattr(work, "initargs", ()) if isinstance(fact, str)), None)
 
 
-def _born(board: Board, bell: Bell, hostname: str) -> Callable[..., None]:
+def _born(board: Board, bell: Bell, hostname: str, *, says_stacks: bool) -> Callable[..., None]:
     def born(sender: Any = None, **_: Any) -> None:
         index = getattr(current_process(), "index", None)
         # There may be several workers in one process.
@@ -93,6 +94,8 @@ def _born(board: Board, bell: Bell, hostname: str) -> Callable[..., None]:
             return
         if index < len(board.regions):
             adopt(Parent(board, index, bell.ring))
+            if says_stacks:
+                stacks.listen(board.regions[index])
         else:
             logger.warning("the pool has grown beyond %d: process %d keeps its leases itself", index, os.getpid())
 

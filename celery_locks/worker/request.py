@@ -11,6 +11,7 @@ from celery.worker.request import Request
 from celery_locks import closing
 from celery_locks.canvas import HEADER, plan_for
 from celery_locks.errors import LockError, LockTimeout
+from celery_locks.execution import EXPIRED, Skipped
 from celery_locks.unique import was_heard
 from celery_locks.worker.killed import explained
 from celery_locks.worker.unplaced import unplaced
@@ -105,6 +106,9 @@ class LockedRequest(Request):
         error = getattr(exc_info.exception, "exc", exc_info.exception)
         if not (isinstance(error, Ignore) and was_heard(error)):
             self._is_over()
+        if isinstance(error, Skipped):
+            # Else whoever follows events, as Flower, takes it for a job that runs for ever.
+            self.send_event("task-revoked", terminated=False, signum=None, expired=str(error) == EXPIRED)
 
     def on_timeout(self, soft: bool, timeout: float) -> None:  # noqa: FBT001 - Celery's signature
         """Give back its place when its process was ended for its time."""

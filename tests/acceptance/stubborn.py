@@ -50,6 +50,17 @@ def take_time(event: events.Lost) -> None:
         time.sleep(0.3)
 
 
+def reads_with_the_interpreter_held(self: Any, key: str, job: str, pipe: str) -> int:
+    """Wait in a system call of C for a byte, while nothing else of this process runs; what the call returned."""
+    with noted(self, key, job):
+        file = os.open(pipe, os.O_RDWR)
+        try:
+            return int(_C.read(file, ctypes.create_string_buffer(1), 1))
+        finally:
+            os.close(file)
+
+
+declare("reads_with_the_interpreter_held", reads_with_the_interpreter_held, lock_ttl=300.0)
 declare("holds_the_interpreter", holds_the_interpreter, lock_ttl=2.0)
 declare("holds_the_interpreter_or_dies", holds_the_interpreter, lock_ttl=10.0, lock_on_lost="kill")
 declare("heir_holds_the_interpreter", holds_the_interpreter, lock_ttl=3.0, lock_wait=60.0)

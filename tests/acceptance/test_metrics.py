@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import signal
+from functools import partial
 from typing import TYPE_CHECKING
+from urllib.request import urlopen
 
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.parser import text_string_to_metric_families
 
 from celery_locks import LockLost
 from tests.acceptance.office import PATIENCE, Office, only_redis
+from tests.servers.process import HOST
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.acceptance.nodes import Worker
@@ -45,6 +51,95 @@ def test_what_a_worker_counts(desk: Office, hire: Callable[..., Worker], tmp_pat
             for task in ("line", "lost_raise", "minute")}  # fmt: skip
     assert ends == {"line": [8, 8, 0, 0], "lost_raise": [1, 0, 1, 0], "minute": [1, 0, 0, 1]}
     assert _counted(folder, "contended", "line") >= _counted(folder, "requeued", "line")
+
+
+def test_what_is_scraped_and_exported_is_what_happened(
+    desk: Office, hire: Callable[..., Worker], tmp_path: Path
+) -> None:
+    """A hundred jobs for five keys, some kept at the door: Prometheus, OpenTelemetry and the jobs count the same.
+
+    Also a process counts that was forked from one that does.
+
+    The log has one line at INFO for each contention, and none above that.
+    """
+    folders = {name: tmp_path / name for name in ("PROMETHEUS_MULTIPROC_DIR", "METERED_EXPORTS")}
+    for folder in folders.values():
+        folder.mkdir()
+    environment = {name: str(folder) for name, folder in folders.items()}
+    worker = hire("worker", queues=["scraped"], module="tests.acceptance.metered", environment=environment)
+    worker.start()
+    before = worker.children()
+    os.kill(min(before), signal.SIGKILL)
+    wait_until(lambda: len(worker.children() - before) == 1, "a process that replaces the dead one", PATIENCE)
+    keys = [f"{desk.key}-{number}" for number in range(5)]
+    with contextlib.ExitStack() as taken:
+        for key in keys:
+            taken.enter_context(desk.locks.lock(key, ttl=60))
+        jobs = [
+            desk.app.send_task("line", kwargs={"key": key, "job": f"job {number}", "seconds": 0.005}, queue="scraped")
+            for number in range(20)
+            for key in keys
+        ]
+        for key in keys:
+            wait_until(partial(desk.journal.events, "told requeued", key), f"a job to wait for {key!r}", PATIENCE)
+    for job in jobs:
+        job.get(timeout=2 * PATIENCE)
+    runs = [run for key in keys for run in desk.journal.runs(key)]
+    assert len(runs) == len(jobs)
+
+    names = ("acquired", "contended", "requeued", "released")
+    told = {name: sum(len(desk.journal.events(f"told {name}", key)) for key in keys) for name in names}
+    assert (told["acquired"], told["released"]) == (len(jobs), len(jobs))
+    assert told["contended"] >= told["requeued"] > 0
+    with _served(folders["PROMETHEUS_MULTIPROC_DIR"]) as url:
+        assert _scraped(url, names) == told
+    wait_until(lambda: _exported(folders["METERED_EXPORTS"], names) == told, "the exports to be as many", PATIENCE)
+
+    lines = [line for line in worker.log().splitlines() if desk.key in line and "is held by" in line]
+    written = [line for line in lines if "]: '" in line]
+    assert len(written) == told["contended"]
+    assert all(": INFO/" in line for line in lines)
+    errors = [line for line in worker.log().splitlines() if "ERROR/" in line or "Traceback" in line]
+    assert not [line for line in errors if "signal 9" not in line]
+
+
+@contextlib.contextmanager
+def _served(folder: Path) -> Iterator[str]:
+    """Where a scrape of all processes is answered, as the docs say."""
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, path=str(folder))
+    server, thread = start_http_server(0, addr=HOST, registry=registry)
+    try:
+        yield f"http://{HOST}:{server.server_port}/metrics"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _scraped(url: str, names: tuple[str, ...]) -> dict[str, float]:
+    with urlopen(url, timeout=PATIENCE) as answer:  # noqa: S310 - our own
+        families = list(text_string_to_metric_families(answer.read().decode()))
+    samples = {
+        each.name: each.value for family in families for each in family.samples if each.labels == {"task": "line"}
+    }
+    return {name: samples[f"celery_locks_{name}_total"] for name in names}
+
+
+def _exported(folder: Path, names: tuple[str, ...]) -> dict[str, int]:
+    """What all processes have exported so far."""
+    found = dict.fromkeys(names, 0)
+    for file in folder.iterdir():
+        complete = file.read_text(encoding="utf-8").rpartition("\n")[0]
+        if not complete:
+            continue
+        for resource in json.loads(complete.splitlines()[-1])["resource_metrics"]:
+            for metric in (metric for scope in resource["scope_metrics"] for metric in scope["metrics"]):
+                name = metric["name"].removeprefix("celery_locks.")
+                points = [each for each in metric["data"]["data_points"] if each["attributes"] == {"task": "line"}]
+                if name in names:
+                    found[name] += sum(each["value"] for each in points)
+    return found
 
 
 def _counted(folder: Path, name: str, task: str) -> float:

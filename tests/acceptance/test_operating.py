@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import re
+import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +21,11 @@ from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from celery import Celery
 
+    from tests.acceptance.conftest import System
     from tests.acceptance.nodes import Worker
 
 pytestmark = only_redis  # events and answers are Celery's, whatever carries them
@@ -67,6 +73,57 @@ def test_an_operator_sees_what_a_worker_does(desk: Office, hire: Callable[..., W
     assert (ended.code, ended.err) == (0, "")
     [told_again] = json.loads(ended.out)[worker.name]["holds"]
     assert told_again["owner"] == holds["owner"]
+
+
+def test_celerys_own_monitor_shows_locks_and_the_right_states(
+    desk: Office, hire: Callable[..., Worker], system: System, tmp_path: Path
+) -> None:
+    """`celery events --dump` has a line for each, with its key; a job that waited has succeeded in the end.
+
+    One that was skipped is a revoked one to it, and not one that runs for ever.
+    """
+    worker = hire("worker", queues=["dumped"], arguments=(*QUIET, "-E"))
+    with dumped(system, tmp_path) as lines, events(desk.app) as seen:
+        worker.start()
+        wait_until(lambda: any(worker.name in line for line in lines()), "the worker to be heard", PATIENCE)
+        with desk.taken():
+            waits = desk.send("line", "waits", queue="dumped")
+            desk.wait_for_line(1)
+            skipped = desk.send("skip", "skipped", queue="dumped")
+            desk.wait_for_state(skipped, "REVOKED")
+        assert waits.get(timeout=PATIENCE) == "waits"
+        wait_until(lambda: {"lock released", "task revoked"} <= _types(lines(), desk.key, waits.id, skipped.id),
+                   "both ends to be shown", PATIENCE)  # fmt: skip
+        [taken] = [line for line in lines() if " lock acquired: " in line and f"uuid={waits.id}" in line]
+        assert f"key={desk.key}" in taken
+        assert worker.name in taken
+        wait_until(lambda: "task-revoked" in kinds(seen), "the end of the skipped one to be heard", PATIENCE)
+    state = desk.app.events.State()
+    for event in sorted(seen, key=lambda event: event["timestamp"]):
+        state.event(event)
+    assert (state.tasks[waits.id].state, state.tasks[skipped.id].state) == ("SUCCESS", "REVOKED")
+
+
+def _types(lines: list[str], *names: str) -> set[str]:
+    """The kinds of events that lines with these names are of."""
+    found = [re.search(r"\] ((?:lock|task) \w+)", line) for line in lines if any(name in line for name in names)]
+    return {each[1] for each in found if each}
+
+
+@contextlib.contextmanager
+def dumped(system: System, folder: Path) -> Iterator[Callable[[], list[str]]]:
+    """What `celery events --dump` has printed so far."""
+    out = folder / "events"
+    with out.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "celery", "-b", system.conf["broker_url"], "events", "--dump"],
+            stdout=file, stderr=subprocess.STDOUT, env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )  # fmt: skip
+    try:
+        yield lambda: out.read_text(encoding="utf-8").splitlines()
+    finally:
+        process.kill()
+        process.wait()
 
 
 def asked(app: Celery, worker: Worker) -> dict[str, Any]:

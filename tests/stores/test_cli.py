@@ -11,7 +11,7 @@ import pytest
 from celery_locks.lease import Verdict, new_owner
 from celery_locks.stores import hidden, open_store
 from celery_locks.stores.base import Crowds
-from celery_locks.stores.operations import Tables
+from celery_locks.stores.operations import Remembers, Tables
 from tests.commands import celery_locks
 from tests.stores.contract import claim, take, verdict
 from tests.stores.redis_stores import cluster_url
@@ -19,6 +19,8 @@ from tests.stores.session_stores import without_tls
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.servers.redis import RedisServer
 
 #: A fixture each, and how its URL is written for a store.
 SERVED = {
@@ -79,6 +81,9 @@ def test_every_verb_works_with_every_store(url: str) -> None:
         assert (shown["task"], shown["task_id"]) == ("shop.withdraw", "6b1c")
         assert (shown["age"] is None) == (not store.fence_is_time)
         assert shown["age"] is None or shown["age"] < 60
+        code, [row] = ask("top", "wallet:*")
+        assert (code, row["fence"], row["waiting"]) == (0, lease.fence, shown["waiting"])
+        assert row["conflicts"] == (0 if isinstance(store, Remembers) else None)
         code, [key] = ask("show", "wallet:42")
         assert (code, key["held"], key["holders"][0]["owner"]) == (0, True, owner)
 
@@ -108,3 +113,22 @@ def test_a_store_that_cannot_be_reached_is_told_from_a_free_key(url: str) -> Non
     assert (ended.code, ended.out, len(ended.err.splitlines())) == (3, "", 1)
     assert "127.0.0.1:1" in ended.err
     assert "secret" not in ended.err
+
+
+def test_no_command_asks_redis_for_all_its_keys_at_once(redis_server: RedisServer) -> None:
+    """KEYS holds up everybody while it runs: what lists keys does it a page at a time."""
+    with contextlib.closing(open_store(redis_server.url)) as store:
+        take(store, "wallet:42", new_owner("shop.withdraw[6b1c]"))
+        redis_server.ask("CONFIG", "RESETSTAT")
+        for words in (
+            ["list"],
+            ["show", "wallet:42"],
+            ["top", "--once"],
+            ["stats"],
+            ["release", "wallet:42", "--force"],
+        ):
+            assert celery_locks(redis_server.url, *words).code == 0, words
+    celery_locks(redis_server.url, "doctor")
+    asked = redis_server.ask("INFO", "commandstats")
+    assert "cmdstat_scan" in asked
+    assert "cmdstat_keys" not in asked

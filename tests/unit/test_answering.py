@@ -34,7 +34,7 @@ def test_a_worker_tells_what_it_holds_and_what_that_does_now(room):
     assert (live["keys"], live["task_id"], live["state"]) == (["wallet:42"], None, "held")
     assert any("count_the_money" in line for line in live["stack"])
     assert "stack" not in plain
-    assert {**live, "stack": None} == {**plain, "stack": None}
+    assert {**plain, "stack": live["stack"], "stack_unknown": None} == live
     assert held_by(made.name) == []
 
 
@@ -77,3 +77,11 @@ def test_celerys_command_line_knows_of_it(monkeypatch):
     assert offered[0](NOBODY) == {"holds": [], "waits": []}
     assert (offered[1].type, offered[1].signature) == (meta.type, meta.signature) == ("inspect", "[stacks=False]")
     assert [convert("true") for _, convert in offered[1].args] == [convert("true") for _, convert in meta.args]
+
+
+def test_whoever_is_no_job_has_no_stack(room):
+    """A lock of plain code: the answer says why there is none."""
+    with room.locks.lock("wallet:7", heartbeat=True):
+        [told] = [each for each in answering.locks(NOBODY, stacks=True)["holds"] if each["keys"] == ["wallet:7"]]
+    assert told["stack"] is None
+    assert told["stack_unknown"] == "no thread of this process runs it as a job"

@@ -10,6 +10,7 @@ import click
 from celery_locks import sight
 from celery_locks.cli import people
 from celery_locks.cli.desk import Desk, note
+from celery_locks.cli.effects import LOOKED_FIRST, effect_on, had_by
 from celery_locks.cli.exits import Misused, no
 from celery_locks.cli.printing import as_json, plain, say
 from celery_locks.crowd import inspects
@@ -17,27 +18,6 @@ from celery_locks.crowd import inspects
 if TYPE_CHECKING:
     from celery_locks.sight import Seen
     from celery_locks.stores import Store
-
-#: How the keys of places in queues begin.
-PLACE = "unique:"
-#: What becomes of the holder. It is told by its own heartbeat, which no command can hurry.
-TO_A_JOB = (
-    "Its job was not stopped: it learns this at its next beat, within a third of its lock_ttl, and lock_on_lost then"
-    " says what happens; with lock_heartbeat=False it learns it at its end. What it writes until then only a fence"
-    " refuses."
-)
-TO_A_PLACE = (
-    "It was a place in a queue, of a task with lock_unique. Its job waits or runs as it did, and another with its key"
-    " can be sent from now on."
-)
-TO_PLAIN_CODE = (
-    "Its holder was not stopped: it learns this at its next beat if it has a heartbeat, else when it renews or"
-    " releases. What it writes until then only a fence refuses."
-)
-LOOKED_FIRST = (
-    "this store cannot compare the fence and free the key in one step: who had it was looked at just before, and"
-    " whoever took it in between was put out instead"
-)
 
 
 @click.command("release")
@@ -73,7 +53,7 @@ def _meant(store: Store, key: str, fence: int | None, *, as_json: bool) -> list[
         no(f"{plain(key)} is free: nothing was changed", as_json=as_json, key=key, released=[])
     meant = [seen for seen in holders if fence in (None, seen.holding.fence)]
     if not meant:
-        why = f"{_had_by(key, holders)}, not with fence {fence}: nothing was changed"
+        why = f"{had_by(key, holders)}, not with fence {fence}: nothing was changed"
         no(why, as_json=as_json, key=key, released=[])
     return meant
 
@@ -81,19 +61,10 @@ def _meant(store: Store, key: str, fence: int | None, *, as_json: bool) -> list[
 def _agrees(key: str, meant: list[Seen]) -> bool:
     if not sys.stdin.isatty():
         raise Misused("there is no terminal to ask at: add --force, best with --if-fence")
-    return click.confirm(f"Release {_had_by(key, meant)}?", err=True)
+    return click.confirm(f"Release {had_by(key, meant)}?", err=True)
 
 
 def _say(key: str, meant: list[Seen], *, as_json: bool) -> None:
-    of_a_job = TO_A_PLACE if key.startswith(PLACE) else TO_A_JOB
-    effect = of_a_job if any(seen.owner.task_id for seen in meant) else TO_PLAIN_CODE
-    said = f"Released {_had_by(key, meant)}.\n{effect}"
+    effect = effect_on(key, meant)
+    said = f"Released {had_by(key, meant)}.\n{effect}"
     say(said, as_json=as_json, key=key, released=[people.told(seen) for seen in meant], effect=effect)
-
-
-def _had_by(key: str, holders: list[Seen]) -> str:
-    if len(holders) > 1:
-        return f"{plain(key)}, held by {len(holders)}"
-    [seen] = holders
-    since = "" if seen.since is None else f" since {people.since(seen)}"
-    return f"{plain(key)}, held by {plain(seen.owner.brief)}{since} (fence {seen.holding.fence})"

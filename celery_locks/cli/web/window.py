@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from celery_locks import sight
 from celery_locks.cli import people
+from celery_locks.cli.effects import LOOKED_FIRST, effect_on
 from celery_locks.cli.inquiry import Inquiry
 from celery_locks.cli.printing import plain
-from celery_locks.cli.verbs.release import LOOKED_FIRST, PLACE, TO_A_JOB, TO_A_PLACE, TO_PLAIN_CODE
 from celery_locks.cli.web.gate import Refused
 from celery_locks.owner import Owner
 from celery_locks.stores.operations import Queues, Remembers
@@ -97,7 +97,12 @@ class Window:
         if meant is None or not sight.evict(self._store, key, int(fence)):
             raise Refused(409, f"{plain(key)} is not held by the one that was shown any more: nothing was changed")
         note = "" if sight.compares(self._store) else f"{LOOKED_FIRST}."
-        return {"shown": plain(key), "holder": plain(meant.owner.brief), "effect": _effect(key, meant), "note": note}
+        return {
+            "shown": plain(key),
+            "holder": plain(meant.owner.brief),
+            "effect": effect_on(key, [meant]),
+            "note": note,
+        }
 
 
 def _number(asked: Mapping[str, str], name: str, usual: int, most: int) -> int:
@@ -143,9 +148,3 @@ def _job(inquiry: Inquiry, owner: Owner) -> dict[str, Any]:
     job: Job | None = inquiry.job(owner)
     told = {**_legible(job._asdict()), "why": None} if job else {"why": inquiry.outcome}
     return {"owner": plain(owner.name), **told}
-
-
-def _effect(key: str, seen: Seen) -> str:
-    if not seen.owner.task_id:
-        return TO_PLAIN_CODE
-    return TO_A_PLACE if key.startswith(PLACE) else TO_A_JOB
