@@ -8,6 +8,8 @@ import pytest
 
 from celery_locks.stores.etcd import EtcdStore
 from tests.stores.contract import (
+    CrowdEvictsContract,
+    CrowdsContract,
     EvictsContract,
     ExpiringContract,
     FaultContract,
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from tests.servers.etcd import EtcdCluster, EtcdServer
 
 
-class TestEtcd(ServerContracts, EvictsContract, ExpiringContract, WatchesContract):
+class TestEtcd(ServerContracts, CrowdsContract, CrowdEvictsContract, EvictsContract, ExpiringContract, WatchesContract):
     """One server."""
 
     store_type = EtcdStore
