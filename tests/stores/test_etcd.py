@@ -10,6 +10,7 @@ from celery_locks.stores.etcd import EtcdStore
 from tests.stores.contract import (
     CrowdEvictsContract,
     CrowdsContract,
+    CrowdsExpiringContract,
     EvictsContract,
     ExpiringContract,
     FaultContract,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 class TestEtcd(
     ServerContracts,
     CrowdsContract,
+    CrowdsExpiringContract,
     CrowdEvictsContract,
     EvictsContract,
     ExpiringContract,

@@ -9,6 +9,8 @@ import pytest
 from celery_locks.stores.zookeeper import ZooKeeperStore
 from tests.stores.contract import (
     ConnectionContract,
+    CrowdEvictsContract,
+    CrowdsContract,
     EvictsContract,
     FaultContract,
     LostAnswerContract,
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
     from tests.servers.zookeeper import ZooKeeperEnsemble, ZooKeeperServer
 
 
-class TestZooKeeper(ServerContracts, ConnectionContract, EvictsContract, WatchesContract):
+class TestZooKeeper(
+    ServerContracts, ConnectionContract, CrowdsContract, CrowdEvictsContract, EvictsContract, WatchesContract
+):
     """One server."""
 
     store_type = ZooKeeperStore
