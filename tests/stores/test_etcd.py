@@ -17,6 +17,7 @@ from tests.stores.contract import (
     GivingUpContract,
     HandingContract,
     NotesContract,
+    RushContract,
     Scene,
     ServerContracts,
     WatchesContract,
@@ -42,6 +43,7 @@ class TestEtcd(
     ExpiringContract,
     HandingContract,
     NotesContract,
+    RushContract,
     WatchesContract,
 ):
     """One server. Each of its requests waits for the disk, and it renews a hundred leases in one."""
@@ -49,6 +51,10 @@ class TestEtcd(
     store_type = EtcdStore
     many = 300
     increments = 10
+    turns = 4
+    stays = 0.1
+    #: A lease that another process granted is not made shorter by who renews it.
+    test_all_who_died_free_all_places = None
 
     @pytest.fixture
     def url(self, etcd_url: str, etcd_server: EtcdServer) -> str:

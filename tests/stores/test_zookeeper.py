@@ -14,6 +14,7 @@ from tests.stores.contract import (
     EvictsContract,
     FaultContract,
     LostAnswerContract,
+    RushContract,
     Scene,
     ServerContracts,
     StoreContract,
@@ -26,11 +27,19 @@ if TYPE_CHECKING:
 
 
 class TestZooKeeper(
-    ServerContracts, ConnectionContract, CrowdsContract, CrowdEvictsContract, EvictsContract, WatchesContract
+    ServerContracts,
+    ConnectionContract,
+    CrowdsContract,
+    CrowdEvictsContract,
+    EvictsContract,
+    RushContract,
+    WatchesContract,
 ):
     """One server."""
 
     store_type = ZooKeeperStore
+    turns = 6
+    stays = 0.02
 
     @pytest.fixture
     def url(self, zookeeper_url: str) -> str:
