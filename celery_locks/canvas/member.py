@@ -131,7 +131,7 @@ class Member(Execution):
                 self._hand_on(lease, self._carried.step)
         elif self._is_replaced:
             if not isinstance(error, Ignore):
-                free(self._plan.guard, self._carried.key, self._carried.mine)
+                free(self._plan.guard, self._carried.keys, self._carried.mine)
         elif isinstance(error, Exception) and not isinstance(error, Ignore):
             self._failed(lease)
 
@@ -156,8 +156,8 @@ class Member(Execution):
         request = self._request
         if isinstance(refusal, Busy) and request and request.retries and _is_ours(refusal, self._claim.owner):
             # Not in line: it is not to be given back, but handed over.
-            self._plan.guard.leave_line(self._carried.key, refusal.ticket)
-            reason = LockTimeout(f"{self._carried.key!r} is held by the try before", self._carried.key, refusal.holder)
+            self._plan.guard.leave_line(refusal.key or self._carried.key, refusal.ticket)
+            reason = LockTimeout(f"{self._claim.shown} is held by the try before", self._carried.key, refusal.holder)
             raise requeue.again(self.task, HANDING, reason, counted=False)
         return super()._refused(refusal, body)
 
