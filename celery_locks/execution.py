@@ -195,6 +195,10 @@ class Execution:
         is_once = self._heed is not None and not self._options.at_least
         return is_once and Owner.of(contention.holder or "")[1:3] == (self._task.name, self._id)
 
+    def _is_copy(self, contention: Contention) -> bool:
+        """Whether what its job has come to is told by another copy of its message."""
+        return self._meets_itself(contention)
+
     def _without_store(self, outage: StoreUnavailable, body: Callable[[], Any]) -> Any:
         if self._options.on_outage == "run":
             lease = Lease.unlocked(self._claim)
@@ -217,7 +221,7 @@ class Execution:
     def _requeued(
         self, contention: Contention, asked: float | str, ticket: str | None, *, counted: bool = True
     ) -> Exception:
-        is_copy = self._meets_itself(contention)
+        is_copy = self._is_copy(contention)
         if requeue.expired(self._task):
             return Skipped(EXPIRED) if is_copy else self._revoked(EXPIRED)
         longest = self._options.max_wait

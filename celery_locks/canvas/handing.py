@@ -58,6 +58,7 @@ def _taken(guard: Guard, lease: Lease, claim: Claim, beat: float | None) -> Leas
     telling.released(lease, guard.store.clock() - lease.since)
     if beat:
         taken.renewer, taken.since = guard.renew, guard.store.clock()
+        telling.acquired(taken, 0.0)
         care.watch(taken, beat, None)
     return taken
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from celery import states
 from celery.exceptions import Ignore, Reject, Retry
 
 from celery_locks import requeue
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from celery_locks.canvas.carried import Carried
     from celery_locks.guard import Refusal
+    from celery_locks.policies import Contention
 
 #: A job that is tried again may come before the try that sent it has handed on the key. Seconds until it asks again.
 HANDING = 0.5
@@ -151,6 +154,15 @@ class Member(Execution):
         """So long its lease lasts while a message is on its way."""
         expires = self._request.expires if self._request else None
         return stay(self.task, self._carried.travel, {"eta": due, "expires": expires})
+
+    def _is_copy(self, contention: Contention) -> bool:
+        return super()._is_copy(contention) or self._has_ended()
+
+    def _has_ended(self) -> bool:
+        """Whether its job has a result, which its waiting is not to replace. A backend that cannot say has none."""
+        with contextlib.suppress(Exception):
+            return self.task.backend.get_state(self._id) in states.READY_STATES
+        return False
 
     def _refused(self, refusal: Refusal, body: Callable[[], Any]) -> Any:
         request = self._request
