@@ -257,6 +257,19 @@ class TestBrokenWays:
         wait_until(lambda: owners(other, "wallet") == ["ben"], "the place to be given back")
         enter(other, part("wallet", "cleo", 2))
 
+    def test_a_mark_that_cannot_be_taken_back_costs_no_lock(
+        self, store: ZooKeeperStore, way: Proxy, other: ZooKeeperStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """One that waited has the key, though the word that it waits no more is not answered."""
+        lease = enter(other, reader("wallet", "reads"))
+        waits(store, "writer")
+        assert other.release(lease.claim)
+        before(monkeypatch, crowd, "removal")(lambda: way.hold("answers"))
+        writing = take(store, "wallet", "writer")
+        way.let_go()
+        assert owners(other, "wallet") == ["writer"]
+        assert store.release(writing.claim)
+
     def test_a_place_given_back_without_a_connection_is_free_when_it_is_back(
         self, store: ZooKeeperStore, way: Proxy, other: ZooKeeperStore
     ) -> None:

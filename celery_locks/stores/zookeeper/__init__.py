@@ -14,8 +14,9 @@ from celery_locks.stores.members import is_alone
 from celery_locks.stores.operations import Evicts
 from celery_locks.stores.zookeeper.address import parse
 from celery_locks.stores.zookeeper.asking import Asking, refusal
-from celery_locks.stores.zookeeper.crowd import Crowding, Numbers
+from celery_locks.stores.zookeeper.crowd import Crowding
 from celery_locks.stores.zookeeper.names import Folders, Name, crowded
+from celery_locks.stores.zookeeper.numbers import Numbers
 from celery_locks.stores.zookeeper.onlooker import TRIES, Onlooker, Seen, owner
 from celery_locks.stores.zookeeper.session import Session
 

@@ -6,15 +6,18 @@ are, and its transaction says at which count of those that ever joined: it fails
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kazoo.exceptions import BadVersionError, NoChildrenForEphemeralsError, NodeExistsError, NoNodeError
 
+from celery_locks.errors import StoreUnavailable
 from celery_locks.stores.zookeeper.asking import refusal
-from celery_locks.stores.zookeeper.clearing import sweep
 from celery_locks.stores.zookeeper.names import Crowded, crowded
+from celery_locks.stores.zookeeper.numbers import number
 from celery_locks.stores.zookeeper.onlooker import Seen, owner
+from celery_locks.stores.zookeeper.steps import removal, sweep, written
 from celery_locks.ticket import Stance
 
 if TYPE_CHECKING:
@@ -115,7 +118,9 @@ class Crowding:
         """It has the key, or gives up."""
         if self._waits and (claim.key, claim.owner) in self._waits:
             self._waits.pop((claim.key, claim.owner), None)
-            self._asking.do(lambda client: _removal(client, self._folders.awaited(claim.key), -1))
+            # It is forgotten in any case: what it has taken counts.
+            with contextlib.suppress(StoreUnavailable):
+                self._asking.do(lambda client: removal(client, self._folders.awaited(claim.key), -1))
 
     def to_watch(self, key: str, seconds: float) -> tuple[str, float, int | None]:
         """What the one who asked in this thread watches, and for how long."""
@@ -184,72 +189,18 @@ class Crowding:
         (now,) = self._asking.ask(lambda client: [client.set_async(node.rpartition("/")[0], b"")])
         if now is None or now.mtime - awaited[1].mtime < AWAITED_FOR * 1000:
             return True
-        self._asking.do(lambda client: _removal(client, node, awaited[1].version))
+        self._asking.do(lambda client: removal(client, node, awaited[1].version))
         return False
 
     def _say(self, claim: Claim) -> None:
         node, data = self._folders.awaited(claim.key), claim.owner.encode("utf-8", "surrogatepass")
-        said = refusal(self._asking.do(lambda client: _written(client, node, data)))
-        if isinstance(said, NoNodeError):
-            made = refusal(self._asking.do(lambda client: _made(client, node, data)))
-            if isinstance(made, NoNodeError):
-                self._asking.ask(lambda client: [client.ensure_path_async(node.rpartition("/")[0])])
-                self._asking.do(lambda client: _made(client, node, data))
+        for say in (written, made):
+            refused = refusal(self._asking.do(lambda client: say(client, node, data)))  # noqa: B023 - called at once
+            if not isinstance(refused, NoNodeError):
+                return
+        self._asking.ask(lambda client: [client.ensure_path_async(node.rpartition("/")[0])])
+        self._asking.do(lambda client: made(client, node, data))
 
     def _prepare(self, key: str) -> None:
         paths = *self._folders, self._folders.joins(key)
         self._asking.ask(lambda client: [client.ensure_path_async(path) for path in paths])
-
-
-class Numbers:
-    """The numbers of slots that keys were given."""
-
-    def __init__(self, asking: Asking, folders: Folders) -> None:
-        self._asking = asking
-        self._folders = folders
-
-    def of(self, key: str) -> int | None:
-        """That of a key."""
-        return number(self._asking.look_at(self._folders.slots(key)))
-
-    def put(self, key: str, slots: int | None) -> None:
-        """Another one, or none."""
-        node = self._folders.slots(key)
-        if slots is None:
-            self._done(self._asking.do(lambda client: _removal(client, node, -1)))
-            return
-        data = str(slots).encode()
-        while isinstance(self._done(self._asking.do(lambda client: _written(client, node, data))), NoNodeError):
-            self._asking.ask(lambda client: [client.ensure_path_async(node)])
-
-    def _done(self, results: list[Any]) -> Exception | None:
-        refused = refusal(results)
-        if refused and not isinstance(refused, NoNodeError):
-            raise self._asking.outage(refused)
-        return refused
-
-
-def number(found: Any) -> int | None:
-    """The number that is written in a node."""
-    return int(found[0]) if found and found[0] else None
-
-
-def _written(client: Client, node: str, data: bytes) -> Answer:
-    steps = client.transaction()
-    steps.set_data(node, data)
-    answer: Answer = steps.commit_async()
-    return answer
-
-
-def _made(client: Client, node: str, data: bytes) -> Answer:
-    steps = client.transaction()
-    steps.create(node, data, ephemeral=True)
-    answer: Answer = steps.commit_async()
-    return answer
-
-
-def _removal(client: Client, node: str, version: int) -> Answer:
-    steps = client.transaction()
-    steps.delete(node, version)
-    answer: Answer = steps.commit_async()
-    return answer

@@ -9,8 +9,8 @@ from kazoo.exceptions import BadVersionError, NoNodeError
 
 from celery_locks.lease import Busy, Holding
 from celery_locks.stores.zookeeper.asking import refusal
-from celery_locks.stores.zookeeper.clearing import sweep
 from celery_locks.stores.zookeeper.names import crowded, written
+from celery_locks.stores.zookeeper.steps import sweep
 
 if TYPE_CHECKING:
     import builtins

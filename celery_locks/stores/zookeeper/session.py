@@ -15,10 +15,10 @@ from kazoo.handlers.threading import KazooTimeoutError
 from kazoo.protocol.states import KazooState
 
 from celery_locks.stores.zookeeper.answer import Answer
-from celery_locks.stores.zookeeper.clearing import sweep
 from celery_locks.stores.zookeeper.client import Client
 from celery_locks.stores.zookeeper.known import Known
 from celery_locks.stores.zookeeper.names import crowded
+from celery_locks.stores.zookeeper.steps import sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
