@@ -17,7 +17,7 @@ from celery_locks.stores.zookeeper.asking import refusal
 from celery_locks.stores.zookeeper.names import Crowded, crowded
 from celery_locks.stores.zookeeper.numbers import number
 from celery_locks.stores.zookeeper.onlooker import Seen, owner
-from celery_locks.stores.zookeeper.steps import removal, sweep, written
+from celery_locks.stores.zookeeper.steps import made, removal, sweep, written
 from celery_locks.ticket import Stance
 
 if TYPE_CHECKING:
