@@ -16,7 +16,7 @@ from tests.stores.contract import claim, take
 from tests.stores.contract.several import joint_claim, take_all
 from tests.stores.contract.waiting import LONG, ask, called, hearing, join, joined
 from tests.stores.places import deliver
-from tests.stores.redis_stores import calls, cluster_url, full, give_up, opened, place_of
+from tests.stores.redis_stores import calls, cluster_url, full, opened, place_of
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -289,12 +289,3 @@ def test_those_who_were_called_do_not_pass_their_turns_round(store: RedisStore) 
     assert list(store.list("[ab]")) == []
     answers = [asks(name) for name in "yxzyxz"]
     assert any(isinstance(answer, Lease) for answer in answers), answers
-
-
-def test_one_that_gave_up_takes_nothing_over_of_several(queue: RedisStore) -> None:
-    """Its request to come after another arrives late: that one keeps them all."""
-    lease = take_all(queue, KEYS)
-    for key in KEYS:
-        give_up(queue, "ben", key)
-    assert Several(queue).acquire(joint_claim(KEYS, "ben")._replace(after="anna")) == Busy()
-    assert Several(queue).renew([lease]) == [Verdict.RENEWED]

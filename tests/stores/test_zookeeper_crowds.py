@@ -198,9 +198,11 @@ def test_one_that_gives_up_is_waited_for_no_more(store: ZooKeeperStore, other: Z
     """Interrupted, or in a process that died: who reads comes in at once, or when that session is over."""
     enter(store, reader("wallet", "a"))
     waits(other, "writer")
+    turned_away(store, reader("wallet", "b"))
     assert not other.release(alone("wallet", "writer"))
     enter(store, reader("wallet", "b"))
     waits(other, "writer again")
+    turned_away(store, reader("wallet", "c"))
     other.close()
     enter(store, reader("wallet", "c"))
 
