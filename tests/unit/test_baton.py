@@ -393,7 +393,7 @@ def test_a_copy_that_waits_says_nothing_over_a_result(relay: Relay, state: str):
     backend = relay.step.backend
     backend.get_state, backend.store_result = lambda _: state, lambda _id, _result, said, **_: states.append(said)
     relay.run(first)
-    assert states == (["RETRY"] if state == "PENDING" else [])
+    assert set(states) == ({"RETRY"} if state == "PENDING" else set())
     # It waits all the same: who wrote that result may have died before the next was sent.
     relay.run_all()
     assert relay.names == [A, B, A, B]

@@ -7,7 +7,8 @@ import json
 import pytest
 from celery import chain, chord, group
 
-from celery_locks import LockConfigError, LockLost, StoreUnavailable, baton, current_lease
+from celery_locks import LockConfigError, LockLost, StoreUnavailable, baton, current_lease, requeue
+from celery_locks.canvas import plan_for
 from celery_locks.canvas.carried import HEADER, found
 from celery_locks.worker import MemberRequest
 from celery_locks.worker.unplaced import unplaced
@@ -151,6 +152,16 @@ def test_an_eager_workflow_has_them_all(relay: Relay):
     baton(chain(relay.job(A), relay.job(B)), BOTH).apply()
     assert relay.names == [A, B]
     assert is_free(relay)
+
+
+def test_a_message_that_waits_for_any_of_them_waits_for_the_workflow(relay: Relay):
+    """In line for one of them, it is held and called as the workflow's options say; for another key it is not."""
+    sent(relay, A, B)
+    headers = relay.message().headers
+    for key in BOTH:
+        plan = plan_for(relay.step, {**headers, requeue.KEY: key, requeue.TICKET: "1-ticket"})
+        assert plan.keys((), {}) == tuple(sorted(BOTH))
+    assert plan_for(relay.step, {**headers, requeue.KEY: "its own", requeue.TICKET: "1-ticket"}) is None
 
 
 def test_a_message_of_one_key_is_as_it_was(relay: Relay):
