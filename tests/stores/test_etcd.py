@@ -52,7 +52,7 @@ class TestEtcd(
     many = 300
     increments = 10
     turns = 4
-    stays = 0.1
+    meet = False
     #: A lease that another process granted is not made shorter by who renews it.
     test_all_who_died_free_all_places = None
 

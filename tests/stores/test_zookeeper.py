@@ -38,8 +38,8 @@ class TestZooKeeper(
     """One server."""
 
     store_type = ZooKeeperStore
-    turns = 6
-    stays = 0.02
+    turns = 4
+    meet = False
 
     @pytest.fixture
     def url(self, zookeeper_url: str) -> str:

@@ -34,8 +34,8 @@ class RushContract(StoreFixtures):
 
     #: How often each of the eight that press in comes.
     turns: ClassVar[int] = 16
-    #: For how many seconds it stays at most. Where it takes long to come in they must stay long to meet.
-    stays: ClassVar[float] = 0.004
+    #: Whether some of them surely meet there: where it takes long to come in, and nobody waits in line, they may not.
+    meet: ClassVar[bool] = True
 
     def test_never_too_many_whoever_dies(self, open_store: Opens, store: Store, key: str, tmp_path: Path) -> None:
         """Never more than there are slots, never readers with others, in whatever order; the dead keep no place."""
@@ -44,7 +44,7 @@ class RushContract(StoreFixtures):
             for number, kind in enumerate("ss"):
                 _victim(victims, open_store, key, f"{kind} victim {number}")
             for number in range(8):
-                crew.start(_mill, open_store, key, number, self.turns, self.stays, tmp_path)
+                crew.start(_mill, open_store, key, number, self.turns, tmp_path)
             for victim in victims.members:
                 victim.kill()
             crew.done()
@@ -52,7 +52,7 @@ class RushContract(StoreFixtures):
         assert misplaced(recorded(tmp_path / "asked")) == []
         assert len(stays) == 8 * self.turns
         assert crowding(stays, SLOTS) == []
-        assert most_together(stays) > 1
+        assert most_together(stays) > 1 or not self.meet
         assert _free_places(store, key) == SLOTS
 
     def test_all_who_died_free_all_places(self, open_store: Opens, store: Store, key: str) -> None:
@@ -90,16 +90,14 @@ def _hold(open_store: Opens, key: str, name: str, ttl: float, ready: Connection)
     signal.pause()
 
 
-def _mill(  # noqa: PLR0913, PLR0917 - the arguments of a process
-    open_store: Opens, key: str, number: int, turns: int, longest: float, folder: Path
-) -> None:
+def _mill(open_store: Opens, key: str, number: int, turns: int, folder: Path) -> None:
     with contextlib.closing(open_store()) as store:
         locks = Locks(store)
         for turn in range(turns):
             kind, asked = random.choice(_KINDS), time.monotonic()
             with locks.lock(key, ttl=60, slots=SLOTS if kind == "s" else 1, shared=kind == "r") as lease:
                 begin = time.monotonic()
-                time.sleep(random.uniform(0, longest))
+                time.sleep(random.uniform(0, 0.004))
                 stay = Stay(begin, time.monotonic(), lease.fence, f"{kind}{number}.{turn}")
             record(folder, stay)
             record(folder / "asked", stay._replace(begin=asked))
