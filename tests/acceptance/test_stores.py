@@ -82,17 +82,17 @@ def test_crowds_on_stores_without_a_line(
     conf["task_annotations"] = {"acks_late": crowded, "open": crowded, "line": {"lock_countdown": 0.05}}
     worker = hire("worker", conf, queues=[desk.key], concurrency=4)
     worker.start()
-    victim = desk.send("open", "s killed", queue=desk.key, until=str(end))
-    first = desk.journal.wait_for_start(desk.key, "s killed")
+    held = [desk.send("open", name, queue=desk.key, until=str(end)) for name in ("s killed", "s stays")]
+    first, _ = (desk.journal.wait_for_start(desk.key, name) for name in ("s killed", "s stays"))
     jobs = [desk.send("acks_late" if name[0] == "s" else "line", name, queue=desk.key, seconds=0.1) for name in names]
     # A writer has found the key taken.
     desk.wait_for_messages(names[4], 2)
     killed_at = time.monotonic()
     os.kill(first.pid, signal.SIGKILL)
     end.touch()
-    assert [job.get(timeout=PATIENCE) for job in [victim, *jobs]] == ["s killed", *names]
-    runs = desk.journal.wait_for_runs(desk.key, len(names) + 1)
-    assert sorted(run.job for run in runs) == sorted(["s killed", *names])
+    assert [job.get(timeout=PATIENCE) for job in [*held, *jobs]] == ["s killed", "s stays", *names]
+    runs = desk.journal.wait_for_runs(desk.key, len(names) + 2)
+    assert sorted(run.job for run in runs) == sorted(["s killed", "s stays", *names])
     begun = desk.journal.runs(desk.key)
     stays = [Stay(run.start, run.end or killed_at, run.fence, f"{run.job} {run.pid}") for run in begun]
     assert crowding(stays, 3) == []
