@@ -26,23 +26,7 @@ for i, here in ipairs(keys) do
   had = had + (here.had and 1 or 0)
 end
 if had == #keys then
-  -- The same owner again: its first answer was lost on the way. Or all is handed over to it, with its fence.
-  for _, here in ipairs(keys) do
-    if here.after and is_too_late(here.fence, ARGV[1]) then
-      return {}
-    end
-  end
-  for _, here in ipairs(keys) do
-    if here.after then
-      call('SET', here.lock, string.format('%.0f:', here.had) .. ARGV[1], 'PX', ARGV[2])
-      if mine ~= '' then
-        out_of_line(here, mine)
-      end
-    else
-      call('PEXPIRE', here.lock, ARGV[2])
-    end
-  end
-  return keys[1].had
+  return had_already(keys)
 end
 local fence = microseconds()
 for _, here in ipairs(keys) do
