@@ -27,7 +27,7 @@ def crowds(store: Store, where: str) -> Crowds:
     if isinstance(store, Crowds):
         return store
     why = store.why_no_crowds or f"{type(store).__name__} knows one"
-    take = "take redis://, valkey:// or sql+..., or memory:// in tests"
+    take = "take redis://, valkey://, sql+..., etcd:// or zookeeper://, or memory:// in tests"
     raise LockConfigError(f"{where}: {NEEDS_CROWDS}, and {why}: {take}")
 
 

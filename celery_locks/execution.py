@@ -150,6 +150,16 @@ class Execution:
 
     def _refused(self, refusal: Refusal, body: Callable[[], Any]) -> Any:
         job = Refused(
-            self._task, self._plan, self._claim, request=self._request, started=self._started, heed=self._heed
+            self._task,
+            self._plan,
+            self._claim,
+            request=self._request,
+            started=self._started,
+            heed=self._heed,
+            has_ended=self._has_ended,
         )
         return job.end(refusal, lambda lease: self._work(lease, body))
+
+    def _has_ended(self) -> bool:
+        """Whether its job has a result by another copy of its message, which its waiting is not to replace."""
+        return False

@@ -152,7 +152,7 @@ class Guard:
         self.care.forget(lease)
         try:
             claim = lease.claim
-            released = self.care.leave(lease) if claim.at_least else self._verbs(claim).release(claim)
+            released = self.care.leave(lease) if claim.at_least else self.verbs(claim).release(claim)
         finally:
             self.care.left(lease)
         if released and lease.state is not State.LOST:
@@ -198,6 +198,10 @@ class Guard:
         if self.waker:
             self._patience.leave(self.waker.all_forgotten())
 
+    def verbs(self, claim: Claim) -> Store | Several:
+        """The verbs of the store for a claim of one key, or for one of several."""
+        return self._several if claim.others else self.store
+
     def _entered(
         self,
         claim: Claim,
@@ -217,7 +221,7 @@ class Guard:
     ) -> Lease | Busy:
         asking, outcome = staying.asked(claim) if claim.at_least else claim, None
         try:
-            outcome = self._verbs(claim).acquire(asking)
+            outcome = self.verbs(claim).acquire(asking)
             if isinstance(outcome, Busy):
                 outcome = outcome if once else self._patience.wait(asking, outcome, started, wait)
             if isinstance(outcome, Lease) and claim.at_least:
@@ -244,9 +248,6 @@ class Guard:
 
     def _abandon(self, claim: Claim) -> None:
         try:
-            self._verbs(claim).release(claim)
+            self.verbs(claim).release(claim)
         except StoreUnavailable as error:
             logger.warning("%s may stay taken for %g s: %s", claim.shown, claim.ttl, error)
-
-    def _verbs(self, claim: Claim) -> Store | Several:
-        return self._several if claim.others else self.store

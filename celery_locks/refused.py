@@ -45,6 +45,7 @@ class Refused:
         request: Any,
         started: float,
         heed: Callable[[], object] | None,
+        has_ended: Callable[[], bool],
     ) -> None:
         self._task = task
         self._plan = plan
@@ -56,6 +57,8 @@ class Refused:
         self._started = started
         #: Raises when the job has ended before, and this is a copy of its message.
         self._heed = heed
+        #: Whether another copy has, for all that is known of it.
+        self._has_ended = has_ended
 
     def end(self, refusal: Refusal, work: Callable[[Lease], Any]) -> Any:
         """The job's result; or the exception that tells Celery where it goes instead."""
@@ -115,7 +118,7 @@ class Refused:
     def _requeued(
         self, contention: Contention, asked: float | str, ticket: str | None, *, counted: bool = True
     ) -> Exception:
-        is_copy = self._meets_itself(contention)
+        is_copy = self._meets_itself(contention) or self._has_ended()
         if requeue.expired(self._task):
             return Skipped(EXPIRED) if is_copy else self._revoked(EXPIRED)
         longest = self._options.max_wait

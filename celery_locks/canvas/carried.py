@@ -1,4 +1,4 @@
-"""What the message of a member says of the baton: its key, who has it on the way here, and to whom it goes next."""
+"""What the message of a member says of the baton: its keys, who has them on the way here, and to whom it goes next."""
 
 from __future__ import annotations
 
@@ -30,6 +30,18 @@ class Carried(NamedTuple):
     travel: float
     #: How its members wait for the key, as far as that is not as it always is.
     options: dict[str, Any]
+    #: Keys that it holds together with the first.
+    others: tuple[str, ...] = ()
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """All keys of the workflow, in the order in which everybody takes them."""
+        return (self.key, *self.others)
+
+    @property
+    def shown(self) -> str:
+        """The workflow, as a message names it."""
+        return f"baton on {[*self.keys]!r}" if self.others else f"baton on {self.key!r}"
 
     def named(self, step: str) -> str:
         """Who has the key while the message of this step is on its way."""
@@ -43,10 +55,15 @@ class Carried(NamedTuple):
 
     def written(self) -> str:
         """As it goes into a header: every broker carries a text."""
-        return json.dumps(self._asdict(), separators=(",", ":"))
+        # A worker that knows of one key alone still reads what has one.
+        said = {name: each for name, each in self._asdict().items() if name != "others" or each}
+        return json.dumps(said, separators=(",", ":"))
 
 
 def found(headers: Mapping[str, Any]) -> Carried | None:
     """What a message says, if it is that of a member."""
     text = headers.get(HEADER)
-    return Carried(**json.loads(text)) if isinstance(text, str) else None
+    if not isinstance(text, str):
+        return None
+    carried = Carried(**json.loads(text))
+    return carried._replace(others=tuple(carried.others))

@@ -20,7 +20,8 @@ def hand_over(guard: Guard, lease: Lease, to: str, ttl: float) -> bool:
     if lease.state is State.RELEASED:
         # Done, and called again for an interrupt.
         return True
-    return _taken(guard, lease, Claim(lease.key, to, ttl, after=lease.owner, in_common=True), None) is not None
+    claim = Claim(lease.key, to, ttl, others=lease.claim.others, after=lease.owner, in_common=True)
+    return _taken(guard, lease, claim, None) is not None
 
 
 def keep(guard: Guard, lease: Lease, claim: Claim, beat: float) -> Lease | None:
@@ -28,12 +29,13 @@ def keep(guard: Guard, lease: Lease, claim: Claim, beat: float) -> Lease | None:
     return _taken(guard, lease, claim._replace(after=lease.owner), beat)
 
 
-def free(guard: Guard, key: str, owner: str) -> None:
-    """Give the key back that is on its way to this owner, as far as the store can be reached: the ttl ends it."""
+def free(guard: Guard, keys: tuple[str, ...], owner: str) -> None:
+    """Give back what is on its way to this owner, as far as the store can be reached: the ttl ends it."""
+    claim = Claim(keys[0], owner, 1.0, others=keys[1:])
     try:
-        guard.store.release(Claim(key, owner, 1.0))
+        guard.verbs(claim).release(claim)
     except StoreUnavailable as error:
-        logger.warning("%r stays taken until its lease ends: %s", key, error)
+        logger.warning("%s stays taken until its lease ends: %s", claim.shown, error)
 
 
 def _taken(guard: Guard, lease: Lease, claim: Claim, beat: float | None) -> Lease | None:
@@ -56,6 +58,7 @@ def _taken(guard: Guard, lease: Lease, claim: Claim, beat: float | None) -> Leas
     telling.released(lease, guard.store.clock() - lease.since)
     if beat:
         taken.renewer, taken.since = guard.renew, guard.store.clock()
+        telling.acquired(taken, 0.0)
         care.watch(taken, beat, None)
     return taken
 
@@ -63,15 +66,15 @@ def _taken(guard: Guard, lease: Lease, claim: Claim, beat: float | None) -> Leas
 def _asked(guard: Guard, lease: Lease, claim: Claim) -> Lease | None:
     try:
         try:
-            taken = guard.store.acquire(claim)
+            taken = guard.verbs(claim).acquire(claim)
         except StoreUnavailable:
             # It may have gone there without our hearing of it: asked again, the store says so.
-            taken = guard.store.acquire(claim)
+            taken = guard.verbs(claim).acquire(claim)
     except StoreUnavailable as error:
-        logger.warning("%r could not be handed over: %s", lease.key, error)
+        logger.warning("%s could not be handed over: %s", claim.shown, error)
         return None
-    if isinstance(taken, Lease) and taken.fence != lease.fence:
+    if isinstance(taken, Lease) and taken.fences != lease.fences:
         # It was lost and free again: others may have had it while the job ran.
-        free(guard, claim.key, claim.owner)
+        free(guard, claim.keys, claim.owner)
         return None
     return taken if isinstance(taken, Lease) else None

@@ -45,7 +45,7 @@ def mark(canvas: Any, carried: Carried) -> None:
     fresh = [stage for stage in stages(canvas) if not all(_is_marked(each) for each in stage.members)]
     if fresh and carried.next is None and fresh[-1].together and not carried.together:
         raise LockConfigError(
-            f"baton on {carried.key!r}: the workflow ends in a group, so nobody would know when its last task is done:"
+            f"{carried.shown}: the workflow ends in a group, so nobody would know when its last task is done:"
             " put one task behind it, as in chord(group, finish.s())"
         )
     steps = _steps(fresh, carried.step)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from celery import states
 from celery.exceptions import Ignore, Reject, Retry
 
 from celery_locks import requeue
@@ -131,7 +133,7 @@ class Member(Execution):
                 self._hand_on(lease, self._carried.step)
         elif self._is_replaced:
             if not isinstance(error, Ignore):
-                free(self._plan.guard, self._carried.key, self._carried.mine)
+                free(self._plan.guard, self._carried.keys, self._carried.mine)
         elif isinstance(error, Exception) and not isinstance(error, Ignore):
             self._failed(lease)
 
@@ -152,12 +154,18 @@ class Member(Execution):
         expires = self._request.expires if self._request else None
         return stay(self.task, self._carried.travel, {"eta": due, "expires": expires})
 
+    def _has_ended(self) -> bool:
+        """Whether its job has a result, which its waiting is not to replace. A backend that cannot say has none."""
+        with contextlib.suppress(Exception):
+            return self.task.backend.get_state(self._id) in states.READY_STATES
+        return False
+
     def _refused(self, refusal: Refusal, body: Callable[[], Any]) -> Any:
         request = self._request
         if isinstance(refusal, Busy) and request and request.retries and _is_ours(refusal, self._claim.owner):
             # Not in line: it is not to be given back, but handed over.
-            self._plan.guard.leave_line(self._carried.key, refusal.ticket)
-            reason = LockTimeout(f"{self._carried.key!r} is held by the try before", self._carried.key, refusal.holder)
+            self._plan.guard.leave_line(refusal.key or self._carried.key, refusal.ticket)
+            reason = LockTimeout(f"{self._claim.shown} is held by the try before", self._carried.key, refusal.holder)
             raise requeue.again(self.task, HANDING, reason, counted=False)
         return super()._refused(refusal, body)
 

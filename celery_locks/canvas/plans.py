@@ -24,24 +24,23 @@ TOLD = ("wait", "on_contention", "countdown", "max_requeues", "max_wait", "on_lo
 def plan_of(app: Any, carried: Carried) -> Plan:
     """The plan of a member. Its options were checked by whoever sent the workflow."""
     fair = carried.options.get("fair", True) and not carried.together
-    options = dataclasses.replace(Options(key=carried.key, ttl=carried.ttl), **{**carried.options, "fair": fair})
+    options = dataclasses.replace(Options(key=[*carried.keys], ttl=carried.ttl), **{**carried.options, "fair": fair})
     # Those that run together do not wait in line: the first of them would be called, and the others stay there.
-    return Plan(options, lambda *_: (carried.key,), app, f"baton on {carried.key!r}")  # type: ignore[arg-type]
+    return Plan(options, lambda *_: carried.keys, app, carried.shown)  # type: ignore[arg-type]
 
 
 def plan_for(task: Any, sent: Mapping[str, Any]) -> Plan | None:
     """How a message takes the key that it comes for: that of its workflow, unless it is in line for its task's own."""
     if HEADER in sent and (carried := found(sent)):
         waits = place(sent)
-        if waits is None or waits[0] == carried.key:
+        if waits is None or waits[0] in carried.keys:
             return plan_of(task.app, carried)
     own: Plan | None = getattr(task, "_plan", None)
     return own
 
 
-def checked(app: Any, key: str, given: dict[str, Any]) -> Options:
+def checked(app: Any, where: str, given: dict[str, Any]) -> Options:
     """The options of a baton, by what is said of it and else by the settings."""
-    where = f"baton on {key!r}"
     for name in given:
         if name not in (*TOLD, "ttl"):
             raise LockConfigError(f"{where}: unknown option {name}: known are ttl, travel, {', '.join(TOLD)}")
@@ -60,6 +59,6 @@ def told(options: Options) -> dict[str, Any]:
     return {name: each for name in TOLD if (each := getattr(options, name)) != getattr(usual, name)}
 
 
-def travel_of(key: str, travel: float | None, ttl: float) -> float:
+def travel_of(where: str, travel: float | None, ttl: float) -> float:
     """How long the lease lasts while a message is on its way."""
-    return ttl if travel is None else duration.ttl("travel", travel, f"baton on {key!r}")
+    return ttl if travel is None else duration.ttl("travel", travel, where)

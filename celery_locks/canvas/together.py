@@ -81,7 +81,7 @@ def left(guard: Guard, lease: Lease, stay: float) -> None:
 def _asked(plan: Plan, claim: Claim) -> Lease | Busy:
     before = plan.guard.store.clock()
     try:
-        outcome = plan.guard.store.acquire(claim)
+        outcome = plan.guard.verbs(claim).acquire(claim)
     except StoreUnavailable as error:
         report_outage(claim, "acquire", error.message)
         raise StoreUnavailable(f"{claim.shown} could not be locked: {error}", claim.key) from error

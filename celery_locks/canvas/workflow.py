@@ -8,6 +8,7 @@ from celery import signature
 from celery.canvas import Signature
 from celery.utils.functional import maybe_list
 
+from celery_locks.asking import keys_of
 from celery_locks.canvas import plans
 from celery_locks.canvas.carried import Carried
 from celery_locks.canvas.marking import mark, mark_errback, stages
@@ -15,14 +16,15 @@ from celery_locks.current import current_lease, sharing
 from celery_locks.errors import LockConfigError
 from celery_locks.lease import new_owner
 from celery_locks.locks import Locks
-from celery_locks.stores.base import require_name
 
 if TYPE_CHECKING:
     from celery.result import AsyncResult, EagerResult
 
+    from celery_locks.asking import Keys
 
-def baton(canvas: Any, key: str, *, ttl: float | None = None, travel: float | None = None, **options: Any) -> Baton:
-    """A workflow that holds a key from its first task to its last, sent by `apply_async` or `delay`.
+
+def baton(canvas: Any, key: Keys, *, ttl: float | None = None, travel: float | None = None, **options: Any) -> Baton:
+    """A workflow that holds a key, or several, from its first task to its last, sent by `apply_async` or `delay`.
 
         baton(chain(load.s(7), charge.s(), receipt.s()), "wallet:7", ttl=60).delay()
 
@@ -37,16 +39,18 @@ def baton(canvas: Any, key: str, *, ttl: float | None = None, travel: float | No
 class Baton:
     """A workflow and the key that its members hold. It can be sent as often as you like; each time it is another."""
 
-    def __init__(self, canvas: Any, key: str, options: dict[str, Any], travel: float | None) -> None:
-        where = f"baton on {require_name(key)!r}"
+    def __init__(self, canvas: Any, key: Keys, options: dict[str, Any], travel: float | None) -> None:
+        #: All its keys, sorted; `key` is the first.
+        self.keys = keys_of(key)
+        self.key = self.keys[0]
+        where = self._where = f"baton on {[*self.keys] if self.keys[1:] else self.key!r}"
         if not isinstance(canvas, Signature):
             raise LockConfigError(
                 f"{where}: a baton goes through a chain, a chord or a task's signature, not {canvas!r}"
             )
-        self.key = key
         self._canvas, self._app = canvas, canvas.app
-        self._options = plans.checked(self._app, key, options)
-        self._travel = plans.travel_of(key, travel, self._options.ttl)
+        self._options = plans.checked(self._app, where, options)
+        self._travel = plans.travel_of(where, travel, self._options.ttl)
         # A mistake is found here, and not by whoever sends it.
         self._marked({})
         _check_app(self._app, where)
@@ -76,7 +80,7 @@ class Baton:
                 return self._canvas.apply(args, kwargs, **options)
 
         result: EagerResult[Any] = self._locks.run(
-            self.key, work, ttl=self._options.ttl, wait=self._options.wait, heartbeat=True
+            self.keys, work, ttl=self._options.ttl, wait=self._options.wait, heartbeat=True
         )
         return result
 
@@ -86,13 +90,14 @@ class Baton:
         try:
             first = stages(plain)[0]
         except IndexError:
-            raise LockConfigError(f"baton on {self.key!r}: the canvas is empty: put a task into it") from None
+            raise LockConfigError(f"{self._where}: the canvas is empty: put a task into it") from None
         headers = sent.pop("headers", None)
         for member in first.members:
             if headers:
                 member["options"]["headers"] = {**(member["options"].get("headers") or {}), **headers}
         ttl, told = self._options.ttl, plans.told(self._options)
-        carried = Carried(self.key, new_owner("baton"), "1", None, False, ttl, self._travel, told)  # noqa: FBT003
+        owner = new_owner("baton")
+        carried = Carried(self.key, owner, "1", None, False, ttl, self._travel, told, self.keys[1:])  # noqa: FBT003
         mark(plain, carried)
         if sent.get("link_error"):
             sent["link_error"] = [_plain(each) for each in maybe_list(sent["link_error"])]

@@ -194,10 +194,11 @@ class Inspects(abc.ABC):
 class Crowds(abc.ABC):
     """A store whose keys several may hold at a time: up to as many as a claim has slots, or all that only read.
 
-    The holders of a key are a set of owners, each with its own deadline and its own fence, higher than that of any
-    holder before: who dies without a word frees its place alone. A claim for one slot that does not share excludes all
-    others, and they it; so do those with slots and those that read each other. Each claim's own number of slots counts
-    when it asks. `renew`, `release` and `disown` find a holder by key and owner, whatever else the claim says.
+    The holders of a key are a set of owners, each with its own deadline, or in its session, and with its own fence,
+    higher than that of any holder before: who dies without a word frees its place alone. A claim for one slot that does
+    not share excludes all others, and they it; so do those with slots and those that read each other. Each claim's own
+    number of slots counts when it asks. `renew`, `release` and `disown` find a holder by key and owner, whatever else
+    the claim says.
 
     Those that hold a key together must not shut out for ever one who waits for it alone. Where the store keeps no
     lines, whoever waits where it asks, and asks again within half a second, says so by a ticket that does not go.

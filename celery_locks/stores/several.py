@@ -49,7 +49,7 @@ class Several:
             return self._one_by_one(claim, taken)
         except StoreUnavailable:
             # What was under way the store has undone itself. An interrupt is followed by a release of all.
-            for part in reversed(taken):
+            for part in () if claim.in_common else reversed(taken):
                 _surely(self._store.release, part.claim)
             raise
 

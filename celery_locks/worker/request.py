@@ -11,7 +11,7 @@ from celery.worker.request import Request
 from celery_locks import closing
 from celery_locks.canvas import HEADER, plan_for
 from celery_locks.errors import LockError, LockTimeout
-from celery_locks.execution import EXPIRED, Skipped
+from celery_locks.refused import EXPIRED, Skipped
 from celery_locks.unique import was_heard
 from celery_locks.worker.killed import explained
 from celery_locks.worker.unplaced import unplaced

@@ -64,7 +64,7 @@ def _give_up(request: LockedRequest) -> None:
         give_up(plan, claim, request.args, request.kwargs)
     if carried := baton_of(request):
         # Nothing is freed when the key is not on its way: the job has run, or another copy of its message.
-        canvas.free(canvas.plan_of(request.task.app, carried).guard, carried.key, carried.mine)
+        canvas.free(canvas.plan_of(request.task.app, carried).guard, carried.keys, carried.mine)
 
 
 unplaced = Unplaced()

@@ -41,18 +41,19 @@ def crew(system: System) -> Iterator[Worker]:
 class Rival:
     """Somebody who wants the key all the time, and writes down when it has it."""
 
-    def __init__(self, office: Office) -> None:
+    def __init__(self, office: Office, key: str = "") -> None:
         self._office = office
+        self._key = key or office.key
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._go, name="rival")
 
     def _go(self) -> None:
-        lock = self._office.locks.lock(self._office.key, ttl=30)
+        lock = self._office.locks.lock(self._key, ttl=30)
         for number in itertools.count():
             if self._is_over.is_set():
                 return
             if lock.acquire(timeout=0.3):
-                with self._office.journal.running(self._office.key, f"rival {number}", lock.fence):
+                with self._office.journal.running(self._key, f"rival {number}", lock.fence):
                     self._is_over.wait(0.005)
                 lock.release()
 
@@ -65,7 +66,7 @@ class Rival:
         self._thread.join()
 
     def runs(self) -> list[Run]:
-        return [run for run in self._office.journal.runs(self._office.key) if run.job.startswith("rival")]
+        return [run for run in self._office.journal.runs(self._key) if run.job.startswith("rival")]
 
     def has_it_again(self) -> None:
         """Until it has the key once more than now."""
@@ -136,6 +137,24 @@ def test_an_errback_has_the_key_before_anybody_else(office: Office, errback: str
         office.journal.wait_for_start(office.key, "undone")
         rival.has_it_again()
     assert len(judge(office, ["a", "b", "undone"])) == 3
+
+
+def test_several_keys_are_held_to_the_end(office: Office) -> None:
+    """None of them is anybody else's in between, over a retry, a replacement and an errback that has them all last."""
+    second = f"{office.key}:second"
+    undo = office.app.signature("undo", kwargs={"key": office.key, "job": "undone"}).set(queue=QUEUE)
+    with Rival(office) as rival, Rival(office, second) as other:
+        for each in (rival, other):
+            each.has_it_again()
+        kinds = {"a": "step_retried", "b": "step_replaced", "c": "step_fails", "never": "step"}
+        tasks = chain(*(step(office, job, task) for job, task in kinds.items()))
+        baton(tasks, [second, office.key], ttl=60).apply_async(link_error=undo)
+        office.journal.wait_for_start(office.key, "undone")
+        for each in (rival, other):
+            each.has_it_again()
+    ours = judge(office, ["a", "a", "b", "b replaced", "b again", "c", "undone"])
+    begin, end = ours[0].start, ours[-1].end
+    assert [run for run in other.runs() if run.end > begin and run.start < end] == []
 
 
 def test_retries_and_replacements_keep_it(office: Office) -> None:

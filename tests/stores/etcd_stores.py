@@ -43,8 +43,13 @@ def place_of(url: str, query: str = QUICK) -> Place:
 def run_out(server: EtcdServer, lease: Lease) -> None:
     """Wait until a lease has run out, for its holder and in etcd."""
     asking.run_out(lease)
-    name = f"lock:{{{lease.key}}}"
-    wait_until(lambda: server.kept().get(name) != lease.owner, f"etcd to end {lease}")
+    base = f"lock:{{{lease.key}}}"
+
+    def has_ended() -> bool:
+        kept = server.kept()
+        return not any(name.startswith(base) and owner == lease.owner for name, owner in kept.items())
+
+    wait_until(has_ended, f"etcd to end {lease}")
 
 
 def number_of(store: EtcdStore, claim: Claim) -> int:

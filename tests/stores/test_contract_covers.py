@@ -15,6 +15,7 @@ from celery_locks.stores.memory import MemoryStore
 from tests.stores.contract import (
     ConnectionContract,
     CrowdsContract,
+    CrowdsExpiringContract,
     EvictsContract,
     ExpiringContract,
     HandingContract,
@@ -67,6 +68,7 @@ def required(store: type[Store]) -> set[type]:
     """The contracts that a store's own declaration asks for."""
     wanted: set[type] = {contract for capability, contract in CAPABILITIES.items() if issubclass(store, capability)}
     wanted |= {ConnectionContract if store.in_connection else ExpiringContract, SeveralContract}
+    wanted |= {CrowdsExpiringContract} if issubclass(store, base.Crowds) and not store.in_connection else set()
     wanted |= {HandingContract} if store.hands_over else set()
     return wanted if store in WITHIN_A_PROCESS else wanted | {ProcessContract}
 
@@ -107,7 +109,10 @@ def test_what_is_not_covered_is_found() -> None:
 
     assert uncovered(MemoryStore, []) == ["no test class has store_type = MemoryStore"]
     assert uncovered(MemoryStore, [Bare]) == [
-        *(f"Bare lacks {each}Contract" for each in ("Crowds", "Expiring", "Handing", "Inspect", "Notes", "Several"))
+        *(
+            f"Bare lacks {each}Contract"
+            for each in ("Crowds", "CrowdsExpiring", "Expiring", "Handing", "Inspect", "Notes", "Several")
+        )
     ]
 
 

@@ -8,29 +8,53 @@ import pytest
 
 from celery_locks.stores.etcd import EtcdStore
 from tests.stores.contract import (
+    CrowdEvictsContract,
+    CrowdsContract,
+    CrowdsExpiringContract,
     EvictsContract,
     ExpiringContract,
     FaultContract,
+    GivingUpContract,
     HandingContract,
     NotesContract,
+    RushContract,
     Scene,
     ServerContracts,
     WatchesContract,
+    claim,
     killed,
 )
-from tests.stores.etcd_stores import QUICK, run_out
+from tests.stores.etcd_stores import QUICK, opened, run_out
+from tests.stores.places import straight
 
 if TYPE_CHECKING:
     from celery_locks.lease import Lease
     from tests.servers.etcd import EtcdCluster, EtcdServer
+    from tests.stores.contract import GivesUp
+    from tests.stores.places import Place
 
 
-class TestEtcd(ServerContracts, EvictsContract, ExpiringContract, HandingContract, NotesContract, WatchesContract):
+class TestEtcd(
+    ServerContracts,
+    CrowdsContract,
+    CrowdsExpiringContract,
+    CrowdEvictsContract,
+    EvictsContract,
+    ExpiringContract,
+    HandingContract,
+    NotesContract,
+    RushContract,
+    WatchesContract,
+):
     """One server. Each of its requests waits for the disk, and it renews a hundred leases in one."""
 
     store_type = EtcdStore
     many = 300
     increments = 10
+    turns = 4
+    meet = False
+    #: A lease that another process granted is not made shorter by who renews it.
+    test_all_who_died_free_all_places = None
 
     @pytest.fixture
     def url(self, etcd_url: str, etcd_server: EtcdServer) -> str:
@@ -40,6 +64,23 @@ class TestEtcd(ServerContracts, EvictsContract, ExpiringContract, HandingContrac
     def wait_out(self, lease: Lease) -> None:
         """It counts whole seconds, one at least, and looks every half second for what is over."""
         run_out(self.server, lease)
+
+
+class TestEtcdGivingUp(GivingUpContract):
+    """Whoever was not answered says so, as far as it can be heard."""
+
+    games = 4
+
+    @pytest.fixture
+    def place(self, etcd_url: str) -> Place:
+        return straight(etcd_url, opened)
+
+    @pytest.fixture
+    def give_up(self) -> GivesUp:
+        def give_up(store: EtcdStore, owner: str, key: str) -> None:
+            store._give_up(store._names(claim(key, owner)), 5.0)
+
+        return give_up
 
 
 class TestEtcdFaults(FaultContract):

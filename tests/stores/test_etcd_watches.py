@@ -83,7 +83,7 @@ def test_a_look_is_spared_when_nothing_was_written(
     take(store, "wallet")
     refused(other, "wallet")
     looks: list[Watch] = []
-    monkeypatch.setattr(Watch, "_is_taken", lambda watch: looks.append(watch) or True)
+    monkeypatch.setattr(Watch, "_is_taken", lambda watch, _: looks.append(watch) or True)
     watched(other, "wallet", 0.1)
     assert not looks
     take(store, "purse")

@@ -9,6 +9,7 @@ import pytest
 from celery_locks.stores.memory import MemoryStore
 from tests.stores.contract import (
     CrowdsContract,
+    CrowdsExpiringContract,
     ExpiringContract,
     HandingContract,
     InspectContract,
@@ -19,7 +20,14 @@ from tests.stores.contract import (
 
 
 class TestMemoryStore(
-    StoreContract, ExpiringContract, InspectContract, CrowdsContract, HandingContract, NotesContract, SeveralContract
+    StoreContract,
+    ExpiringContract,
+    InspectContract,
+    CrowdsContract,
+    CrowdsExpiringContract,
+    HandingContract,
+    NotesContract,
+    SeveralContract,
 ):
     """It promises nothing between processes."""
 

@@ -13,6 +13,7 @@ from tests.stores.contract import (
     CrowdEvictsContract,
     CrowdLinesContract,
     CrowdsContract,
+    CrowdsExpiringContract,
     EvictsContract,
     ExpiringContract,
     HandingContract,
@@ -52,6 +53,7 @@ class _Contract(
     NotesContract,
     QueuesContract,
     CrowdsContract,
+    CrowdsExpiringContract,
     CrowdEvictsContract,
 ):
     """What a server does, of each kind."""

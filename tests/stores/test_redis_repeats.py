@@ -9,8 +9,10 @@ import pytest
 
 from celery_locks.lease import Busy, Verdict
 from celery_locks.stores.redis import RedisStore, scripts
+from celery_locks.stores.several import Several
 from tests.stores.contract import GivingUpContract
 from tests.stores.contract.asking import claim, take, verdict
+from tests.stores.contract.several import joint_claim, take_all
 from tests.stores.places import straight
 from tests.stores.redis_stores import give_up, opened
 from tests.waiting import wait_until
@@ -125,3 +127,13 @@ def test_what_a_dead_owner_held_is_given_back(store: RedisStore) -> None:
     take(store, "wallet", "anna")
     assert store.disown(claim("wallet", "anna"))
     take(store, "wallet", "ben")
+
+
+def test_one_that_gave_up_takes_nothing_over_of_several(store: RedisStore) -> None:
+    """Its request to come after another arrives late: that one keeps them all."""
+    keys = ("a", "b", "c")
+    lease = take_all(store, keys)
+    for key in keys:
+        give_up(store, "ben", key)
+    assert Several(store).acquire(joint_claim(keys, "ben")._replace(after="anna")) == Busy()
+    assert Several(store).renew([lease]) == [Verdict.RENEWED]

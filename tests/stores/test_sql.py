@@ -10,6 +10,7 @@ from celery_locks.stores.sql import SqlStore
 from tests.stores.contract import (
     CrowdEvictsContract,
     CrowdsContract,
+    CrowdsExpiringContract,
     EvictsContract,
     ExpiringContract,
     FaultContract,
@@ -36,6 +37,7 @@ UNHURRIED = "?timeout=30"
 class _Contract(
     ServerContracts,
     CrowdsContract,
+    CrowdsExpiringContract,
     CrowdEvictsContract,
     EvictsContract,
     ExpiringContract,

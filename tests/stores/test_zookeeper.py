@@ -9,9 +9,12 @@ import pytest
 from celery_locks.stores.zookeeper import ZooKeeperStore
 from tests.stores.contract import (
     ConnectionContract,
+    CrowdEvictsContract,
+    CrowdsContract,
     EvictsContract,
     FaultContract,
     LostAnswerContract,
+    RushContract,
     Scene,
     ServerContracts,
     StoreContract,
@@ -23,10 +26,20 @@ if TYPE_CHECKING:
     from tests.servers.zookeeper import ZooKeeperEnsemble, ZooKeeperServer
 
 
-class TestZooKeeper(ServerContracts, ConnectionContract, EvictsContract, WatchesContract):
+class TestZooKeeper(
+    ServerContracts,
+    ConnectionContract,
+    CrowdsContract,
+    CrowdEvictsContract,
+    EvictsContract,
+    RushContract,
+    WatchesContract,
+):
     """One server."""
 
     store_type = ZooKeeperStore
+    turns = 4
+    meet = False
 
     @pytest.fixture
     def url(self, zookeeper_url: str) -> str:

@@ -25,14 +25,17 @@ OURS = ("celery_locks", "threading.py", "kazoo")
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 looks for signals in more places")
-def test_an_interrupt_at_any_step_leaves_nothing(zookeeper_url: str, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(("asks", "stride"), [({}, 1), ({"slots": 2}, 5)], ids=["alone", "slots"])
+def test_an_interrupt_at_any_step_leaves_nothing(
+    zookeeper_url: str, caplog: pytest.LogCaptureFixture, asks: dict[str, int], stride: int
+) -> None:
     """Wherever it strikes, in our code or in kazoo's, the key is given back, and the session serves on."""
     with opened(lasting(zookeeper_url)) as store, opened(zookeeper_url) as other:
         locks = Locks(store)
         session = take(store, "kept")
-        for step in range(1, 10_000):
+        for step in range(1, 10_000, stride):
             interrupter = Interrupter(OURS)
-            interrupter.run(step, lambda: locks.run("wallet", lambda: None))
+            interrupter.run(step, lambda: locks.run("wallet", lambda: None, **asks))
             if interrupter.where is None:
                 break
             wait_until(lambda: is_free(other, "wallet"), f"the key after {interrupter.where}")

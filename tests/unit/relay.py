@@ -39,7 +39,7 @@ class Relay:
 
         def run(task: Any, name: str = "") -> Any:
             lease = current_lease()
-            self.seen.append((name, lease.fence, lease.owner))
+            self.seen.append((name, lease.fence_of(lease.key), lease.owner))
             return self.bodies.get(name, lambda _: name)(task)
 
         self.step = self.task(run, "step")

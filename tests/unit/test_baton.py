@@ -9,6 +9,7 @@ from celery import chain, chord, group, signals
 from celery.exceptions import Ignore, Reject
 
 from celery_locks import LockConfigError, LockedTask, LockLost, LockTimeout, StoreUnavailable, baton, current_lease
+from celery_locks.signals import acquired, released
 from celery_locks.worker import MemberRequest
 from celery_locks.worker.unplaced import unplaced
 from tests.unit import bank
@@ -290,6 +291,31 @@ def test_an_errback_that_is_sent_has_it_next(relay: Relay):
     assert relay.holder() is None
 
 
+def test_what_is_held_for_an_errback_is_told_of_once(relay: Relay):
+    """One that Celery calls: each that is said to have given the key back was said to have taken it, and once."""
+
+    def undo_called(_request, _error, _trace):
+        relay.seen.append(("undo", current_lease().fence, current_lease().owner))
+
+    undo = relay.app.task(undo_called, name="undo_called", shared=False)
+    relay.bodies[A] = lambda _: 1 / 0
+    told = {signal: [] for signal in (acquired, released)}
+    receivers = [
+        (signal, lambda event, own=own: own.append((event.owner, event.fence))) for signal, own in told.items()
+    ]
+    for signal, receiver in receivers:
+        signal.connect(receiver)
+    try:
+        baton(relay.job(A), KEY).apply_async(link_error=undo.s())
+        relay.run()
+    finally:
+        for signal, receiver in receivers:
+            signal.disconnect(receiver)
+    assert relay.names == [A, "undo"]
+    assert told[acquired] == told[released]
+    assert [owner for owner, _ in told[acquired]] == [owner for _, _, owner in relay.seen]
+
+
 def test_an_errback_of_one_member(relay: Relay):
     """One that is written into the canvas holds the key as well."""
     relay.bodies[B] = lambda _: 1 / 0
@@ -356,6 +382,21 @@ def test_a_copy_of_a_member_that_is_sent_once_says_nothing(relay: Relay, policy:
     relay.run(following[names.index("step")])
     assert states == ["SUCCESS"]
     assert relay.names == [A, B]
+
+
+@pytest.mark.parametrize("state", ["SUCCESS", "FAILURE", "PENDING"])
+def test_a_copy_that_waits_says_nothing_over_a_result(relay: Relay, state: str):
+    """What is known of a job that has ended is not replaced by RETRY, for its message came twice; else it is told."""
+    sent(relay, A, B)
+    first, states = relay.message(), []
+    relay.run(first)
+    backend = relay.step.backend
+    backend.get_state, backend.store_result = lambda _: state, lambda _id, _result, said, **_: states.append(said)
+    relay.run(first)
+    assert set(states) == ({"RETRY"} if state == "PENDING" else set())
+    # It waits all the same: who wrote that result may have died before the next was sent.
+    relay.run_all()
+    assert relay.names == [A, B, A, B]
 
 
 def test_a_copy_of_a_member_takes_no_place(relay: Relay):

@@ -47,7 +47,7 @@ def test_a_store_that_knows_one_holder_refuses_at_declaration(option, url, why):
     said = refusal(conf={"lock_store": url}, **option)
     assert said.startswith("task bank.withdraw: slots and shared locks need a store that knows several holders")
     assert why in said
-    assert "take redis://, valkey:// or sql+..." in said
+    assert "take redis://, valkey://, sql+..., etcd:// or zookeeper://" in said
     with pytest.raises(LockConfigError) as caught:
         Locks(url).lock("api", **{name.removeprefix("lock_"): value for name, value in option.items()})
     assert why in str(caught.value)

@@ -15,15 +15,18 @@ from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, Store, Watches
 from celery_locks.stores.etcd import messages
 from celery_locks.stores.etcd.address import parse
 from celery_locks.stores.etcd.contended import Contended
-from celery_locks.stores.etcd.forcing import forced_out, look, seen
+from celery_locks.stores.etcd.crowd import SAID_AGAIN, CrowdInEtcd
+from celery_locks.stores.etcd.forcing import forced_out, seen
+from celery_locks.stores.etcd.giving import Giving, taken_over
 from celery_locks.stores.etcd.leases import Leases, end, revoke
 from celery_locks.stores.etcd.marks import Marks
-from celery_locks.stores.etcd.mending import Full, LeaseUnknown, Refused, outage
+from celery_locks.stores.etcd.mending import LeaseUnknown, Refused, outage
 from celery_locks.stores.etcd.naming import Names, escaped, key_of, lock_name, whole_seconds
 from celery_locks.stores.etcd.remembering import EtcdNotes
 from celery_locks.stores.etcd.renewal import Renewal, Wanted
 from celery_locks.stores.etcd.watching import Watch
 from celery_locks.stores.etcd.wire import Wire
+from celery_locks.stores.members import is_alone
 from celery_locks.stores.operations import Evicts
 
 if TYPE_CHECKING:
@@ -38,7 +41,7 @@ LAST_SECOND = 0.5
 _WILD = re.compile(r"[*?\[]")
 
 
-class EtcdStore(EtcdNotes, Store, Inspects, Evicts, Watches):
+class EtcdStore(EtcdNotes, Store, CrowdInEtcd, Inspects, Evicts, Watches):
     """A key that is there while the lock is taken, with its owner as value, under a lease of that owner alone.
 
     The fence is the revision that made the key. Exclusion holds as far as etcd's leases do: a holder that was paused
@@ -62,6 +65,7 @@ class EtcdStore(EtcdNotes, Store, Inspects, Evicts, Watches):
         self._marks = Marks()
         self._noted = {}
         self._contended = Contended()
+        self._kinds, self._waits = {}, {}
 
     def __repr__(self) -> str:
         return f"<EtcdStore {self._name}>"
@@ -72,7 +76,12 @@ class EtcdStore(EtcdNotes, Store, Inspects, Evicts, Watches):
         spare = self._wire.address.farewell
         try:
             with self._talk(self._wire.address.timeout - spare) as talk:
-                return self._asked(talk, claim, names, before)
+                if not is_alone(claim):
+                    return self._joined(talk, claim, names, before)
+                answer = self._asked(talk, claim, names, before)
+                if self._waits and isinstance(answer, Lease):
+                    self._want_no_more(talk, claim)
+                return answer
         except StoreUnavailable:
             if not claim.in_common:
                 self._give_up(names, spare)
@@ -87,16 +96,27 @@ class EtcdStore(EtcdNotes, Store, Inspects, Evicts, Watches):
         ]
         with self._talk() as talk:
             said = iter(Renewal(talk, self._leases).renewed(asked))
-        return [next(said) if each else Verdict.LOST for each in alive]
+            verdicts = [next(said) if each else Verdict.LOST for each in alive]
+            # Not every claim says as what it holds its key.
+            lost = [place for place, verdict in enumerate(verdicts) if alive[place] and verdict is Verdict.LOST]
+            if lost:
+                others = self._renew_others(talk, [leases[place] for place in lost])
+                for place, verdict in zip(lost, others, strict=True):
+                    verdicts[place] = verdict
+        return verdicts
 
     def release(self, claim: Claim) -> bool:
         names = self._names(claim)
         with self._talk() as talk:
-            try:
-                freed = self._freed(talk, names)
-            except Full:
-                freed = self._freed_unmarked(talk, names)
+            if self._waits:
+                self._want_no_more(talk, claim)
+            freed = Giving(talk, self._leases, self._marks).freed(names)
+            if not freed and (other := self._held_as(talk, claim, names)):
+                freed = Giving(talk, self._leases, self._marks).freed(other)
+                self._leases.forget(other)
         self._leases.forget(names)
+        if self._kinds:
+            self._kinds.pop((claim.key, claim.owner), None)
         return freed
 
     def undo(self, claim: Claim) -> None:
@@ -107,8 +127,8 @@ class EtcdStore(EtcdNotes, Store, Inspects, Evicts, Watches):
 
     def inspect(self, key: str) -> Holding | None:
         with self._talk() as talk:
-            taken = look(talk, lock_name(self.prefix, key))
-        return taken and self._shown(key, taken)
+            holders, _ = seen(talk, lock_name(self.prefix, key))
+        return self._shown(key, holders[0]) if holders else None
 
     def list(self, pattern: str = "*") -> Iterator[Holding]:
         # What is written before the first wild letter is the same in all that match.
@@ -132,38 +152,31 @@ class EtcdStore(EtcdNotes, Store, Inspects, Evicts, Watches):
             return forced_out(talk, lock_name(self.prefix, key), fence)
 
     def watch(self, key: str, seconds: float) -> None:
-        Watch(self._wire, lock_name(self.prefix, key), seconds).wait(self._contended.revision(key))
+        if self._waits and self._awaits(key):
+            seconds = min(seconds, SAID_AGAIN)
+        Watch(self._wire, lock_name(self.prefix, key), seconds).wait(*self._contended.known(key))
 
     def close(self) -> None:
         self._wire.close()
 
-    def _names(self, claim: Claim) -> Names:
-        return Names.of(self.prefix, claim.key, claim.owner)
+    def _names(self, claim: Claim, kind: str | None = None) -> Names:
+        return Names.of(self.prefix, claim.key, claim.owner, self._kind(claim) if kind is None else kind)
 
     def _asked(self, talk: Talk, claim: Claim, names: Names, before: float) -> Lease | Busy:
-        if claim.after and (fence := self._taken_over(talk, claim, names)):
-            return Lease(claim, fence, before + claim.ttl, self.clock)
+        if claim.after:
+            former = self._names(claim._replace(owner=claim.after), "")
+            if fence := taken_over(talk, self._leases, claim, names, former):
+                return Lease(claim, fence, before + claim.ttl, self.clock)
         # A lease is a write in each member. A key that was taken a moment ago is looked at before one is granted.
         if claim.key in self._contended:
-            taken, revision = seen(talk, names.lock)
-            if taken and taken.owner != claim.owner:
-                return self._busy(talk, claim.key, taken, revision)
+            holders, revision = seen(talk, names.base)
+            if holders and all(taken.owner != claim.owner for taken in holders):
+                return self._turned_away(talk, claim, names, holders, revision)
             self._contended.was_free(claim.key)
         answer = None
         while answer is None:
             answer = self._once(talk, claim, names)
         return answer if isinstance(answer, Busy) else Lease(claim, answer, before + claim.ttl, self.clock)
-
-    def _taken_over(self, talk: Talk, claim: Claim, names: Names) -> int | None:
-        """The fence of a lock that is handed over; None when it is not there to be, and the key is to be asked for."""
-        taken, _ = seen(talk, names.lock)
-        if taken is None or taken.owner != claim.after:
-            return None
-        lease = self._leases.grant(talk, names, whole_seconds(claim.ttl))
-        if not Renewal(talk, self._leases).move(names, lease, taken):
-            return None
-        self._leases.forget(Names.of(self.prefix, claim.key, claim.after))
-        return taken.fence
 
     def _once(self, talk: Talk, claim: Claim, names: Names) -> int | Busy | None:
         """One try, and the fence that comes of it; None when its lease ended in the middle of it."""
@@ -174,53 +187,33 @@ class EtcdStore(EtcdNotes, Store, Inspects, Evicts, Watches):
             return None
         if answer.get("succeeded"):
             return messages.revision(answer)
-        taken, _ = messages.found(answer)
-        if taken is None or taken.owner != claim.owner:
-            return self._refused(talk, claim.key, names, answer)
+        lock, _, members = messages.found_all(answer)
+        taken = next((each for each in (*lock, *members) if each.owner == claim.owner), None)
+        if taken is None:
+            return self._refused(talk, claim, names, [*lock, *members], messages.revision(answer))
         # The same owner again. Its lock lies under this lease already when it was the answer that was lost.
-        ours = taken.lease == lease or Renewal(talk, self._leases).move(names, lease, taken)
+        ours = taken.lease == lease or Renewal(talk, self._leases).move(names._replace(lock=taken.name), lease, taken)
         return taken.fence if ours else None
 
-    def _refused(self, talk: Talk, key: str, names: Names, answer: dict[str, Any]) -> Busy:
+    def _refused(self, talk: Talk, claim: Claim, names: Names, holders: Sequence[Taken], revision: int) -> Busy:
         """A lease is for a holder: the one that was granted for this try goes back."""
         end(talk, self._leases.forget(names))
-        taken, _ = messages.found(answer)
         # Where it is free, this owner is done with it.
-        return self._busy(talk, key, taken, messages.revision(answer)) if taken else Busy()
+        return self._turned_away(talk, claim, names, holders, revision) if holders else Busy()
 
-    def _busy(self, talk: Talk, key: str, taken: Taken, revision: int) -> Busy:
-        self._contended.add(key, revision)
+    def _turned_away(self, talk: Talk, claim: Claim, names: Names, holders: Sequence[Taken], revision: int) -> Busy:
+        if holders[0].name != names.base:
+            self._want(talk, claim, names)
+        return self._busy(talk, claim.key, holders[0], revision, len(holders))
+
+    def _busy(self, talk: Talk, key: str, taken: Taken, revision: int, count: int = 1) -> Busy:
+        self._contended.add(key, revision, count)
         return Busy(taken.owner, _remaining(talk, taken))
-
-    def _freed(self, talk: Talk, names: Names) -> bool:
-        granted = self._leases.of(names)
-        answer = self._given_back(talk, names)
-        was = next(iter(messages.found(answer)), None)
-        ours = bool(answer.get("succeeded"))
-        # When it was not ours, a request of ours may still be on its way: without its lease it comes to nothing.
-        end(talk, was.lease if was and ours else granted and granted.number)
-        return ours or was is not None
-
-    def _freed_unmarked(self, talk: Talk, names: Names) -> bool:
-        """Free a key by ending its lease, which etcd does also when it has no room for a mark."""
-        taken = look(talk, names.lock)
-        if taken and taken.owner == names.owner:
-            revoke(talk, taken.lease)
-            return True
-        return look(talk, names.mark) is not None
-
-    def _given_back(self, talk: Talk, names: Names) -> dict[str, Any]:
-        try:
-            return talk.ask(messages.TXN, messages.give_back(names, self._marks.lease(talk)))
-        except LeaseUnknown:
-            # That of the marks is gone: the cluster was set up anew, or this process slept.
-            self._marks.forget()
-            return talk.ask(messages.TXN, messages.give_back(names, self._marks.lease(talk)))
 
     def _give_up(self, names: Names, spare: float) -> None:
         """Undo a request that may have arrived without an answer. It comes to nothing should it arrive late."""
-        with contextlib.suppress(StoreUnavailable):
-            end(self._wire.talk(spare), self._leases.forget(names))
+        with contextlib.suppress(StoreUnavailable, Refused):
+            Giving(self._wire.talk(spare), self._leases, self._marks).given_up(names)
 
     def _page(self, begin: str, last: str | None) -> Sequence[Taken]:
         with self._talk() as talk:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from celery_locks.stores.etcd import messages
 from celery_locks.stores.etcd.leases import revoke
+from celery_locks.stores.etcd.naming import kind_of
 
 if TYPE_CHECKING:
     from celery_locks.stores.etcd.messages import Taken
@@ -14,22 +15,24 @@ if TYPE_CHECKING:
 
 def look(talk: Talk, name: str) -> Taken | None:
     """The lock of this name."""
-    return seen(talk, name)[0]
+    return next(messages.shown(talk.ask(messages.RANGE, messages.look(name))), None)
 
 
-def seen(talk: Talk, name: str) -> tuple[Taken | None, int]:
-    """The lock, and the revision at which it was looked at."""
-    answer = talk.ask(messages.RANGE, messages.look(name))
-    return next(messages.shown(answer), None), messages.revision(answer)
+def seen(talk: Talk, base: str) -> tuple[list[Taken], int]:
+    """All who have a key, and the revision at which it was looked at."""
+    answer = talk.ask(messages.RANGE, messages.everyone(base))
+    return [taken for taken in messages.shown(answer) if kind_of(base, taken.name) is not None], messages.revision(
+        answer
+    )
 
 
-def forced_out(talk: Talk, name: str, fence: int | None = None) -> bool:
-    """Whether its holder was put out: the one with this fence, or whoever it was that had it."""
+def forced_out(talk: Talk, base: str, fence: int | None = None) -> bool:
+    """Whether its holders were put out: the one with this fence, or whoever it was that had it."""
     forced = False
-    # The holder may have moved it to another lease meanwhile: it is the same lock while its fence is.
-    while (taken := look(talk, name)) and fence in (None, taken.fence):
-        if _forced(talk, taken):
-            fence, forced = taken.fence, True
+    meant = {taken.fence for taken in seen(talk, base)[0] if fence in (None, taken.fence)}
+    # A holder may have moved it to another lease meanwhile: it is the same lock while its fence is.
+    while left := [taken for taken in seen(talk, base)[0] if taken.fence in meant]:
+        forced = True in [_forced(talk, taken) for taken in left] or forced
     return forced
 
 

@@ -6,7 +6,7 @@ import base64
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from celery_locks.stores.etcd.mending import Refused
-from celery_locks.stores.etcd.naming import as_bytes
+from celery_locks.stores.etcd.naming import as_bytes, awaited, members
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -19,6 +19,10 @@ GRANT, REVOKE, KEEP_ALIVE, TIME_LEFT = (f"/v3/lease/{verb}" for verb in ("grant"
 AT_ONCE = 100
 
 Body = dict[str, Any]
+
+#: Of a range it says that none of its keys is there.
+_ABSENT: Body = {"target": "CREATE", "create_revision": 0}
+_BY_FENCE: Body = {"sort_order": "ASCEND", "sort_target": "CREATE"}
 
 
 class Taken(NamedTuple):
@@ -45,10 +49,38 @@ def one(lease: int) -> Body:
 def take(names: Names, lease: int) -> Body:
     """Make the lock if it is not there and its owner was not done with it; else show both."""
     return {
-        "compare": [_is_absent(names.lock), _is_absent(names.mark)],
+        "compare": [_is_absent(names.lock), _is_absent(names.mark), {**_members(names.base), **_ABSENT}],
         "success": [_put(names.lock, names.owner, lease)],
-        "failure": [_get(names.lock), _get(names.mark)],
+        "failure": [_get(names.lock), _get(names.mark), _get_members(names.base)],
     }
+
+
+def join(names: Names, lease: int, revision: int) -> Body:
+    """Hold a key with those that had it at that revision, if nobody has come since, nor waits for it alone."""
+    since = {"target": "MOD", "result": "LESS", "mod_revision": revision + 1}
+    absent = map(_is_absent, (names.base, names.lock, names.mark, awaited(names.base)))
+    return {"compare": [*absent, {**_members(names.base), **since}], "success": [_put(names.lock, names.owner, lease)]}
+
+
+def look_around(names: Names, slots: str) -> Body:
+    """All that is to be known before one joins: the lock, its members, the mark, who awaits it, how many may."""
+    around = _get(names.base), _get_members(names.base), _get(names.mark), _get(awaited(names.base)), _get(slots)
+    return {"success": [*around]}
+
+
+def say(name: str, value: str, lease: int = 0) -> Body:
+    """Write something that is no lock."""
+    return {"success": [_put(name, value, lease)]}
+
+
+def unsay(name: str) -> Body:
+    """Take it away."""
+    return {"success": [{"request_delete_range": {"key": _coded(name)}}]}
+
+
+def everyone(base: str) -> Body:
+    """All who have a key, those with the lowest fences first, and who awaits it."""
+    return {"key": _coded(base), "range_end": _coded(members(base)[1]), **_BY_FENCE}
 
 
 def give_back(names: Names, marks: int) -> Body:
@@ -64,13 +96,13 @@ def give_back(names: Names, marks: int) -> Body:
 
 
 def move(names: Names, lease: int, taken: Taken) -> Body:
-    """Give the lock another lease if nothing has changed it; else show it.
+    """Give the lock another lease if nothing has changed it, nor was its owner done with it; else show it.
 
     Its fence stays: it is the revision that made the lock.
     """
     compare = {"key": _coded(names.lock), "target": "MOD", "mod_revision": taken.revision}
     return {
-        "compare": [compare],
+        "compare": [compare, _is_absent(names.mark)],
         "success": [_put(names.lock, names.owner, lease)],
         "failure": [_get(names.lock)],
     }
@@ -105,9 +137,9 @@ def look_through(begin: str, last: str | None, limit: int) -> Body:
     return {"key": _base64(start), "range_end": _base64(end), "limit": limit}
 
 
-def watch(name: str) -> Body:
-    """Tell when the lock is deleted, from now on. That it is put under another lease is not told."""
-    return {"create_request": {"key": _coded(name), "filters": ["NOPUT"]}}
+def watch(base: str) -> Body:
+    """Tell when one who has the key is deleted, from now on. That it is put under another lease is not told."""
+    return {"create_request": {"key": _coded(base), "range_end": _coded(members(base)[1]), "filters": ["NOPUT"]}}
 
 
 def began(answer: Body) -> int:
@@ -133,13 +165,17 @@ def shown(answer: Body) -> Iterator[Taken]:
 
 
 def found(answer: Body) -> list[Taken | None]:
-    """What each operation of a transaction found."""
+    """What each operation of a transaction found first."""
+    return [next(iter(page), None) for page in found_all(answer)]
+
+
+def found_all(answer: Body) -> list[list[Taken]]:
+    """All that each operation of a transaction found."""
     kinds = ("response_range", "response_delete_range")
     pages: list[Body] = [
         next((each[kind] for kind in kinds if kind in each), {}) for each in answer.get("responses", ())
     ]
-    firsts = [next(iter(page.get("kvs") or page.get("prev_kvs") or ()), None) for page in pages]
-    return [None if first is None else _taken(first) for first in firsts]
+    return [[*map(_taken, page.get("kvs") or page.get("prev_kvs") or ())] for page in pages]
 
 
 def _taken(kept: Body) -> Taken:
@@ -153,7 +189,16 @@ def _taken(kept: Body) -> Taken:
 
 
 def _is_absent(name: str) -> Body:
-    return {"key": _coded(name), "target": "CREATE", "create_revision": 0}
+    return {"key": _coded(name), **_ABSENT}
+
+
+def _members(base: str) -> Body:
+    first, end = members(base)
+    return {"key": _coded(first), "range_end": _coded(end)}
+
+
+def _get_members(base: str) -> Body:
+    return {"request_range": {**_members(base), **_BY_FENCE}}
 
 
 def _is_owned(names: Names) -> Body:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from typing import NamedTuple
 
 from celery_locks.errors import LockConfigError
 from celery_locks.stores.base import require_name
 
 #: No key has these letters in its name: where the prefix ends and where the key is never in doubt.
+_MEMBER = re.compile(r"/([rs])/[0-9a-f]{32}")
 _ESCAPES = {"%": "%25", "{": "%7B", "}": "%7D"}
 
 
@@ -21,12 +23,15 @@ class Names(NamedTuple):
     #: The key that is there for a while after this owner has given the lock back: `lock:done:3f0c...`.
     mark: str
     owner: str
+    #: What the names of all who have the key begin with.
+    base: str
 
     @classmethod
-    def of(cls, prefix: str, key: str, owner: str) -> Names:
-        """The names for an owner and a key."""
-        lock = lock_name(prefix, key)
-        return cls(lock, f"{prefix}done:{_digest(lock, owner)}", owner)
+    def of(cls, prefix: str, key: str, owner: str, kind: str = "") -> Names:
+        """The names for an owner and a key. `kind`: `r`, it holds the key with others that read; `s`, with others."""
+        base = lock_name(prefix, key)
+        lock = f"{base}/{kind}/{_digest(owner)}" if kind else base
+        return cls(lock, f"{prefix}done:{_digest(base, owner)}", owner, base)
 
 
 def lock_name(prefix: str, key: str) -> str:
@@ -44,10 +49,33 @@ def escaped(text: str) -> str:
     return "".join(_ESCAPES.get(letter, letter) for letter in text) if any(map(text.__contains__, _ESCAPES)) else text
 
 
+def members(base: str) -> tuple[str, str]:
+    """Where the names of those begin and end that hold a key with others: `lock:{wallet:42}/r/3f0c...`."""
+    return f"{base}/r/", f"{base}/t"
+
+
+def awaited(base: str) -> str:
+    """What is there while somebody waits for a key alone. It sorts between the lock and its members."""
+    return f"{base}/awaited"
+
+
+def slots_name(base: str) -> str:
+    """What holds the number of slots of a key. It sorts behind its members: it is to wake nobody."""
+    return f"{base}/up_to"
+
+
+def kind_of(base: str, name: str) -> str | None:
+    """As what this one has the key: `r` or `s` with others, or empty; None when it is no holder of it."""
+    if name == base:
+        return ""
+    found = _MEMBER.fullmatch(name.removeprefix(base))
+    return found[1] if found and name.startswith(base) else None
+
+
 def key_of(prefix: str, name: str) -> str | None:
     """The key whose lock has this name; None when it is a lock of another prefix that begins like this one."""
-    key = name[len(prefix) + 1 : -1]
-    if "{" in key or not name.endswith("}"):
+    key, brace, rest = name[len(prefix) + 1 :].partition("}")
+    if not brace or "{" in key or (rest and not _MEMBER.fullmatch(rest)):
         return None
     return key.replace("%7B", "{").replace("%7D", "}").replace("%25", "%")
 

@@ -30,11 +30,11 @@ class Watch:
         self._name = name
         self._until = time.monotonic() + seconds
 
-    def wait(self, known: int) -> None:
-        """Return when the lock may be free. It was seen taken at the revision `known`."""
+    def wait(self, known: int, count: int = 1) -> None:
+        """Return when the lock may be free. It was seen taken at the revision `known`, by so many."""
         member = self._wire.member()
         try:
-            self._watched(known)
+            self._watched(known, count)
         except TokenOver:
             self._wire.token = ""
         except (OSError, http.client.HTTPException, Refused):
@@ -46,16 +46,17 @@ class Watch:
             return
         time.sleep(min(UNSEEING, self._left()))
 
-    def _watched(self, known: int) -> None:
+    def _watched(self, known: int, count: int) -> None:
         with self._talk().stream(messages.WATCH, messages.watch(self._name)) as hear:
             # From now on: what etcd tells of the past comes up to a tenth of a second late.
             began = messages.began(hear(min(self._wire.address.try_timeout, self._left())))
-            if began <= known or self._is_taken():
+            if began <= known or self._is_taken(count):
                 hear(self._left())
 
-    def _is_taken(self) -> bool:
-        """Whether it was not given back between our last look and the beginning of the watch."""
-        return any(messages.shown(self._talk().ask(messages.RANGE, messages.look(self._name))))
+    def _is_taken(self, count: int) -> bool:
+        """Whether nothing of it was given back between our last look and the beginning of the watch."""
+        there = messages.shown(self._talk().ask(messages.RANGE, messages.everyone(self._name)))
+        return sum(1 for _ in there) >= count
 
     def _talk(self) -> Talk:
         return self._wire.talk(min(self._wire.address.timeout, max(SOON, self._left())))

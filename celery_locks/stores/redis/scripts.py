@@ -35,7 +35,8 @@ ACQUIRE = _read(*_LINES, "fence", "waited", "memory", "join", "acquire")
 #: To hold a key together with others.
 ENTER = _read(*_LINES, "fence", "waited", "memory", "join", "enter")
 #: To hold several keys.
-ACQUIRE_TOGETHER = _read(*_LINES, "fence", "waited", "memory", "join", "one_of_several", "acquire_together")
+_SEVERAL = ("one_of_several", "all_of_several")
+ACQUIRE_TOGETHER = _read(*_LINES, "fence", "waited", "memory", "join", *_SEVERAL, "acquire_together")
 LEVEL = _read("level")
 RENEW = _read("renew")
 RELEASE = _read(*_LINES, "waited", "heir", "release")

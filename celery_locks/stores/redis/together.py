@@ -36,7 +36,7 @@ class TogetherInRedis(Together):
         names = [name for key in claim.keys for name in self._names(key)]
         call = Call(scripts.ACQUIRE_TOGETHER, names, self._acquire_with(claim))
         before = self.clock()
-        answer = self._taken(call, self._releases(claim, 1))
+        answer = self._taken(call, () if claim.in_common else self._releases(claim, 1))
         if isinstance(answer, int):
             return Lease(claim, answer, before + claim.ttl, self.clock)
         place, refusal = answer or (1, [])

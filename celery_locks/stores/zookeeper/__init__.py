@@ -8,17 +8,21 @@ from kazoo.exceptions import NodeExistsError, NoNodeError
 
 from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Busy, Claim, Holding, Lease, Verdict
-from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, Store, Watches
+from celery_locks.stores.base import DEFAULT_PREFIX, Crowds, Inspects, Store, Watches
 from celery_locks.stores.living import SessionLease
+from celery_locks.stores.members import is_alone
 from celery_locks.stores.operations import Evicts
 from celery_locks.stores.zookeeper.address import parse
 from celery_locks.stores.zookeeper.asking import Asking, refusal
-from celery_locks.stores.zookeeper.names import Folders, Name
-from celery_locks.stores.zookeeper.onlooker import TRIES, Onlooker, owner
+from celery_locks.stores.zookeeper.crowd import Crowding
+from celery_locks.stores.zookeeper.names import Folders, Name, crowded
+from celery_locks.stores.zookeeper.numbers import Numbers
+from celery_locks.stores.zookeeper.onlooker import TRIES, Onlooker, Seen, owner
 from celery_locks.stores.zookeeper.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    import builtins
+    from collections.abc import Callable, Iterator, Sequence
 
     from celery_locks.stores.zookeeper.address import Address
     from celery_locks.stores.zookeeper.answer import Answer
@@ -41,11 +45,11 @@ class NodeLease(SessionLease):
         return self._session.keeps(self._number)
 
 
-class ZooKeeperStore(Store, Inspects, Evicts, Watches):
+class ZooKeeperStore(Store, Inspects, Evicts, Watches, Crowds):
     """One ephemeral node a key, made with another one that is named after the owner, and removed with it.
 
     The two come and go in one step, so a node can be removed by the name of its owner alone. All locks of a process
-    live in one session; a ttl is not used.
+    live in one session; a ttl is not used. Each of several who hold a key has a node of its own, below that of the key.
     """
 
     in_connection = True
@@ -58,6 +62,8 @@ class ZooKeeperStore(Store, Inspects, Evicts, Watches):
         self._folders = Folders.of(address.chroot, prefix)
         self._asking = Asking(self._session, address, self._folders.locks)
         self._onlooker = Onlooker(self._asking, self._folders)
+        self._crowding = Crowding(self._session, self._asking, self._folders, self._onlooker)
+        self._numbers = Numbers(self._asking, self._folders)
 
     def __repr__(self) -> str:
         return f"<ZooKeeperStore {self._address.shown}>"
@@ -68,19 +74,15 @@ class ZooKeeperStore(Store, Inspects, Evicts, Watches):
         known = self._session.known
         if known.is_over(name.mark):
             return self._onlooker.holder(name.lock) or Busy()
+        if not is_alone(claim):
+            return self._entered(claim, self._folders.member(name), self._crowding.joined)
         # Whoever was refused looks before it asks again: a look is not written down by the whole ensemble.
-        if name.mark in known.refused and (busy := self._onlooker.holder(name.lock)) and busy.holder != claim.owner:
-            return busy
-        try:
-            outcome = self._taken(claim, name)
-        except BaseException:
-            # Unheard, it may have been done, or be done yet; unless it was never asked for.
-            if name.mark in known.mine:
-                self._session.give_up(name)
-            raise
-        if isinstance(outcome, Busy):
-            known.mine.pop(name.mark, None)
-            known.refused.add(name.mark)
+        if name.mark in known.refused and (seen := self._onlooker.seen(name.lock)) and seen.owner != claim.owner:
+            self._crowding.turned_away(claim, seen)
+            return Busy(seen.owner)
+        outcome = self._entered(claim, name, self._taken)
+        if isinstance(outcome, Lease):
+            self._crowding.waits_no_more(claim)
         return outcome
 
     def renew(self, leases: Sequence[Lease]) -> list[Verdict]:
@@ -101,10 +103,12 @@ class ZooKeeperStore(Store, Inspects, Evicts, Watches):
         While ZooKeeper cannot be reached the node stays; the store removes it when the connection is back.
         """
         name = self._folders.name(claim.key, claim.owner)
-        if name.mark not in self._session.known.mine:
-            return name.mark in self._session.known.done
+        known = self._session.known
+        if name.mark not in known.mine:
+            self._crowding.waits_no_more(claim)
+            return name.mark in known.done
         with self._asking.speaking():
-            return self._session.leave(name)
+            return self._session.leave(known.members.get(name.mark, name))
 
     def undo(self, claim: Claim) -> None:
         if self.release(claim):
@@ -112,6 +116,15 @@ class ZooKeeperStore(Store, Inspects, Evicts, Watches):
 
     def inspect(self, key: str) -> Holding | None:
         return self._onlooker.inspect(key)
+
+    def holders(self, key: str) -> builtins.list[Holding]:
+        return self._onlooker.holders(key)
+
+    def slots(self, key: str) -> int | None:
+        return self._numbers.of(key)
+
+    def set_slots(self, key: str, slots: int | None) -> None:
+        self._numbers.put(key, slots)
 
     def list(self, pattern: str = "*") -> Iterator[Holding]:
         return self._onlooker.list(pattern)
@@ -124,7 +137,7 @@ class ZooKeeperStore(Store, Inspects, Evicts, Watches):
 
     def watch(self, key: str, seconds: float) -> None:
         with self._asking.speaking():
-            self._session.watch(self._folders.lock(key), seconds)
+            self._session.watch(*self._crowding.to_watch(key, seconds))
 
     def close(self) -> None:
         """End the session; the locks that live in it end."""
@@ -140,22 +153,39 @@ class ZooKeeperStore(Store, Inspects, Evicts, Watches):
             if stat and (stat.czxid, stat.ephemeralOwner) == (lease.fence, number)
         }
 
-    def _taken(self, claim: Claim, name: Name) -> Lease | Busy:
+    def _entered(self, claim: Claim, name: Name, way: Callable[[Claim, Name], Any]) -> Lease | Busy:
+        known = self._session.known
+        try:
+            outcome = way(claim, name)
+            if isinstance(outcome, Seen) or outcome is None:
+                known.got_nothing(name)
+                known.refused.add(name.mark)
+                return Busy(outcome and outcome.owner)
+            return self._lease(claim, name, outcome)
+        except BaseException:
+            # Unheard, it may have been done, or be done yet; unless it was never asked for.
+            if name.mark in known.mine:
+                self._session.give_up(name)
+            raise
+
+    def _taken(self, claim: Claim, name: Name) -> Any:
+        """The stat of the node of one that has the key alone; or who has it."""
         for _ in range(TRIES):
             results = self._asking.do(lambda client: self._taking(client, name))
             refused = refusal(results)
             if refused is None:
-                return self._lease(claim, name, results[-1])
+                return results[-1]
             if isinstance(refused, NoNodeError):
                 self._prepare()
             elif not isinstance(refused, NodeExistsError):
                 raise self._asking.outage(refused)
             elif outcome := self._standing(claim, name):
                 return outcome
-        return Busy()
+        self._crowding.turned_away(claim, None)
+        return None
 
     def _taking(self, client: Client, name: Name) -> Answer:
-        self._session.known.mine[name.mark] = None
+        self._session.known.wants(name)
         all_ = client.transaction()
         all_.create(name.lock, ephemeral=True)
         all_.create(name.mark, ephemeral=True)
@@ -164,15 +194,18 @@ class ZooKeeperStore(Store, Inspects, Evicts, Watches):
         answer: Answer = all_.commit_async()
         return answer
 
-    def _standing(self, claim: Claim, name: Name) -> Lease | Busy | None:
+    def _standing(self, claim: Claim, name: Name) -> Any:
         """Who has the key, which may be this very claim, whose answer was lost; None when it is free again."""
         (found,) = self._asking.ask(lambda client: [client.get_async(name.lock)])
         if found is None:
             return None
         data, stat = found
         if data == name.data and stat.ephemeralOwner == self._session.number:
-            return self._lease(claim, name, stat)
-        return Busy(owner(data))
+            return stat
+        standing = self._crowding.standing(name, found) if crowded(data) else Seen(owner(data), name.lock)
+        if isinstance(standing, Seen):
+            self._crowding.turned_away(claim, standing)
+        return standing
 
     def _lease(self, claim: Claim, name: Name, stat: Any) -> Lease:
         self._session.known.mine[name.mark] = stat.ephemeralOwner

@@ -63,4 +63,5 @@ class Asking:
 def refusal(results: Sequence[Any]) -> ZookeeperError | None:
     """Why a transaction was not done; None when it was. Of its steps only the one that failed says why."""
     failed = [result for result in results if isinstance(result, ZookeeperError)]
-    return next((each for each in failed if not isinstance(each, RolledBackError)), None)
+    told = [each for each in failed if not isinstance(each, RolledBackError)]
+    return told[0] if told else None

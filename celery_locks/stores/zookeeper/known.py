@@ -43,6 +43,8 @@ class Known:
     def __init__(self) -> None:
         #: With the number of the session it was taken in, once that is known.
         self.mine: dict[str, int | None] = {}
+        #: Of those among them that hold a key with others.
+        self.members: dict[str, Name] = {}
         self.done = Recent()
         self.refused = Recent()
         self._leaving: dict[str, Name] = {}
@@ -52,6 +54,17 @@ class Known:
     def is_over(self, mark: str) -> bool:
         """Whether its owner was done, or is about to be: it gets nothing more."""
         return mark in self.done or mark in self._leaving
+
+    def wants(self, name: Name) -> None:
+        """It is about to be asked for."""
+        if name.crowd:
+            self.members[name.mark] = name
+        self.mine[name.mark] = None
+
+    def got_nothing(self, name: Name) -> None:
+        """It was refused."""
+        self.mine.pop(name.mark, None)
+        self.members.pop(name.mark, None)
 
     def leave(self, name: Name) -> None:
         """It is to be given back."""
@@ -84,4 +97,4 @@ class Known:
                 self.done.add(name.mark)
             self._asked.pop(name.mark, None)
             del self._leaving[name.mark]
-            self.mine.pop(name.mark, None)
+            self.got_nothing(name)

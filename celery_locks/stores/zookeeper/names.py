@@ -24,6 +24,8 @@ class Name(NamedTuple):
     lock: str
     mark: str
     data: bytes
+    #: The node above the first, if it is that of one of several who hold the key.
+    crowd: str = ""
 
 
 class Folders(NamedTuple):
@@ -49,6 +51,26 @@ class Folders(NamedTuple):
             raise LockConfigError(f"a key and its owner must be shorter than {_LARGEST} bytes, not {len(data)}")
         return Name(lock, f"{self.owners}/{hashlib.sha256(data).hexdigest()}", data)
 
+    def member(self, name: Name) -> Name:
+        """The same for an owner that holds the key with others: their nodes are below that of the key."""
+        return name._replace(lock=f"{name.lock}/{name.mark.rpartition('/')[2]}", crowd=name.lock)
+
+    def joins(self, key: str) -> str:
+        """What counts who joins others. Keys share it, and it stays: a count that was seen never comes back."""
+        return f"{self._crowds}/joins/{hashlib.sha256(require_name(key).encode()).hexdigest()[:2]}"
+
+    def awaited(self, key: str) -> str:
+        """What is there while somebody waits for a key alone that several hold."""
+        return f"{self._crowds}/waits/{_short(require_name(key))}"
+
+    def slots(self, key: str) -> str:
+        """What holds the number of slots of a key."""
+        return f"{self._crowds}/slots/{_short(require_name(key))}"
+
+    @property
+    def _crowds(self) -> str:
+        return f"{self.locks.removesuffix(',locks')},crowds"
+
     def key(self, node: str) -> str | None:
         """The key of a node below `locks`; None where its name had to be shortened, or is none of ours."""
         try:
@@ -64,6 +86,27 @@ def written(data: bytes | None) -> tuple[str, str] | None:
     except (ValueError, TypeError, RecursionError):
         return None
     return (key, owner) if isinstance(key, str) and isinstance(owner, str) else None
+
+
+class Crowded(NamedTuple):
+    """What is written in the node of a key that several hold."""
+
+    key: str
+    #: They read; else each has a slot.
+    readers: bool
+
+    def to_data(self) -> bytes:
+        """As it is written. No holder of a key is written so."""
+        return json.dumps(["crowd", self.key, "r" if self.readers else "s"]).encode()
+
+
+def crowded(data: bytes | None) -> Crowded | None:
+    """The same as it is read; None when it is something else."""
+    try:
+        word, key, kind = json.loads(data or b"")
+    except (ValueError, TypeError, RecursionError):
+        return None
+    return Crowded(key, kind == "r") if word == "crowd" else None
 
 
 def _short(text: str) -> str:

@@ -17,6 +17,8 @@ from kazoo.protocol.states import KazooState
 from celery_locks.stores.zookeeper.answer import Answer
 from celery_locks.stores.zookeeper.client import Client
 from celery_locks.stores.zookeeper.known import Known
+from celery_locks.stores.zookeeper.names import crowded
+from celery_locks.stores.zookeeper.steps import sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -76,14 +78,21 @@ class Session:
                 if time.monotonic() >= deadline:
                     raise
 
-    def watch(self, path: str, seconds: float) -> None:
-        """Return when the node is gone, or the connection on which that would be told; after so long in any case."""
+    def watch(self, path: str, seconds: float, version: int | None = None) -> None:
+        """Return when the node is gone, or the connection on which that would be told; after so long in any case.
+
+        `version`: also when those below it are others than they were at this one.
+        """
         deadline = time.monotonic() + seconds
         gone = Answer()
         self._watching[gone] = path
         try:
             client = self._connected(min(deadline, time.monotonic() + self._address.timeout))
-            client.get_async(path, watch=self._changes).rawlink(partial(_woken, gone))
+            if version is None:
+                client.get_async(path, watch=self._changes).rawlink(partial(_woken, gone))
+            else:
+                seen = client.get_children_async(path, watch=self._changes, include_data=True)
+                seen.rawlink(partial(_changed, gone, version))
             gone.get(timeout=deadline - time.monotonic())
         except KazooTimeoutError:
             if time.monotonic() < deadline:
@@ -142,6 +151,8 @@ class Session:
         both.delete(name.lock)
         answer: Answer = both.commit_async()
         answer.rawlink(partial(self._left, self.known, name))
+        if name.crowd:
+            sweep(client, name.crowd)
         return answer
 
     def _left(self, known: Known, name: Name, answer: Answer) -> None:
@@ -199,8 +210,13 @@ class Session:
 
 
 def _woken(gone: Answer, seen: Answer) -> None:
-    # There is no such node, or nobody knows.
-    if seen.exception is not None:
+    # There is no such node, or nobody knows; or it is that of several now, of whom each may leave.
+    if seen.exception is not None or crowded(seen.value[0]):
+        gone.set()
+
+
+def _changed(gone: Answer, version: int, seen: Answer) -> None:
+    if seen.exception is not None or seen.value[1].cversion != version:
         gone.set()
 
 

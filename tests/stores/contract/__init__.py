@@ -16,6 +16,7 @@ from tests.stores.contract.broken_ways import CutAnswerContract, InterruptContra
 from tests.stores.contract.connection import ConnectionContract
 from tests.stores.contract.crowd_lines import CrowdLinesContract
 from tests.stores.contract.crowds import CrowdsContract
+from tests.stores.contract.crowds_expiring import CrowdsExpiringContract
 from tests.stores.contract.evicting import CrowdEvictsContract, EvictsContract
 from tests.stores.contract.expiring import ExpiringContract
 from tests.stores.contract.faults import FaultContract, Scene, killed, nothing
@@ -45,6 +46,7 @@ __all__ = [
     "CrowdEvictsContract",
     "CrowdLinesContract",
     "CrowdsContract",
+    "CrowdsExpiringContract",
     "CutAnswerContract",
     "EvictsContract",
     "ExpiringContract",

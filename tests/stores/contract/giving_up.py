@@ -92,7 +92,7 @@ class _Game:
 
     def _renew(self, owner: str) -> None:
         expected = Verdict.RENEWED if self._holder == owner else Verdict.LOST
-        assert verdict(self._store, Lease(claim(self._key, owner), 1, time.monotonic())) is expected
+        assert verdict(self._store, Lease(claim(self._key, owner), 1, time.monotonic() + 30)) is expected
 
     def _release(self, owner: str) -> None:
         assert self._store.release(claim(self._key, owner)) is (owner == self._holder or owner in self._done)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from celery_locks.lease import Busy, Claim, Lease, Verdict
+from celery_locks.stores.several import Several
 from tests.stores.contract.asking import claim, refused, take, verdict
 from tests.stores.contract.fixtures import StoreFixtures
+from tests.stores.contract.several import joint_claim, take_all
 
 if TYPE_CHECKING:
     from celery_locks.stores import Store
@@ -74,3 +76,48 @@ class HandingContract(StoreFixtures):
             assert now - 10 < (refused(store, key, "cleo").remaining or 0.0) <= now + 1
             assert store.release(lease.claim)
             key = f"{key}'"
+
+    def test_several_keys_are_handed_over(self, store: Store, other: Store, key: str) -> None:
+        """All of them, with their fences, by whoever asks twice as well; the former owner has none."""
+        keys = [f"{key}:{name}" for name in "abc"]
+        first = take_all(store, keys)
+        for _ in range(2):
+            second = take_all_over(other, keys, "ben", "anna")
+            assert (second.keys, second.fences) == (tuple(keys), first.fences)
+        assert {refused(store, each, "cleo").holder for each in keys} == {"ben"}
+        assert Several(store).renew([first]) == [Verdict.LOST]
+        assert Several(other).renew([second]) == [Verdict.RENEWED]
+        assert not Several(store).release(first.claim)
+        third = take_all_over(store, keys, "anna again", "ben")
+        assert third.fences == first.fences
+        assert Several(store).release(third.claim)
+        later = take_all(other, keys, "cleo").fences
+        assert all(later[each] > first.fences[each] for each in keys)
+
+    def test_of_several_all_are_handed_over_or_none(self, store: Store, other: Store, key: str) -> None:
+        """One of them was lost, and is another's: nobody has the rest, before and behind it, nor waits with it."""
+        keys = [f"{key}:{name}" for name in "abc"]
+        take_all(store, keys)
+        assert store.release(claim(keys[1], "anna"))
+        lease = take(other, keys[1], "rival")
+        answer = Several(store).acquire(joint_claim(keys, "ben")._replace(after="anna"))
+        assert isinstance(answer, Busy)
+        assert (answer.key, answer.holder) == (keys[1], "rival")
+        assert verdict(other, lease) is Verdict.RENEWED
+        take(other, keys[0], "rival")
+
+    def test_what_is_free_of_several_is_taken_anew(self, store: Store, key: str) -> None:
+        """And what is there is handed over: the claim has all, as one that comes too late for its message."""
+        keys = [f"{key}:{name}" for name in "abc"]
+        first = take_all(store, keys)
+        assert store.release(claim(keys[1], "anna"))
+        second = take_all_over(store, keys, "ben", "anna")
+        assert second.fences[keys[1]] > first.fences[keys[1]]
+        assert {refused(store, each, "cleo").holder for each in keys} == {"ben"}
+
+
+def take_all_over(store: Store, keys: list[str], owner: str, before: str) -> Lease:
+    """Take several over."""
+    answer = Several(store).acquire(joint_claim(keys, owner)._replace(after=before))
+    assert isinstance(answer, Lease), f"{before} should have handed {keys} over to {owner}, who got {answer}"
+    return answer

@@ -6,7 +6,7 @@ import contextlib
 import random
 import signal
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from celery_locks import Locks
 from celery_locks.lease import Lease, Verdict
@@ -32,6 +32,11 @@ _KINDS = "rrrssssw"
 class RushContract(StoreFixtures):
     """For stores between processes whose keys several may hold. All press in, and some die with what they have."""
 
+    #: How often each of the eight that press in comes.
+    turns: ClassVar[int] = 16
+    #: Whether some of them surely meet there: where it takes long to come in, and nobody waits in line, they may not.
+    meet: ClassVar[bool] = True
+
     def test_never_too_many_whoever_dies(self, open_store: Opens, store: Store, key: str, tmp_path: Path) -> None:
         """Never more than there are slots, never readers with others, in whatever order; the dead keep no place."""
         (tmp_path / "asked").mkdir()
@@ -39,15 +44,15 @@ class RushContract(StoreFixtures):
             for number, kind in enumerate("ss"):
                 _victim(victims, open_store, key, f"{kind} victim {number}")
             for number in range(8):
-                crew.start(_mill, open_store, key, number, 16, tmp_path)
+                crew.start(_mill, open_store, key, number, self.turns, tmp_path)
             for victim in victims.members:
                 victim.kill()
             crew.done()
         stays = recorded(tmp_path)
         assert misplaced(recorded(tmp_path / "asked")) == []
-        assert len(stays) == 8 * 16
+        assert len(stays) == 8 * self.turns
         assert crowding(stays, SLOTS) == []
-        assert most_together(stays) > 1
+        assert most_together(stays) > 1 or not self.meet
         assert _free_places(store, key) == SLOTS
 
     def test_all_who_died_free_all_places(self, open_store: Opens, store: Store, key: str) -> None:
@@ -61,9 +66,10 @@ class RushContract(StoreFixtures):
                 crew.start(_wait_for_a_place, open_store, key, together)
             for victim in victims.members:
                 victim.kill()
-            # Their last beat was for no longer than this.
-            last = [Lease(part(key, f"s victim {n}", SLOTS, ttl=DIES_AFTER), 1, None) for n in range(SLOTS)]
-            assert store.renew(last) == [Verdict.RENEWED] * SLOTS
+            if not store.in_connection:
+                # Their last beat was for no longer than this.
+                last = [Lease(part(key, f"s victim {n}", SLOTS, ttl=DIES_AFTER), 1, None) for n in range(SLOTS)]
+                assert store.renew(last) == [Verdict.RENEWED] * SLOTS
             crew.done()
         assert _free_places(store, key) == SLOTS
 

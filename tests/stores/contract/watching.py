@@ -37,7 +37,7 @@ class WatchesContract:
     """For stores that tell when a key may be free."""
 
     #: How many processes wait for one key, each woken by the one before it.
-    crowd: ClassVar[int] = 25
+    waiters: ClassVar[int] = 25
     #: Of a holder that dies.
     ttl_of_the_dead: ClassVar[float] = 1.0
 
@@ -171,13 +171,13 @@ class WatchesContract:
         """Many processes wait for one key: all get it, one at a time, each woken by the one before it."""
         take(store, key, ttl=300)
         with Crew() as crew:
-            for number in range(self.crowd):
+            for number in range(self.waiters):
                 crew.start(_wait_in_crowd, open_store, key, f"waiter{number}", tmp_path)
-            wait_until(lambda: len(list(tmp_path.glob("*.waits"))) == self.crowd, "all to wait", 90)
+            wait_until(lambda: len(list(tmp_path.glob("*.waits"))) == self.waiters, "all to wait", 90)
             assert store.release(claim(key))
             crew.done()
         stays = recorded(tmp_path)
-        assert len(stays) == self.crowd
+        assert len(stays) == self.waiters
         assert faults(stays) == []
 
 

@@ -26,11 +26,7 @@ for i, here in ipairs(keys) do
   had = had + (here.had and 1 or 0)
 end
 if had == #keys then
-  -- The same owner again: its first answer was lost on the way.
-  for _, here in ipairs(keys) do
-    call('PEXPIRE', here.lock, ARGV[2])
-  end
-  return keys[1].had
+  return had_already(keys)
 end
 local fence = microseconds()
 for _, here in ipairs(keys) do

@@ -16,7 +16,8 @@ local function obstacle(here)
   here.others = taken and mine ~= '' and taken == '~' .. mine
   if taken and not here.others then
     local fence, owner = string.match(taken, '^(%d+):(.*)$')
-    here.had = owner == ARGV[1] and tonumber(fence)
+    here.after = owner and owner ~= '' and owner == ARGV[11]
+    here.had = (here.after or owner == ARGV[1]) and tonumber(fence)
     if here.had then
       return nil
     end
@@ -34,13 +35,15 @@ local function obstacle(here)
   end
 end
 
--- What it might have had, or waited for, goes to the next: it waits for another key, and holds nothing meanwhile.
+-- What it might have had, or waited for, goes to the next: it waits for another key, and holds nothing meanwhile. Nor does
+-- the one after whom it comes, who has nothing left to do.
 local function step_back(here)
   if mine ~= '' then
     left(here, mine)
   end
   local taken = redis.pcall('GET', here.lock)
-  if type(taken) == 'string' and string.match(taken, '^%d+:(.*)$') == ARGV[1] then
+  local owner = type(taken) == 'string' and string.match(taken, '^%d+:(.*)$')
+  if owner and owner ~= '' and (owner == ARGV[1] or owner == ARGV[11]) then
     redis.call('DEL', here.lock)
     taken = false
   end
