@@ -8,7 +8,7 @@ import pytest
 from billiard.einfo import ExceptionInfo
 from celery.exceptions import Ignore
 
-from celery_locks.execution import EXPIRED, Skipped
+from celery_locks.refused import EXPIRED, Skipped
 from tests.unit.hall import come, job
 
 
