@@ -41,7 +41,7 @@ def test_what_a_cold_shutdown_breaks_off(
 
     After a soft shutdown, too, which lets a job end that can.
     """
-    queue = f"{pool}-{soft}"
+    queue = f"broken-off-{pool}-{soft}"
     conf = {"worker_soft_shutdown_timeout": soft, "worker_prefetch_multiplier": 4}
     worker = hire_kept("green", conf, pool=pool, concurrency=MANY, queues=[queue])
     worker.start()

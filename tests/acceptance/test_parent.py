@@ -191,7 +191,7 @@ def test_a_cold_shutdown_frees_the_keys(
 
     What acknowledges late is in its queue again.
     """
-    queue = f"cold-{next(_numbers)}"
+    queue = f"broken-off-{next(_numbers)}"
     conf = {"worker_soft_shutdown_timeout": soft}
     worker = hire_kept("worker", conf, queues=[queue], concurrency=MANY)
     worker.start()

@@ -77,7 +77,7 @@ def test_what_a_cold_shutdown_breaks_off_frees_its_key(
     desk: Office, hire_kept: Callable[..., Worker], tmp_path: Path, soft: int
 ) -> None:
     """So where it is in one process with its worker: long before its ttl of five minutes."""
-    queue = f"cold-{soft}"
+    queue = f"cold-solo-{soft}"
     worker = hire_kept("worker", {"worker_soft_shutdown_timeout": soft}, pool="solo", queues=[queue])
     worker.start()
     desk.send("five_minutes", "cut off", queue=queue, until=str(tmp_path / "never"))
