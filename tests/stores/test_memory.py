@@ -13,13 +13,21 @@ from tests.stores.contract import (
     HandingContract,
     InspectContract,
     NotesContract,
+    PositionsContract,
     SeveralContract,
     StoreContract,
 )
 
 
 class TestMemoryStore(
-    StoreContract, ExpiringContract, InspectContract, CrowdsContract, HandingContract, NotesContract, SeveralContract
+    StoreContract,
+    ExpiringContract,
+    InspectContract,
+    CrowdsContract,
+    HandingContract,
+    NotesContract,
+    PositionsContract,
+    SeveralContract,
 ):
     """It promises nothing between processes."""
 
