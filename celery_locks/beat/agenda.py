@@ -35,8 +35,8 @@ class Agenda:
     def times(self, entries: Mapping[str, Any], book: Book, now: datetime) -> list[tuple[datetime, datetime, str]]:
         """When each is to be looked at next and its due time, the first first."""
         for name in self._rows.keys() - entries.keys():
-            for table in (self._rows, self._put_off, self._shut):
-                table.pop(name, None)  # type: ignore[attr-defined]  # of three kinds
+            del self._rows[name]
+            self.sent(name)
         found = []
         for name, entry in entries.items():
             at = self._due(name, entry.schedule, book[name], now)

@@ -18,7 +18,8 @@ _PAST = timedelta(seconds=1)
 def is_told(plan: Any) -> bool:
     """Whether a schedule tells its due times. One that does not is due when it says so, and counts from then."""
     if isinstance(plan, schedule):
-        return isinstance(plan.run_every, timedelta) and plan.run_every > timedelta(0)
+        every: Any = vars(plan)["run_every"]
+        return isinstance(every, timedelta) and every > timedelta(0)
     return isinstance(plan, BaseSchedule) and type(plan).remaining_estimate is not BaseSchedule.remaining_estimate
 
 
@@ -42,7 +43,8 @@ def resumed(plan: Any, due: datetime, limit: datetime) -> datetime:
         return due
     if is_told(plan) and _is_grid(plan):
         # On the grid, also after a night.
-        return due + (limit - due) // plan.run_every * plan.run_every
+        every: timedelta = plan.run_every
+        return due + (limit - due) // every * every
     return limit
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from celery.beat import Scheduler
 from celery.utils.imports import load_extension_class_names, symbol_by_name
 
 from celery_locks.annotation import Refused
+from celery_locks.beat.entry import EntryLock
+from celery_locks.beat.entry import parted as split
 from celery_locks.beat.settings import WHERE, BeatSettings
 from celery_locks.errors import LockConfigError
 from celery_locks.locks import Locks
-from celery_locks.stores import Inspects
 from celery_locks.stores.positions import Positions
 
 if TYPE_CHECKING:
@@ -48,6 +50,19 @@ def opened(app: Any, alias: str | None) -> Locks:
     return locks
 
 
+def entry_lock(app: Any, name: str, said: Any) -> EntryLock | None:
+    """The lock of an entry; a mistake stops beat with one line."""
+    try:
+        return EntryLock.of(app, name, said)
+    except LockConfigError as error:
+        raise Refused(error.message) from None
+
+
+def parted(fields: Any) -> tuple[Any, Any]:
+    """What an entry says of its lock, and the rest; one that is made already says nothing."""
+    return split(fields) if isinstance(fields, Mapping) else (None, fields)
+
+
 def positions(store: Store) -> Positions:
     """The store, as one that keeps how far a schedule has come."""
     if not isinstance(store, Positions):
@@ -58,10 +73,16 @@ def positions(store: Store) -> Positions:
     return store
 
 
+def _aliases() -> dict[str, str]:
+    """Short names that packages give to their schedulers."""
+    named: Any = load_extension_class_names(_ALIASES)
+    return dict(named)
+
+
 def over(cls: type, named: Any) -> type:
     """A class that is a locked scheduler over the one that is named."""
     below = InMemory if named is None else _found(named)
-    return cls if issubclass(cls, below) else _joined(cls, below)
+    return cls if issubclass(cls, below) else _joined(cls, below)  # type: ignore[arg-type]  # a class is hashable
 
 
 @functools.cache
@@ -71,7 +92,7 @@ def _joined(cls: type, below: type) -> type:
 
 def _found(named: Any) -> type:
     try:
-        found: Any = symbol_by_name(named, aliases=dict(load_extension_class_names(_ALIASES)))
+        found: Any = symbol_by_name(named, aliases=_aliases())
     except (ImportError, AttributeError, ValueError) as error:
         raise Refused(f"{WHERE}: lock_beat_scheduler={named!r} cannot be imported: {error}") from None
     if not (isinstance(found, type) and issubclass(found, Scheduler)) or hasattr(found, "is_locked_scheduler"):

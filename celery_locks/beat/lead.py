@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from celery_locks.errors import LockLost, StoreUnavailable
-from celery_locks.lease import Claim, Lease, new_owner
+from celery_locks.lease import Busy, Claim, Lease, new_owner
 from celery_locks.options import BEATS_A_TTL
 from celery_locks.stores import Inspects
 from celery_locks.surely import surely
@@ -131,7 +131,7 @@ class Lead:
         self.hear()
         return LOOK if remaining is None else max(MARGIN, min(LOOK, remaining + MARGIN))
 
-    def _asked(self) -> Lease | object:
+    def _asked(self) -> Lease | Busy:
         claim = Claim(self.key, new_owner("beat"), self.ttl)
         try:
             return self._guard.enter(claim)

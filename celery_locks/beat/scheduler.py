@@ -21,6 +21,10 @@ from celery_locks.beat.unbroken import unbroken
 from celery_locks.errors import StoreUnavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from celery_locks.beat.entry import EntryLock
+
     _Scheduler = Any
 else:
     _Scheduler = Scheduler
@@ -59,6 +63,8 @@ class LockedScheduler(_Scheduler):  # type: ignore[misc]  # Celery's, without ty
         self._published: dict[str, str] = {}
         #: Up to here another beat led.
         self._led_until = _LONG_AGO
+        #: Those that never overlap themselves.
+        self._locks: dict[str, EntryLock] = {}
         self._is_ticking = False
         super().__init__(app, *given, **named)
 
@@ -69,6 +75,14 @@ class LockedScheduler(_Scheduler):  # type: ignore[misc]  # Celery's, without ty
         above: str = super().info
         return f"{above}\n{lead}" if above else lead
 
+    def merge_inplace(self, b: Mapping[str, Any]) -> None:
+        """Take the entries of `beat_schedule`, of which some may have a lock."""
+        super().merge_inplace(self._unlocked(b))
+
+    def update_from_dict(self, dict_: Mapping[str, Any]) -> None:
+        """Take entries beside those there are."""
+        super().update_from_dict(self._unlocked(dict_))
+
     def tick(self, *_: Any, **__: Any) -> float:
         """Send what is due, if this beat leads; the seconds until it is to be called again."""
         self._is_ticking = True
@@ -78,7 +92,8 @@ class LockedScheduler(_Scheduler):  # type: ignore[misc]  # Celery's, without ty
                 return self._led()
             if self._lead.leader is not None:
                 self._led_until = self._now()
-            return min(wait, self.max_interval)
+            longest: float = self.max_interval
+            return min(wait, longest)
         finally:
             self._is_ticking = False
 
@@ -89,6 +104,17 @@ class LockedScheduler(_Scheduler):  # type: ignore[misc]  # Celery's, without ty
         finally:
             if not self._is_ticking:
                 self._lead.leave()
+
+    def _unlocked(self, entries: Mapping[str, Any]) -> dict[str, Any]:
+        """Entries as Celery knows them, after their locks are noted."""
+        found = {}
+        for name, fields in entries.items():
+            said, found[name] = inner.parted(fields)
+            lock = inner.entry_lock(self.app, name, said)
+            self._locks.pop(name, None)
+            if lock:
+                self._locks[name] = lock
+        return found
 
     def _led(self) -> float:
         try:
@@ -103,8 +129,8 @@ class LockedScheduler(_Scheduler):  # type: ignore[misc]  # Celery's, without ty
             return self._deposed()
         times = self._agenda.times(entries, self._book, now)
         if not times or times[0][0] > now:
-            waits = [(times[0][0] - now).total_seconds()] if times else []
-            return max(0.0, min(self._lead.renews_in(), self.max_interval, *waits))
+            waits: list[float] = [self.max_interval, *((times[0][0] - now).total_seconds() for _ in times[:1])]
+            return max(0.0, min(self._lead.renews_in(), *waits))
         for look, at, name in times:
             if look > now or self._lead.is_due():
                 break
@@ -156,7 +182,7 @@ class LockedScheduler(_Scheduler):  # type: ignore[misc]  # Celery's, without ty
         """Publish it; False when the broker cannot be reached, so that it is to be tried again."""
         logger.info("beat: sending %s (%s), due at %s", entry.name, entry.task, position.due)
         try:
-            self.apply_async(_job(entry, position), producer=producer, advance=False)
+            self.apply_async(_job(entry, position, self._locks.get(entry.name)), producer=producer, advance=False)
         except Exception as error:
             if isinstance(error, SchedulingError) and isinstance(error.__context__, (OperationalError, OSError)):
                 logger.error("beat: %s could not be sent and is tried again: %s", entry.name, error)  # noqa: TRY400 - as often as it fails
@@ -191,10 +217,12 @@ class LockedScheduler(_Scheduler):  # type: ignore[misc]  # Celery's, without ty
         return now.astimezone(timezone.utc)
 
 
-def _job(entry: Any, position: Position) -> Any:
+def _job(entry: Any, position: Position, lock: EntryLock | None) -> Any:
     """An entry as it is sent. Celery's way to copy one loses its app."""
     job: Any = object.__new__(type(entry))
     vars(job).update(vars(entry))
     headers = {**(entry.options.get("headers") or {}), DUE: position.due and position.due.isoformat()}
+    if lock:
+        headers.update(lock.headers())
     job.options = {"task_id": position.task_id, **entry.options, "headers": headers}
     return job

@@ -33,8 +33,10 @@ class BeatSettings(NamedTuple):
         """The settings, checked."""
         config.defaults(conf)
         given = {name: config.setting(conf, f"lock_beat_{name}") for name in cls._fields}
-        found = {name: _CHECKS[name](f"lock_beat_{name}", value) for name, value in given.items() if value is not None}
-        ttl = found.get("ttl", cls._field_defaults["ttl"])
+        found: dict[str, Any] = {
+            name: _CHECKS[name](f"lock_beat_{name}", value) for name, value in given.items() if value is not None
+        }
+        ttl: float = found.get("ttl", BeatSettings().ttl)
         options.beat_interval(ttl, heartbeat=True, where=WHERE)
         return cls(**{"catch_up": TTLS * ttl, **found})
 

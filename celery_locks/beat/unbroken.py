@@ -25,7 +25,7 @@ def unbroken() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in _ENDS}
     asked: list[int] = []
 
-    def later(number: int, frame: Any) -> None:
+    def later(number: int, _: Any) -> None:
         if asked:
             _restore(before)
             signal.raise_signal(number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from celery import Celery
@@ -34,8 +35,8 @@ class Job(NamedTuple):
 class Recording(InMemory):
     """A scheduler of somebody else's, that publishes into a list."""
 
-    def apply_async(self, entry, producer=None, advance=True, **kwargs):
-        assert not advance
+    def apply_async(self, entry, producer=None, advance=True, **_):  # noqa: FBT002 - as Celery calls it
+        assert (producer, advance) == ("producer", False)
         if strikes := self.app.strikes:
             strikes.pop(0)(entry)
         headers = entry.options["headers"]
@@ -138,7 +139,7 @@ def store_of(beat: LockedScheduler) -> Down:
 def unreachable(_entry: Any) -> None:
     """What Celery makes of a broker that is out."""
     try:
-        raise ConnectionRefusedError("nobody there")
+        Path("/nowhere/nobody").read_text()
     except OSError:
         raise SchedulingError("Couldn't apply scheduled task") from None
 
@@ -146,6 +147,6 @@ def unreachable(_entry: Any) -> None:
 def unsendable(_entry: Any) -> None:
     """And of arguments that cannot be written."""
     try:
-        raise TypeError("not serializable")
-    except TypeError:
+        {}[0]
+    except KeyError:
         raise SchedulingError("Couldn't apply scheduled task") from None

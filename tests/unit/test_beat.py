@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 import pytest
 
-from celery_locks.beat import LockedScheduler
 from tests.unit.beats import Beats, store_of, unreachable, unsendable
+
+if TYPE_CHECKING:
+    from celery_locks.beat import LockedScheduler
 
 
 @pytest.fixture
