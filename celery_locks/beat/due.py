@@ -5,11 +5,16 @@ All times are in UTC.
 
 from __future__ import annotations
 
+import contextlib
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from celery.schedules import BaseSchedule, crontab, schedule
+from celery.beat import ScheduleEntry
+from celery.schedules import BaseSchedule, crontab, schedule, solar
 from celery.utils.time import timezone as zones
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 #: A schedule of another kind may tell of a time once more, for it counts in parts of a second that a time has not.
 _PAST = timedelta(seconds=1)
@@ -28,7 +33,10 @@ def after(plan: Any, last: datetime, now: datetime) -> datetime | None:
     if not is_told(plan):
         return now
     if isinstance(plan, crontab):
-        seen, delta, _ = plan.remaining_delta(last.astimezone(zones.get_timezone(plan.tz)))
+        here = last.astimezone(zones.get_timezone(plan.tz))
+        # Before version 5.7 it reckons otherwise on another day than the last.
+        with _standing(plan, here):
+            seen, delta, _ = plan.remaining_delta(here)
         due: datetime = (seen + delta).astimezone(timezone.utc)
     elif _is_grid(plan):
         due = last + plan.run_every
@@ -48,6 +56,13 @@ def resumed(plan: Any, due: datetime, limit: datetime) -> datetime:
     return limit
 
 
+def is_certain(entry: Any) -> bool:
+    """Whether an entry whose time has come is due: nothing but its schedule decides, and that is one of Celery's."""
+    plan = entry.schedule
+    is_own = type(plan) in (schedule, crontab, solar) and type(entry).is_due is ScheduleEntry.is_due
+    return is_own and is_told(plan) and entry.app.conf.beat_cron_starting_deadline is None
+
+
 def seen_by(plan: Any, last: datetime, app: Any) -> datetime:
     """The last run, as a schedule expects it: in the zone of the app, where its hours are.
 
@@ -64,9 +79,16 @@ def _is_grid(plan: Any) -> bool:
 def _estimated(plan: Any, last: datetime, now: datetime) -> datetime:
     """Of a schedule that tells only how long it is until then: by a clock that stands still meanwhile."""
     here = now.astimezone(plan.maybe_make_aware(plan.now()).tzinfo)
-    before, plan.nowfun = plan.nowfun, lambda: here
-    try:
+    with _standing(plan, here):
         left: timedelta = plan.remaining_estimate(last.astimezone(here.tzinfo))
+    return now + left
+
+
+@contextlib.contextmanager
+def _standing(plan: Any, at: datetime) -> Iterator[None]:
+    """Let it be this time for a schedule."""
+    before, plan.nowfun = plan.nowfun, lambda: at
+    try:
+        yield
     finally:
         plan.nowfun = before
-    return now + left

@@ -141,7 +141,7 @@ class LockedScheduler(_Scheduler):  # type: ignore[misc]  # Celery's, without ty
     def _is_due(self, name: str, entry: Any, now: datetime) -> bool:
         """Whether its schedule agrees: it may be switched off, or not yet begin."""
         position = self._book[name]
-        if position.due is not None:
+        if position.due is not None or due.is_certain(entry):
             return True
         entry.last_run_at = due.seen_by(entry.schedule, position.last, self.app)
         try:

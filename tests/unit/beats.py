@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from celery import Celery
-from celery.beat import SchedulingError
+from celery.beat import ScheduleEntry, SchedulingError
+from celery.schedules import schedstate
 
 from celery_locks import locks
 from celery_locks.beat import LockedScheduler
@@ -46,6 +47,19 @@ class Recording(InMemory):
             late.pop(0)(entry)
 
     producer = "producer"
+
+
+class Switched(ScheduleEntry):
+    """One that can be switched off, as in a database."""
+
+    def is_due(self):
+        return schedstate(is_due=False, next=5.0) if self.app.is_off else super().is_due()
+
+
+class Switching(Recording):
+    """A scheduler of such entries."""
+
+    Entry = Switched
 
 
 class Down(MemoryStore):
@@ -104,7 +118,7 @@ class Beats:
         app.conf.update(beat_schedule=REPORT if schedule is None else schedule, result_expires=None, **conf)
         app.conf.lock_beat_scheduler = scheduler
         app.sent, app.strikes, app.strikes_after = self.sent, self.strikes, self.strikes_after
-        ahead = self.ahead
+        app.is_off, ahead = False, self.ahead
         app.now = lambda: self.now(ahead).astimezone(app.timezone)
         ours = locks.Locks(Down(clock=self.clock, space=self.space))
         ours.guard = Guard(ours.store, clock=self.clock, sleep=self.clock.sleep)

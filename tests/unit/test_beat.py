@@ -300,14 +300,15 @@ def test_an_entry_whose_schedule_changes(beats: Beats) -> None:
 
 def test_an_entry_that_is_switched_off_is_one_run(beats: Beats) -> None:
     """As a scheduler over a database does it: what its time came for meanwhile counts as one when it is on again."""
-    beat = beats.new()
+    beat = beats.new(scheduler="tests.unit.beats:Switching")
     beats.run(3.5, beat)
-    beat.is_due = lambda _: (False, 5.0)
+    beat.app.is_off = True
     beats.run(10.0, beat)
-    del beat.is_due
+    beat.app.is_off = False
     beats.run(10.0, beat)
     assert beats.seconds()[:4] == [*grid(1, 3), 4.0]
     assert beats.seconds()[4:] == grid(int(beats.seconds()[4]), 23)
+    # It was last seen to be off five seconds before it was seen to be on.
     assert 8 < beats.seconds()[4] < 15
 
 
