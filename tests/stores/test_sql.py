@@ -15,6 +15,7 @@ from tests.stores.contract import (
     FaultContract,
     HandingContract,
     NotesContract,
+    PositionsContract,
     RushContract,
     Scene,
     ServerContracts,
@@ -41,6 +42,7 @@ class _Contract(
     ExpiringContract,
     HandingContract,
     NotesContract,
+    PositionsContract,
     TablesContract,
 ):
     store_type = SqlStore
