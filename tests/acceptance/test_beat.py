@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -11,13 +12,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.acceptance.beats import KEY, Beat, Scene
+from tests.acceptance.journal import judge
+from tests.acceptance.office import only_redis
 from tests.servers.missing import require
 from tests.servers.programs import REDIS
 from tests.servers.redis import RedisServer
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from tests.acceptance.conftest import System
+    from tests.acceptance.nodes import Worker
 
 
 @pytest.fixture
@@ -88,3 +94,29 @@ def test_a_leader_that_ends_well_and_a_store_that_restarts(hub: RedisServer, kee
         keeping.start()
         scene.wait_for_more(4)
         each_second_once(scene)
+
+
+@only_redis
+def test_an_entry_never_overlaps_itself(system: System, hire: Callable[..., Worker]) -> None:
+    """Runs that take longer than their interval: one is skipped while another runs, or waits, as the entry says."""
+    entry = {"task": "report", "schedule": 0.5, "args": [0.8]}
+    waits = {**entry, "lock": {"on_contention": "requeue"}}
+    conf = {"beat_schedule": {"skips": {**entry, "lock": True}, "waits": waits}}
+    scene = Scene(system.hub, system.vault, "overlaps", **conf)
+    del scene.beats[1:]
+    with contextlib.closing(scene):
+        worker = hire("clerk", scene.conf, queues=["overlaps"], module="tests.acceptance.scheduled", concurrency=4)
+        worker.start()
+        [beat] = scene.beats
+        beat.start()
+        system.journal.wait_for_runs("beat:skips", 3)
+        beat.stop()
+        sent = {
+            name: set(re.findall(rf"sending {name} .*, due at (\S+ \S+)", beat.log())) for name in ("skips", "waits")
+        }
+        ran = {name: system.journal.wait_for_runs(f"beat:{name}", 1) for name in ("skips", "waits")}
+        ran["waits"] = system.journal.wait_for_runs("beat:waits", len(sent["waits"]), 60)
+        for runs in ran.values():
+            judge(runs)
+        assert {run.job.replace("T", " ") for run in ran["waits"]} == sent["waits"]
+        assert 3 <= len(ran["skips"]) < len(sent["skips"])
