@@ -46,5 +46,5 @@ def scheduled(here: Bank) -> Iterator[Check]:
 
 def leader(crew: Crew) -> str:
     """Which of the beats that live leads, if one does."""
-    holder = Locks.from_app(app).holder("beat-leader")
+    holder = Locks.from_app(app).holder("beat-leader:bank")
     return crew.named(Owner.of(holder.owner).pid if holder else None) or ""

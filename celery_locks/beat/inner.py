@@ -35,7 +35,7 @@ class InMemory(Scheduler):
 def settings(app: Any) -> BeatSettings:
     """What is set, checked; a mistake stops beat with one line."""
     try:
-        return BeatSettings.of(app.conf)
+        return BeatSettings.of(app.conf, app.main)
     except LockConfigError as error:
         raise Refused(error.message) from None
 

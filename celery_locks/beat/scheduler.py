@@ -174,7 +174,7 @@ class LockedScheduler(_Scheduler):  # type: ignore[misc]  # Celery's, without ty
                     self._agenda.put_off(name, now + AGAIN)
                     return True
                 self._published[name] = position.task_id
-                self.reserve(entry).last_run_at = due.seen_by(entry.schedule, position.last, self.app)
+                self._count(entry, position)
             self._agenda.sent(name)
             return self._book.write(name, Position(position.last))
 
@@ -187,10 +187,16 @@ class LockedScheduler(_Scheduler):  # type: ignore[misc]  # Celery's, without ty
             if isinstance(error, SchedulingError) and isinstance(error.__context__, (OperationalError, OSError)):
                 logger.error("beat: %s could not be sent and is tried again: %s", entry.name, error)  # noqa: TRY400 - as often as it fails
                 return False
-            logger.exception(
-                "beat: %s cannot be sent for %s, and waits for its next due time", entry.name, position.due
-            )
+            logger.exception("beat: to send %s failed, and is not tried again for %s", entry.name, position.due)
         return True
+
+    def _count(self, entry: Any, position: Position) -> None:
+        """Have the scheduler that has the entry note that it was sent."""
+        try:
+            self.reserve(entry).last_run_at = due.seen_by(entry.schedule, position.last, self.app)
+        except Exception:
+            # It was sent, which is to be noted all the same.
+            logger.exception("beat: %s was sent, and its scheduler could not note that", entry.name)
 
     def _connected(self, name: str, now: datetime) -> Any:
         """What publishes. To connect may take long, and the lead may be lost by then."""

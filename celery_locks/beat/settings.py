@@ -29,8 +29,8 @@ class BeatSettings(NamedTuple):
     catch_up: float = 60.0
 
     @classmethod
-    def of(cls, conf: Settings) -> BeatSettings:
-        """The settings, checked."""
+    def of(cls, conf: Settings, app: str | None = None) -> BeatSettings:
+        """The settings, checked. Apps of different names have a lead each, also where they share a store."""
         config.defaults(conf)
         given = {name: config.setting(conf, f"lock_beat_{name}") for name in cls._fields}
         found: dict[str, Any] = {
@@ -38,7 +38,8 @@ class BeatSettings(NamedTuple):
         }
         ttl: float = found.get("ttl", BeatSettings().ttl)
         options.beat_interval(ttl, heartbeat=True, where=WHERE)
-        return cls(**{"catch_up": TTLS * ttl, **found})
+        key = f"{cls._field_defaults['key']}:{app}" if app else cls._field_defaults["key"]
+        return cls(**{"key": key, "catch_up": TTLS * ttl, **found})
 
 
 def _text(name: str, value: object) -> str:

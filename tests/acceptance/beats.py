@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tests.servers.redis import RedisServer
 
-KEY = "beat-leader"
+KEY = "beat-leader:scheduled"
 
 
 class Beat(PrivateServer):

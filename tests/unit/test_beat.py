@@ -66,7 +66,7 @@ def test_a_leader_that_comes_back_sends_nothing(beats: Beats, caplog: pytest.Log
     assert len(beats.sent) == sent
     beats.run(5.0, first, second)
     assert beats.seconds() == grid(1, 40)
-    assert "lost the lead 'beat-leader'" in caplog.text
+    assert "lost the lead 'beat-leader:bank'" in caplog.text
     assert "its ttl ran out" in caplog.text
 
 
@@ -219,7 +219,16 @@ def test_what_cannot_be_sent_is_passed_over(beats: Beats, caplog: pytest.LogCapt
     beats.strikes.append(unsendable)
     beats.run(3.5, beats.new())
     assert beats.seconds() == [2.0, 3.0]
-    assert "report cannot be sent" in caplog.text
+    assert "to send report failed, and is not tried again" in caplog.text
+
+
+def test_a_scheduler_that_cannot_count(beats: Beats, caplog: pytest.LogCaptureFixture) -> None:
+    """What was sent is noted in the store, also when a database cannot be told of it."""
+    beat = beats.new()
+    beat.reserve = lambda _: None
+    beats.run(3.5, beat)
+    assert beats.seconds() == grid(1, 3)
+    assert "report was sent, and its scheduler could not note that" in caplog.text
 
 
 def test_a_leader_that_was_replaced_while_it_connected_sends_nothing(beats: Beats) -> None:

@@ -36,6 +36,12 @@ def test_defaults() -> None:
     assert BeatSettings.of({"lock_beat_ttl": 5, "lock_beat_catch_up": 0}).catch_up == 0
 
 
+def test_each_app_has_a_lead_of_its_own() -> None:
+    """Two projects that share a Redis do not stand by for each other, unless they are told one key."""
+    assert BeatSettings.of({}, "bank").key == "beat-leader:bank"
+    assert BeatSettings.of({"lock_beat_key": "ours"}, "bank").key == "ours"
+
+
 def test_settings_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """As all other settings of locks."""
     monkeypatch.setenv("CELERY_LOCK_BEAT_TTL", "20")
@@ -53,7 +59,7 @@ def test_of_any_scheduler(app: Celery) -> None:
     lazy = Service(app, scheduler_cls="celery_locks.beat.LockedScheduler").get_scheduler(lazy=True)
     assert isinstance(lazy, PersistentScheduler)
     assert isinstance(lazy, LockedScheduler)
-    assert "    . lead -> 'beat-leader' for 15 s in " in lazy.info
+    assert "    . lead -> 'beat-leader:bank' for 15 s in " in lazy.info
     assert ". db -> celerybeat-schedule" in lazy.info
 
 
