@@ -19,7 +19,7 @@ celery_locks.install(app)
 
 
 @app.task(bind=True, name="report")
-def report(self, seconds: float) -> None:  # type: ignore[no-untyped-def]
+def report(self, seconds: float = 0.0) -> None:  # type: ignore[no-untyped-def]
     """Take longer than the interval. It knows nothing of locks."""
     lease = current_lease()
     with Journal.of_this_process().running(lease.key, self.request.headers["lock_due"], lease.fence):
