@@ -132,7 +132,7 @@ class Beats:
         """Have them tick, each when it wants to, for so long."""
         until = self.clock.now + seconds
         wakes = dict.fromkeys(beats, self.clock.now)
-        while True:
+        while wakes:
             beat = min(wakes, key=wakes.__getitem__)
             at = wakes[beat]
             if at > until:
