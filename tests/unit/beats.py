@@ -146,6 +146,11 @@ class Beats:
         return [(job.due - MIDNIGHT).total_seconds() for job in self.sent if entry in (None, job.entry)]
 
 
+def grid(first: int, last: int) -> list[float]:
+    """Each second from the first to the last."""
+    return [float(second) for second in range(first, last + 1)]
+
+
 def store_of(beat: LockedScheduler) -> Down:
     return beat._lead.store
 
