@@ -169,7 +169,7 @@ def _on_this_machine(prefix: str) -> StoreSettings:
 
 def _value(name: str, text: str) -> Any:
     """A setting from the environment: JSON where it reads as JSON, a word, or text."""
-    if name in {"lock_store", "lock_prefix", "lock_key"}:
+    if name in {"lock_store", "lock_prefix", "lock_key", "lock_beat_key"}:
         return text
     if text.strip().lower() in _WORDS:
         return _WORDS[text.strip().lower()]

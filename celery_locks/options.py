@@ -192,5 +192,7 @@ _CHECKS: dict[str, Callable[[str, Any, str], Any]] = {
 NAMES = {f"lock_{field.name}": field.name for field in dataclasses.fields(Options)}
 #: What may be set for a whole app.
 KNOWN = {*NAMES, "lock_stores", "lock_prefix", "lock_restart_delay", "lock_stacks", "lock_tasks"}
+#: And for its beats.
+KNOWN |= {f"lock_beat_{name}" for name in ("catch_up", "key", "scheduler", "store", "ttl")}
 #: What only the URL of a store can say.
 IN_URL = {"lock_socket_timeout", "lock_fence_retention", "lock_session_timeout", "lock_try_timeout"}

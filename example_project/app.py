@@ -19,6 +19,10 @@ app.conf.update(
     worker_prefetch_multiplier=1,
     task_ignore_result=True,
     broker_connection_retry_on_startup=True,
+    # Several beats may run, and one sends. An audit that is due while the one before it still counts is skipped.
+    beat_scheduler="celery_locks.beat.LockedScheduler",
+    beat_schedule={"audit": {"task": "example_project.tasks.audit", "schedule": 1.0, "lock": True}},
+    lock_beat_ttl=3.0,
     broker_transport_options={
         # When a whole worker dies, Redis cannot tell. Its messages return to the queue when they have been out for
         # this long, so it must exceed the longest job: a shorter one delivers a running job a second time.

@@ -14,6 +14,7 @@ from celery_locks import Locks
 
 from . import judge, tasks
 from .app import app
+from .beats import scheduled
 from .judge import Check, Sent, Takeover
 from .ledger import Ledger
 from .server import valkey
@@ -67,6 +68,7 @@ def show(screen: Screen) -> list[Check]:
         with bank(screen) as here:
             checks += two_hundred(here)
             checks += killed(here)
+            checks += scheduled(here)
     except StuckError as stuck:
         checks.append(Check("the show", "every step comes to its end", str(stuck).splitlines()[0], kept=False))
         screen.say(f"\n{stuck}")

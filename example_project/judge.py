@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from datetime import datetime
 
     from .ledger import Ledger, Run
 
@@ -101,6 +102,17 @@ def takeover(ledger: Ledger, seen: Takeover, sent: Sent) -> list[Check]:
             f"{sent.jobs - lost} withdrawn, {overlapping} overlapping runs",
             lost == 0 and overlapping == 0 and len(second) == 1,
         ),
+    ]
+
+
+def scheduled(audits: Sequence[datetime], seconds: float, ttl: float) -> list[Check]:
+    """Each due time from the first to the last has one audit, and a killed beat is followed within a ttl."""
+    steps = [(after - before).total_seconds() for before, after in pairwise(audits)]
+    missing, twice = sum(step > 1 for step in steps), sum(step < 1 for step in steps)
+    seen = f"{len(audits)} audits, {missing} gaps, {twice} twice"
+    return [
+        Check("two beats", "each second is audited once", seen, len(audits) > 1 and not missing and not twice),
+        Check("two beats", f"the other sends within a ttl, {ttl:g} s", f"{seconds:.2f} s", seconds <= ttl + NOISE),
     ]
 
 

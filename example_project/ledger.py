@@ -6,6 +6,7 @@ import os
 import sqlite3
 import time
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -19,10 +20,12 @@ PRAGMA journal_mode = WAL;
 DROP TABLE IF EXISTS wallets;
 DROP TABLE IF EXISTS runs;
 DROP TABLE IF EXISTS requeues;
+DROP TABLE IF EXISTS audits;
 CREATE TABLE wallets (user_id INTEGER PRIMARY KEY, balance INTEGER NOT NULL, fence INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE runs (id INTEGER PRIMARY KEY, job TEXT, worker TEXT, user_id INTEGER, fence INTEGER,
                    began REAL NOT NULL, ended REAL, killed INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE requeues (key TEXT, attempts INTEGER, at REAL);
+CREATE TABLE audits (due TEXT, total INTEGER);
 """
 
 
@@ -96,6 +99,14 @@ class Ledger:
     def note_requeue(self, key: str, attempts: int) -> None:
         """Note that a job for this key went back on the queue."""
         self._db.execute("INSERT INTO requeues VALUES (?, ?, ?)", (key, attempts, time.monotonic()))
+
+    def note_audit(self, due: str, total: int) -> None:
+        """Note what was in all wallets when this audit was made."""
+        self._db.execute("INSERT INTO audits VALUES (?, ?)", (due, total))
+
+    def audits(self) -> list[datetime]:
+        """For when each audit was due, in their order."""
+        return [datetime.fromisoformat(due) for (due,) in self._db.execute("SELECT due FROM audits ORDER BY due")]
 
     def note_killed(self, run: Run) -> bool:
         """End a run whose worker was killed by now; False if it had ended before."""

@@ -45,6 +45,13 @@ def withdraw(self: Task[..., None], user_id: int, amount: int, think: float = 0.
         ledger.write(user_id, balance - amount, fence)
 
 
+@app.task(bind=True)
+def audit(self: Task[..., None]) -> None:
+    """Count the money, as often as app.py has scheduled it. The message says for which due time."""
+    with Ledger() as ledger:
+        ledger.note_audit((self.request.headers or {})["lock_due"], sum(ledger.balances().values()))
+
+
 @requeued.connect
 def note_requeue(event: Requeued) -> None:
     """Every re-queue is noted in the ledger, so that the show can count them."""

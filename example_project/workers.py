@@ -1,8 +1,9 @@
-"""Real `celery worker` processes: started, waited for, killed, stopped."""
+"""Real `celery worker` and `celery beat` processes: started, waited for, killed, stopped."""
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-COMMAND = (sys.executable, "-m", "celery", "-A", "example_project.app", "worker", "--pool=prefork", "--loglevel=INFO")
-QUICK_START = ("--without-gossip", "--without-mingle", "--without-heartbeat")
+CELERY = (sys.executable, "-m", "celery", "-A", "example_project.app")
+WORKER = ("worker", "--pool=prefork", "--loglevel=INFO", "--without-gossip", "--without-mingle", "--without-heartbeat")
+BEAT = ("beat", "--loglevel=INFO")
 
 
 class StuckError(Exception):
@@ -27,15 +29,15 @@ class StuckError(Exception):
 
 
 class Worker:
-    """A `celery worker` with so many pool processes, all of them in a process group of its own."""
+    """A `celery worker` with so many pool processes, or a `celery beat`: all of it is a process group of its own."""
 
-    def __init__(self, name: str, processes: int, log: Path, settings: dict[str, str]) -> None:
+    def __init__(self, name: str, command: tuple[str, ...], log: Path, settings: dict[str, str], ready: str) -> None:
         self.name = name
         self.log = log
-        command = [*COMMAND, *QUICK_START, f"--hostname={name}", f"--concurrency={processes}"]
+        self._says_when_ready = ready
         with log.open("wb") as output:
             self._process = subprocess.Popen(  # noqa: S603 - our own command
-                command,
+                [*CELERY, *command],
                 cwd=Path(__file__).parents[1],
                 # What a killed worker leaves behind, it leaves among the show's own files.
                 env=os.environ | settings | {"TMPDIR": str(log.parent)},
@@ -46,8 +48,13 @@ class Worker:
             )
 
     def ready(self) -> bool:
-        """Whether it takes jobs: Celery's log says so."""
-        return f"{self.name} ready." in self.log.read_text(errors="replace")
+        """Whether it takes jobs, or leads or stands by: its log says so."""
+        return re.search(self._says_when_ready, self.log.read_text(errors="replace")) is not None
+
+    @property
+    def pid(self) -> int:
+        """Its main process."""
+        return self._process.pid
 
     def last_lines(self, count: int = 15) -> str:
         """The end of what it wrote."""
@@ -97,7 +104,17 @@ class Crew:
         """Start workers with these names, each with so many pool processes."""
         with undisturbed():
             for name in names:
-                self._workers[name] = Worker(name, processes, self._directory / f"{name}.log", self._settings)
+                self._start(name, (*WORKER, f"--hostname={name}", f"--concurrency={processes}"), f"{name} ready\\.")
+
+    def schedule(self, *names: str) -> None:
+        """Start beats with these names."""
+        with undisturbed():
+            for name in names:
+                self._start(name, BEAT, "beat: we lead|beat: standing by")
+
+    def named(self, pid: int | None) -> str | None:
+        """What the worker or beat of this process is called, if it is one of these."""
+        return next((worker.name for worker in self._workers.values() if worker.pid == pid), None)
 
     def fire(self, name: str) -> None:
         """Kill this worker, all of it."""
@@ -105,7 +122,7 @@ class Crew:
         del self._workers[name]
 
     def ready(self) -> bool:
-        """Whether every worker takes jobs."""
+        """Whether every worker takes jobs, and every beat leads or stands by."""
         return all(worker.ready() for worker in self._workers.values())
 
     def wait_for(self, condition: Callable[[], bool], what: str, seconds: float, pause: float = 0.02) -> None:
@@ -120,6 +137,9 @@ class Crew:
             if time.monotonic() > deadline:
                 raise StuckError(f"{what}: not within {seconds:g} s{self._logs()}")
             time.sleep(pause)
+
+    def _start(self, name: str, command: tuple[str, ...], ready: str) -> None:
+        self._workers[name] = Worker(name, command, self._directory / f"{name}.log", self._settings, ready)
 
     def _stop_warm(self, seconds: float) -> None:
         for worker in self._workers.values():

@@ -10,11 +10,12 @@ from celery_locks.errors import LockConfigError
 from celery_locks.lease import Holding, Lease, Verdict
 from celery_locks.stores.base import DEFAULT_PREFIX, Crowds, Inspects, Store, require_name
 from celery_locks.stores.notes import Notes
-from celery_locks.stores.space import Holders, Name, Space, Taken, busy, handed_over
+from celery_locks.stores.positions import Positions
+from celery_locks.stores.space import Holders, Name, Space, Taken, Written, busy, handed_over
 from celery_locks.stores.url import hidden
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from celery_locks.lease import Busy, Claim
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 _named: dict[str, Space] = {}
 
 
-class MemoryStore(Store, Inspects, Crowds, Notes):
+class MemoryStore(Store, Inspects, Crowds, Notes, Positions):
     """A full store over a dictionary.
 
     Promises exclusion between the threads of one process and nothing else: a forked process has a copy of its own.
@@ -109,6 +110,24 @@ class MemoryStore(Store, Inspects, Crowds, Notes):
     def is_noted(self, name: str) -> bool:
         with self._space.mutex:
             return bool(self._space.alive(self._note(name), self.clock()))
+
+    def take_up(self, schedule: str, fence: int) -> dict[str, str] | None:
+        with self._space.mutex:
+            written = self._space.written.setdefault(self._name(schedule), Written())
+            if fence < written.fence:
+                return None
+            written.fence = fence
+            return {**written.texts}
+
+    def put(self, schedule: str, fence: int, texts: Mapping[str, str | None]) -> bool:
+        with self._space.mutex:
+            written = self._space.written.setdefault(self._name(schedule), Written())
+            if fence < written.fence:
+                return False
+            written.fence = fence
+            both = {**written.texts, **texts}
+            written.texts = {name: text for name, text in both.items() if text is not None}
+            return True
 
     def _note(self, name: str) -> Name:
         return f"{self.prefix}note:", name

@@ -46,6 +46,14 @@ class Taken:
     shared: bool
 
 
+class Written:
+    """How far a schedule has come, and under which fence that is written."""
+
+    def __init__(self) -> None:
+        self.fence = 0
+        self.texts: dict[str, str] = {}
+
+
 @dataclass
 class _Awaited:
     """One that wants a key alone, and waits where it asked: those who share the key let it in."""
@@ -83,6 +91,7 @@ class Space:
         self.taken: dict[Name, Holders] = {}
         self.awaited: dict[Name, _Awaited] = {}
         self.slots: dict[Name, int] = {}
+        self.written: dict[Name, Written] = {}
         self.sweep_at = 1024
 
     def put(self, name: Name, taken: Taken, now: float) -> None:

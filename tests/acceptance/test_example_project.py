@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,10 +64,10 @@ def verdicts(output: str) -> list[str]:
 
 
 def test_the_show_keeps_every_promise(show: Callable[..., tuple[int, str]]) -> None:
-    """`python -m example_project` ends well, with ten promises kept, and its locks live in its Valkey unasked."""
+    """`python -m example_project` ends well, with twelve promises kept, and its locks live in its Valkey unasked."""
     code, output = show("-m", "example_project")
     assert "no lock_store is set" not in output, output
-    assert verdicts(output) == ["ok"] * 10, output
+    assert verdicts(output) == ["ok"] * 12, output
     assert code == 0, output
 
 
@@ -165,6 +166,22 @@ def test_one_fault_in_the_ledger_fails_its_promise(
     checks = judge.locked(ledger, Sent(jobs, amount=1, opening=10))
     assert failed(checks) == [broken]
     assert judge.exit_code(checks) == 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "after", "broken"),
+    [
+        ([0, 1, 2, 3], 2.9, []),
+        ([0, 1, 3], 2.9, ["each second is audited once"]),
+        ([0, 1, 1, 2], 2.9, ["each second is audited once"]),
+        ([0], 2.9, ["each second is audited once"]),
+        ([0, 1], 3.9, ["the other sends within a ttl, 3 s"]),
+    ],
+)
+def test_an_audit_left_out_or_made_twice_fails(seconds: list[int], after: float, broken: list[str]) -> None:
+    """And so does a lead that nobody takes."""
+    audits = [datetime(2026, 1, 15, tzinfo=timezone.utc) + timedelta(seconds=each) for each in seconds]
+    assert failed(judge.scheduled(audits, after, ttl=3)) == broken
 
 
 def test_nothing_checked_is_a_failure() -> None:

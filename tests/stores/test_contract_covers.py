@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import celery_locks.stores
-from celery_locks.stores import Inspects, Store, base, notes, operations
+from celery_locks.stores import Inspects, Store, base, notes, operations, positions
 from celery_locks.stores.memory import MemoryStore
 from tests.stores.contract import (
     ConnectionContract,
@@ -22,6 +22,7 @@ from tests.stores.contract import (
     InspectContract,
     LinesContract,
     NotesContract,
+    PositionsContract,
     ProcessContract,
     QueuesContract,
     SeveralContract,
@@ -43,6 +44,7 @@ CAPABILITIES = {
     base.Crowds: CrowdsContract,
     base.Together: SeveralContract,
     notes.Notes: NotesContract,
+    positions.Positions: PositionsContract,
     operations.Evicts: EvictsContract,
     operations.Queues: QueuesContract,
     operations.Tables: TablesContract,
@@ -96,7 +98,7 @@ def test_stores_are_found() -> None:
 
 def test_every_capability_has_a_contract() -> None:
     """A capability that is added to the stores' contract is tested, or this test says that it is not."""
-    named = {**vars(base), **vars(notes), **vars(operations)}.values()
+    named = {**vars(base), **vars(notes), **vars(operations), **vars(positions)}.values()
     declared = {value for value in named if inspect.isabstract(value)} - {base.Listening}
     assert declared == set(CAPABILITIES) | READ_ALONE
 
@@ -111,7 +113,7 @@ def test_what_is_not_covered_is_found() -> None:
     assert uncovered(MemoryStore, [Bare]) == [
         *(
             f"Bare lacks {each}Contract"
-            for each in ("Crowds", "CrowdsExpiring", "Expiring", "Handing", "Inspect", "Notes", "Several")
+            for each in ("Crowds", "CrowdsExpiring", "Expiring", "Handing", "Inspect", "Notes", "Positions", "Several")
         )
     ]
 

@@ -14,6 +14,7 @@ from tests.stores.contract import (
     HandingContract,
     InspectContract,
     NotesContract,
+    PositionsContract,
     SeveralContract,
     StoreContract,
 )
@@ -27,6 +28,7 @@ class TestMemoryStore(
     CrowdsExpiringContract,
     HandingContract,
     NotesContract,
+    PositionsContract,
     SeveralContract,
 ):
     """It promises nothing between processes."""

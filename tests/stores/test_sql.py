@@ -16,6 +16,7 @@ from tests.stores.contract import (
     FaultContract,
     HandingContract,
     NotesContract,
+    PositionsContract,
     RushContract,
     Scene,
     ServerContracts,
@@ -43,6 +44,7 @@ class _Contract(
     ExpiringContract,
     HandingContract,
     NotesContract,
+    PositionsContract,
     TablesContract,
 ):
     store_type = SqlStore

@@ -18,6 +18,11 @@ def note_name(prefix: str, name: str) -> str:
     return f"{lock_name(prefix, name)}:note"
 
 
+def positions_name(prefix: str, schedule: str) -> str:
+    """Where it is written how far a schedule has come."""
+    return f"{lock_name(prefix, schedule)}:positions"
+
+
 def key_of(prefix: str, name: bytes | str) -> str:
     """The key whose lock has this name."""
     text = name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name

@@ -23,6 +23,7 @@ from celery_locks.stores.redis.calls import Call
 from celery_locks.stores.redis.listening import RedisListening
 from celery_locks.stores.redis.mending import outage
 from celery_locks.stores.redis.names import glob, key_of, lock_name
+from celery_locks.stores.redis.positions import RedisPositions
 from celery_locks.stores.redis.queues import RedisQueues
 from celery_locks.stores.redis.remembering import RedisNotes
 from celery_locks.stores.redis.together import TogetherInRedis
@@ -49,7 +50,7 @@ CLAIM_WINDOW = 2.0
 _FAILURES = (RedisError, RedisClusterException, OSError, UnicodeError)
 
 
-class RedisStore(TogetherInRedis, RedisQueues, RedisNotes, Store, Inspects, Lines, Crowds):
+class RedisStore(TogetherInRedis, RedisQueues, RedisNotes, RedisPositions, Store, Inspects, Lines, Crowds):
     """One string a lock, `fence:owner`, that expires with its lease, and one beside it that remembers the last fence.
 
     Those who hold a key together are a sorted set, each with the time at which its lease ends.

@@ -16,6 +16,7 @@ from celery_locks.stores.operations import Clocked, Evicts, Tables
 from celery_locks.stores.sql.address import parse
 from celery_locks.stores.sql.crowd import CrowdInTable
 from celery_locks.stores.sql.database import Database
+from celery_locks.stores.sql.positions import SqlPositions
 from celery_locks.stores.sql.reading import holdings
 from celery_locks.stores.sql.remembering import SqlNotes
 from celery_locks.stores.sql.table import digest, holder, read, written
@@ -35,7 +36,7 @@ PURGED_AT_ONCE = 100
 PURGE_EVERY = 60.0
 
 
-class SqlStore(SqlNotes, Store, CrowdInTable, Inspects, Evicts, Tables, Clocked):
+class SqlStore(SqlNotes, SqlPositions, Store, CrowdInTable, Inspects, Evicts, Tables, Clocked):
     """One row a key, that stays when the key is released and remembers the last fence and who is done with the key.
 
     Exclusion holds while the database keeps what it has committed. A failover to a replica that had not heard of the

@@ -29,6 +29,7 @@ from tests.stores.contract.leaving import LeavingContract
 from tests.stores.contract.lines import LinesContract
 from tests.stores.contract.lost_answer import LostAnswerContract
 from tests.stores.contract.noting import NotesContract
+from tests.stores.contract.positioning import PositionsContract
 from tests.stores.contract.processes import ProcessContract
 from tests.stores.contract.queues import QueuesContract
 from tests.stores.contract.rush import RushContract
@@ -64,6 +65,7 @@ __all__ = [
     "NotesContract",
     "Opens",
     "OpensWith",
+    "PositionsContract",
     "ProcessContract",
     "QueuesContract",
     "RushContract",

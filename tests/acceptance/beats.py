@@ -1,0 +1,104 @@
+"""`celery beat` as private processes, and what they have sent: read from the broker's queue, without a worker."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from celery_locks import Locks
+from celery_locks.owner import Owner
+from tests.acceptance.nodes import PROMPTLESS, ROOT
+from tests.servers.process import PrivateServer
+from tests.servers.programs import Program
+from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tests.servers.redis import RedisServer
+
+KEY = "beat-leader:scheduled"
+
+
+class Beat(PrivateServer):
+    """One `celery beat`. Ready when it leads or stands by."""
+
+    program: ClassVar[Program] = Program("celery", apt="", brew="")
+    patience = 45
+
+    def __init__(self, conf: Mapping[str, Any]) -> None:
+        super().__init__()
+        self._conf = json.dumps(dict(conf))
+
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", "celery", "-A", "tests.acceptance.scheduled", "beat", "-l", "INFO"]
+
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "PYTHONPATH": f"{PROMPTLESS}{os.pathsep}{ROOT}", "ACCEPTANCE_CONF": self._conf}
+
+    def answers(self) -> bool:
+        return "beat: we lead" in self.log() or "beat: standing by" in self.log()
+
+    def log(self) -> str:
+        """All that it has written."""
+        return self._log.read_text(errors="replace")
+
+
+class Sent(NamedTuple):
+    """A message in the queue."""
+
+    due: datetime
+    task_id: str
+
+
+class Scene:
+    """Some beats, the store of their lead, and the queue that they send to."""
+
+    def __init__(self, broker: RedisServer, store: RedisServer, queue: str, **conf: Any) -> None:
+        self.broker, self.store, self.queue = broker, store, queue
+        self.conf = {
+            "broker_url": broker.url,
+            "lock_store": store.url,
+            "lock_prefix": f"{queue}:",
+            "lock_beat_ttl": 2.0,
+            "task_default_queue": queue,
+            "beat_schedule": {"report": {"task": "report", "schedule": 1.0}},
+            **conf,
+        }
+        self.locks = Locks(store.url, prefix=f"{queue}:")
+        self.beats = [Beat(self.conf) for _ in range(3)]
+
+    def leader(self) -> Beat:
+        """Who leads, once somebody alive does."""
+
+        def leading() -> Beat | None:
+            holder = self.locks.holder(KEY)
+            pid = Owner.of(holder.owner).pid if holder else None
+            return next((each for each in self.beats if each.is_alive() and each.pid == pid), None)
+
+        return wait_until(leading, "a beat to lead", 30)
+
+    def sent(self) -> list[Sent]:
+        """All messages, the first first."""
+        messages = [json.loads(text) for text in self.broker.ask("LRANGE", self.queue, 0, -1)]
+        headers = [message["headers"] for message in reversed(messages)]
+        return [Sent(datetime.fromisoformat(each["lock_due"]), each["id"]) for each in headers]
+
+    def wait_for_more(self, count: int) -> None:
+        """So many more are sent, and the last is noted: the next is due in a while."""
+        wanted = len(self.sent()) + count
+        wait_until(lambda: len(self.sent()) >= wanted, f"{count} more messages", 60, interval=0.05)
+        wait_until(self._is_noted, "what was sent to be noted", interval=0.05)
+
+    def _is_noted(self) -> bool:
+        text = self.store.ask("HGET", f"{self.queue}:{{{KEY}}}:positions", "=report")
+        return "due" not in json.loads(text)
+
+    def close(self) -> None:
+        """End all."""
+        for beat in self.beats:
+            beat.close()
+        self.locks.close()

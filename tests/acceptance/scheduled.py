@@ -1,0 +1,26 @@
+"""The app of beats, and of a worker that does what they send: all of it is set by the test."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+from celery import Celery
+
+import celery_locks
+from celery_locks import current_lease
+from tests.acceptance.journal import Journal
+
+app = Celery("scheduled")
+app.conf.update(json.loads(os.environ["ACCEPTANCE_CONF"]))
+app.conf.beat_scheduler = "celery_locks.beat.LockedScheduler"
+celery_locks.install(app)
+
+
+@app.task(bind=True, name="report")
+def report(self, seconds: float = 0.0) -> None:  # type: ignore[no-untyped-def]
+    """Take longer than the interval. It knows nothing of locks."""
+    lease = current_lease()
+    with Journal.of_this_process().running(lease.key, self.request.headers["lock_due"], lease.fence):
+        time.sleep(seconds)
