@@ -33,6 +33,10 @@ class Skipped(Ignore):
     """Ends a job that its policy does not want to run."""
 
 
+class Passed(Ignore):
+    """Ends a copy of a message whose job runs or has ended: what is known of that stays as it is."""
+
+
 class Refused:
     """One try of a job that has no lease."""
 
@@ -85,6 +89,9 @@ class Refused:
         match decision:
             case Requeue(delay) if self._queued:
                 raise self._requeued(contention, options.countdown if delay is None else delay, ticket)
+            case _ if self._has_ended():
+                # Else those behind it would be revoked, or failed, with it: they run.
+                raise Passed(f"{contention}; the job has ended: this is a copy of its message")
             case Skip(result, reason) if result is not NOTHING or self._claim.task_id:
                 self._plan.guard.leave_line(contention.key, ticket)
                 return self._skipped(contention, result, reason)
@@ -120,7 +127,7 @@ class Refused:
     ) -> Exception:
         is_copy = self._meets_itself(contention) or self._has_ended()
         if requeue.expired(self._task):
-            return Skipped(EXPIRED) if is_copy else self._revoked(EXPIRED)
+            return Passed(EXPIRED) if is_copy else self._revoked(EXPIRED)
         longest = self._options.max_wait
         delay = countdown(asked, contention, longest=longest, in_line=ticket is not None)
         place = requeue.Place(ticket, patient=is_patient(asked, longest), comes=self._comes()) if ticket else None

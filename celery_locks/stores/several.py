@@ -88,7 +88,7 @@ class Several:
         return any(_of_each(self._store.disown, claim))
 
     def _one_by_one(self, claim: Claim, taken: list[Lease]) -> Lease | Busy:
-        for key in claim.keys:
+        for key in _in_turn(claim):
             outcome = self._store.acquire(claim.of(key))
             if isinstance(outcome, Busy):
                 self._step_back(claim, taken, outcome, key)
@@ -195,6 +195,12 @@ def joined(claim: Claim, taken: Sequence[Lease], store: Store) -> Lease:
         return taken[0]
     has_one_fence = store.counts_as_one or len({part.fence for part in taken}) == 1
     return JointLease(claim, taken, has_one_fence=has_one_fence, clock=store.clock)
+
+
+def _in_turn(claim: Claim) -> Sequence[str]:
+    # What is handed over goes last key first. Whoever comes for it meanwhile, as a job that is tried again, asks for
+    # the first key first, and is refused while any is to come: had it taken one, it would have given that to anybody.
+    return claim.keys[::-1] if claim.after and claim.in_common else claim.keys
 
 
 def _as_taken(lease: Lease) -> list[Lease]:

@@ -138,6 +138,8 @@ class LockedRequest(Request):
 
     def on_retry(self, exc_info: Any) -> None:
         """Note that its key was taken: those who come for it now had better wait at the door."""
+        # It ended before it could be broken off, and has sent another message: this one is not to come as well.
+        self._is_broken_off = False
         super().on_retry(exc_info)
         self._comes_again = True
         reason = getattr(exc_info.exception, "exc", None)

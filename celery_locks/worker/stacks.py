@@ -49,7 +49,7 @@ def are_wanted(conf: Settings) -> bool:
     wanted = setting(conf, "lock_stacks")
     if wanted not in (None, True, False):
         raise LockConfigError(f"lock_stacks must be True or False, not {wanted!r}")
-    return wanted is not False
+    return wanted is None or bool(wanted)
 
 
 def listen(region: Region) -> None:

@@ -399,6 +399,22 @@ def test_a_copy_that_waits_says_nothing_over_a_result(relay: Relay, state: str):
     assert relay.names == [A, B, A, B]
 
 
+@pytest.mark.parametrize(("option", "to"), [("on_contention", "skip"), ("on_contention", "fail"), ("max_requeues", 0)])
+def test_a_copy_that_does_not_wait_says_nothing_over_a_result(relay: Relay, option: str, to: object):
+    """Its workflow goes on: neither its own task nor those behind it have failed, or were revoked."""
+    baton(chain(*(relay.job(name) for name in (A, B, C))), KEY, **{option: to}).delay()
+    first, states, copies = relay.message(), [], []
+    backend = relay.step.backend
+    backend.get_state = lambda id_: dict(states).get(id_, "PENDING")
+    backend.store_result = lambda id_, _result, state, **_: states.append((id_, state))
+    relay.run(first)
+    relay.bodies[B] = lambda _: copies.append(relay.run(first).exception.exc)
+    relay.run_all()
+    assert isinstance(copies[0], Ignore)
+    assert relay.names == [A, B, C]
+    assert [state for _, state in states] == ["SUCCESS"] * 3
+
+
 def test_a_copy_of_a_member_takes_no_place(relay: Relay):
     """It waits while its job runs, which was unique until it started: whoever sends the next is not told of it."""
 

@@ -96,6 +96,31 @@ def test_what_is_lost_on_the_way_changes_nothing(relay: Relay, monkeypatch: pyte
     assert is_free(relay)
 
 
+def test_a_retry_that_comes_while_they_are_handed_over_frees_none(relay: Relay, monkeypatch: pytest.MonkeyPatch):
+    """Its message is sent first: it finds some of them handed over and others not, and waits until all are."""
+    store, seen = relay.room.store, []
+    plain = store.acquire
+
+    def acquire(claim):
+        taken = plain(claim)
+        if claim.in_common and not seen:
+            seen.append(holders(relay))
+            relay.run()
+            seen.append(holders(relay))
+        return taken
+
+    monkeypatch.setattr(store, "acquire", acquire)
+    relay.bodies[A] = lambda task: None if task.request.retries else task.retry(countdown=0)
+    sent(relay, A, B)
+    relay.run()
+    assert len(set(seen[0])) == 2, "one was handed over, and one was not"
+    assert seen[0] == seen[1]
+    assert holders(relay) == ["baton[1]"] * 2
+    relay.run_all()
+    assert relay.names == [A, A, B]
+    assert is_free(relay)
+
+
 def test_an_errback_frees_them_all(relay: Relay):
     """One that is sent has all of them next, under the same fences."""
     fences = []

@@ -6,10 +6,13 @@ import threading
 from types import SimpleNamespace
 
 import pytest
+from billiard.einfo import ExceptionInfo
 from celery.concurrency import thread
+from celery.exceptions import Retry
 from celery.worker.request import Request
 
 from celery_locks.worker import LockedRequest, green
+from tests.unit.hall import come, job
 from tests.waiting import wait_until
 
 
@@ -116,3 +119,17 @@ def test_a_greenlet_that_was_broken_off_is_not_acknowledged(monkeypatch, *, is_g
     request.cancel(pool)
     request.acknowledge()
     assert said == ["cancel"] + ["acknowledge"] * (not (is_green and is_late))
+
+
+def test_one_that_has_sent_itself_again_is_acknowledged(hall, monkeypatch):
+    """It was just about to end when all were broken off. Else there would be two messages of it."""
+    said: list[str] = []
+    monkeypatch.setattr(Request, "cancel", lambda *_, **__: said.append("cancel"))
+    monkeypatch.setattr(Request, "acknowledge", lambda _: said.append("acknowledge"))
+    request, pool = come(job(hall, acks_late=True)._get_current_object()), object.__new__(thread.TaskPool)
+    pool.is_green = True
+    request.cancel(pool)
+    with pytest.raises(Retry) as raised:
+        raise Retry("waits", exc=ValueError("taken"), when=1)
+    request.on_retry(ExceptionInfo(raised._excinfo))
+    assert said == ["cancel", "acknowledge"]

@@ -84,13 +84,16 @@ def test_whoever_takes_a_place_does_not_listen_yet():
     assert region.paper == 0
 
 
-def test_it_can_be_switched_off():
+def test_it_can_be_switched_off(monkeypatch):
     """By a setting, or from outside; anything else is a mistake."""
     assert stacks.are_wanted({})
     assert stacks.are_wanted({"lock_stacks": True})
     assert not stacks.are_wanted({"lock_stacks": False})
     with pytest.raises(LockConfigError, match="lock_stacks must be True or False"):
         stacks.are_wanted({"lock_stacks": "SIGUSR2"})
+    for off in ("0", "false", "no"):
+        monkeypatch.setenv("CELERY_LOCK_STACKS", off)
+        assert not stacks.are_wanted({})
 
 
 def test_a_green_thread_that_waits_is_seen(room):
