@@ -88,6 +88,7 @@ def test_each_verb_is_two_requests_however_many_keys_there_are(
     assert keys_under(lease_of(etcd_server)) == len(keys) == len([*store.list()])
     heard.paths()
     assert Several(store).renew([lease]) == [Verdict.RENEWED]
+    assert heard.said[0][1].count(b"ID") == 1
     assert heard.paths() == [messages.KEEP_ALIVE, TXN]
     assert Several(store).release(lease.claim)
     assert heard.paths() == [TXN, REVOKE]

@@ -24,7 +24,7 @@ CROWD, TURNS = 10, 6
 
 @pytest.fixture(params=["redis", "sql+postgresql", "redis+cluster", "etcd"])
 def url(request: pytest.FixtureRequest) -> str:
-    """One step and a line, one step or several steps without a line, and a line in which each key is taken by itself."""
+    """One step and a line, one or several without a line, and a line in which each key is taken by itself."""
     if request.param == "redis+cluster":
         cluster = request.getfixturevalue("redis_cluster")
         cluster.flush()
