@@ -229,8 +229,11 @@ class Together(abc.ABC):
         """Whether it can do so for the keys of this claim: if not, they are taken one after another."""
 
     @abc.abstractmethod
-    def acquire_together(self, claim: Claim) -> Lease | Busy:
-        """Take all, or say which is the first that is taken: a ticket joins the line of that, and leaves all others."""
+    def acquire_together(self, claim: Claim) -> Lease | Busy | None:
+        """Take all, or say which is the first that is taken: a ticket joins the line of that, and leaves all others.
+
+        None, and nothing changed, when they are to be asked for one after another after all.
+        """
 
     @abc.abstractmethod
     def release_together(self, claim: Claim, *, is_dead: bool = False) -> bool:

@@ -43,7 +43,9 @@ class Several:
     def acquire(self, claim: Claim) -> Lease | Busy:
         """Take all keys, or say which is the first of them that is taken."""
         if self._together and self._together.joins(claim):
-            return self._together.acquire_together(claim)
+            answer = self._together.acquire_together(claim)
+            if answer is not None:
+                return answer
         taken: list[Lease] = []
         try:
             return self._one_by_one(claim, taken)

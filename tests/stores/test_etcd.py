@@ -78,7 +78,7 @@ class TestEtcdGivingUp(GivingUpContract):
     @pytest.fixture
     def give_up(self) -> GivesUp:
         def give_up(store: EtcdStore, owner: str, key: str) -> None:
-            store._give_up(store._names(claim(key, owner)), 5.0)
+            store._give_up(5.0, store._names(claim(key, owner)))
 
         return give_up
 

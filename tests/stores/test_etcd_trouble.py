@@ -16,11 +16,13 @@ from celery_locks.stores import open_store
 from celery_locks.stores.etcd import wire
 from celery_locks.stores.etcd.member import Member
 from celery_locks.stores.etcd.mending import NotNow, refusal
+from celery_locks.stores.several import Several
 from tests.servers.etcd import EtcdServer
 from tests.servers.missing import require
 from tests.servers.process import HOST, free_port
 from tests.servers.programs import ETCD
 from tests.stores.contract.asking import claim, refused, take, verdict
+from tests.stores.contract.several import take_all
 from tests.stores.contract.watchers import pause, waiting
 from tests.stores.etcd_stores import BRIEF, LOCK, opened
 from tests.stores.redis_sayings import SECRET, is_one_clean_line, refusal_of
@@ -185,6 +187,7 @@ def test_a_user_with_rights_on_the_prefix_can_lock(locked_up: EtcdServer) -> Non
         assert store.release(lease.claim)
         take(store, "wallet", "ben")
         assert store.force_release("wallet")
+        assert Several(store).release(take_all(store, ("purse", "wallet"), "cleo").claim)
 
 
 def test_a_login_that_ran_out_is_renewed(locked_up: EtcdServer) -> None:
@@ -236,12 +239,16 @@ def test_a_full_database_gives_no_lock_and_lets_go_of_what_is_held() -> None:
     with EtcdServer(quota_backend_bytes="1000000") as server, opened(server.url) as store:
         leases = [take(store, name) for name in ("wallet", "purse")]
         assert store.release(leases[1].claim)
+        several = take_all(store, ("a", "b", "c"))
         _fill(server)
         with pytest.raises(StoreUnavailable, match="its database is full: compact and defragment it"):
             store.acquire(claim("new"))
         assert verdict(store, leases[0]) is Verdict.RENEWED
         assert store.release(leases[0].claim)
         assert LOCK not in server.kept()
+        assert Several(store).renew([several]) == [Verdict.RENEWED]
+        assert Several(store).release(several.claim)
+        assert list(store.list()) == []
 
 
 def _fill(server: EtcdServer) -> None:

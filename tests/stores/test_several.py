@@ -22,15 +22,15 @@ WANTED = (["a", "b"], ["b", "a"], ["b", "c"], ["c", "a", "b"], ["b"])
 CROWD, TURNS = 10, 6
 
 
-@pytest.fixture(params=["redis", "sql+postgresql", "redis+cluster"])
+@pytest.fixture(params=["redis", "sql+postgresql", "redis+cluster", "etcd"])
 def url(request: pytest.FixtureRequest) -> str:
-    """One step and a line, one step or several without a line, and a line in which each key is taken by itself."""
+    """One step and a line, one or several without a line, and a line in which each key is taken by itself."""
     if request.param == "redis+cluster":
         cluster = request.getfixturevalue("redis_cluster")
         cluster.flush()
         return cluster_url(cluster)
-    if request.param == "redis":
-        return str(request.getfixturevalue("redis_url"))
+    if request.param in ("redis", "etcd"):
+        return str(request.getfixturevalue(f"{request.param}_url"))
     return f"sql+{request.getfixturevalue('postgres_url')}"
 
 

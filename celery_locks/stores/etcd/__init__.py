@@ -18,12 +18,13 @@ from celery_locks.stores.etcd.contended import Contended
 from celery_locks.stores.etcd.crowd import SAID_AGAIN, CrowdInEtcd
 from celery_locks.stores.etcd.forcing import forced_out, seen
 from celery_locks.stores.etcd.giving import Giving, taken_over
-from celery_locks.stores.etcd.leases import Leases, end, revoke
+from celery_locks.stores.etcd.leases import Leases, end
 from celery_locks.stores.etcd.marks import Marks
 from celery_locks.stores.etcd.mending import LeaseUnknown, Refused, outage
 from celery_locks.stores.etcd.naming import Names, escaped, key_of, lock_name, whole_seconds
 from celery_locks.stores.etcd.remembering import EtcdNotes
 from celery_locks.stores.etcd.renewal import Renewal, Wanted
+from celery_locks.stores.etcd.together import TogetherInEtcd
 from celery_locks.stores.etcd.watching import Watch
 from celery_locks.stores.etcd.wire import Wire
 from celery_locks.stores.members import is_alone
@@ -41,7 +42,7 @@ LAST_SECOND = 0.5
 _WILD = re.compile(r"[*?\[]")
 
 
-class EtcdStore(EtcdNotes, Store, CrowdInEtcd, Inspects, Evicts, Watches):
+class EtcdStore(EtcdNotes, Store, CrowdInEtcd, TogetherInEtcd, Inspects, Evicts, Watches):
     """A key that is there while the lock is taken, with its owner as value, under a lease of that owner alone.
 
     The fence is the revision that made the key. Exclusion holds as far as etcd's leases do: a holder that was paused
@@ -84,7 +85,7 @@ class EtcdStore(EtcdNotes, Store, CrowdInEtcd, Inspects, Evicts, Watches):
                 return answer
         except StoreUnavailable:
             if not claim.in_common:
-                self._give_up(names, spare)
+                self._give_up(spare, names)
             raise
 
     def renew(self, leases: Sequence[Lease]) -> list[Verdict]:
@@ -120,10 +121,8 @@ class EtcdStore(EtcdNotes, Store, CrowdInEtcd, Inspects, Evicts, Watches):
         return freed
 
     def undo(self, claim: Claim) -> None:
-        """With its lease a key is gone, and no mark stays."""
-        if granted := self._leases.forget(self._names(claim)):
-            with self._talk() as talk:
-                revoke(talk, granted)
+        with self._talk() as talk:
+            Giving(talk, self._leases, self._marks).undone(self._names(claim))
 
     def inspect(self, key: str) -> Holding | None:
         with self._talk() as talk:
@@ -210,10 +209,10 @@ class EtcdStore(EtcdNotes, Store, CrowdInEtcd, Inspects, Evicts, Watches):
         self._contended.add(key, revision, count)
         return Busy(taken.owner, _remaining(talk, taken))
 
-    def _give_up(self, names: Names, spare: float) -> None:
+    def _give_up(self, spare: float, *names: Names) -> None:
         """Undo a request that may have arrived without an answer. It comes to nothing should it arrive late."""
         with contextlib.suppress(StoreUnavailable, Refused):
-            Giving(self._wire.talk(spare), self._leases, self._marks).given_up(names)
+            Giving(self._wire.talk(spare), self._leases, self._marks).given_up(*names)
 
     def _page(self, begin: str, last: str | None) -> Sequence[Taken]:
         with self._talk() as talk:

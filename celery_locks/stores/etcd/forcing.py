@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from celery_locks.stores.etcd import messages
-from celery_locks.stores.etcd.leases import revoke
+from celery_locks.stores.etcd.leases import keys_under, revoke
 from celery_locks.stores.etcd.naming import kind_of
 
 if TYPE_CHECKING:
@@ -32,12 +32,13 @@ def forced_out(talk: Talk, base: str, fence: int | None = None) -> bool:
     meant = {taken.fence for taken in seen(talk, base)[0] if fence in (None, taken.fence)}
     # A holder may have moved it to another lease meanwhile: it is the same lock while its fence is.
     while left := [taken for taken in seen(talk, base)[0] if taken.fence in meant]:
-        forced = True in [_forced(talk, taken) for taken in left] or forced
+        forced = True in [put_out(talk, taken) for taken in left] or forced
     return forced
 
 
-def _forced(talk: Talk, taken: Taken) -> bool:
-    if taken.lease:
+def put_out(talk: Talk, taken: Taken) -> bool:
+    """Free a lock if it is still the same, and no other with it."""
+    if taken.lease and keys_under(taken.lease) == 1:
         # With the key goes the lease, so that its holder cannot keep it alive.
         return revoke(talk, taken.lease)
     return bool(talk.ask(messages.TXN, messages.delete(taken)).get("succeeded"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import secrets
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,11 +12,15 @@ from celery_locks.stores.etcd import messages
 from celery_locks.stores.etcd.mending import LeaseKnown, LeaseUnknown, Refused
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from celery_locks.stores.etcd.naming import Names
     from celery_locks.stores.etcd.wire import Talk
 
 #: How many are remembered: of a lock that is never given back nobody says when to forget its lease.
 MOST = 10_000
+#: What is in the number of a lease for several keys, and the part of it that says how many.
+_JOINT, _KEYS = 1 << 62, (1 << 6) - 1
 
 
 class Granted(NamedTuple):
@@ -37,8 +42,13 @@ class Leases:
 
     def grant(self, talk: Talk, names: Names, ttl: int) -> int:
         """A new lease for an owner's lock, remembered before etcd knows of it."""
-        number = new_number()
-        self.remember(names, Granted(number, ttl))
+        return self.grant_one(talk, [names], ttl)
+
+    def grant_one(self, talk: Talk, names: Sequence[Names], ttl: int) -> int:
+        """One new lease for all these locks of an owner."""
+        number = new_number(len(names))
+        for each in names:
+            self.remember(each, Granted(number, ttl))
         grant(talk, number, ttl)
         return number
 
@@ -60,13 +70,24 @@ class Leases:
         return granted and granted.number
 
 
-def new_number() -> int:
-    """A number for a lease, that was never used before.
+def new_number(keys: int = 1) -> int:
+    """A number for a lease of so many keys, that was never used before.
 
     It is ours to choose, so that a grant that is sent again is the same. A revocation that arrives late must not end
     what was granted after it: so a number is never used again.
     """
-    return secrets.randbits(62) + 1
+    return secrets.randbelow(_JOINT - 1) + 1 if keys == 1 else _JOINT | secrets.randbits(56) << 6 | keys
+
+
+def keys_under(number: int) -> int:
+    """For how many keys a lease was granted, whoever did it: it must not be ended with one of them."""
+    return max(1, number & _KEYS) if number & _JOINT else 1
+
+
+def whole(numbers: Iterable[int | None]) -> set[int]:
+    """Those leases that hold no other keys than these, each of which has said what its lease is."""
+    counted = collections.Counter(numbers)
+    return {number for number, count in counted.items() if number and count >= keys_under(number)}
 
 
 def grant(talk: Talk, number: int, ttl: int) -> None:
@@ -85,8 +106,11 @@ def revoke(talk: Talk, number: int) -> bool:
     return True
 
 
-def end(talk: Talk, number: int | None) -> None:
-    """End a lease that holds nothing any more. Should it fail, the lease runs out."""
-    if number:
+def end(talk: Talk, *numbers: int | None) -> None:
+    """End leases that hold nothing any more, said once for each key. One that may hold another key is left to run out.
+
+    So is one of which it fails.
+    """
+    for number in whole(numbers):
         with contextlib.suppress(StoreUnavailable, Refused):
             revoke(talk, number)

@@ -31,8 +31,8 @@ class Marks:
         self._lease: _Lease | None = None
         self._uses = 0
 
-    def lease(self, talk: Talk) -> int:
-        """A lease that lives for long enough."""
+    def lease(self, talk: Talk, uses: int = 1) -> int:
+        """A lease that lives for long enough, for so many marks."""
         lease, now = self._lease, time.monotonic()
         if lease is None or lease.pid != os.getpid() or lease.until < now or self._uses >= MOST:
             number = new_number()
@@ -40,7 +40,7 @@ class Marks:
             # Of two threads that come here at once one wins. The other's lease is used once.
             lease, self._uses = _Lease(number, os.getpid(), now + self._ttl / 2), 0
             self._lease = lease
-        self._uses += 1
+        self._uses += uses
         return lease.number
 
     def forget(self) -> None:

@@ -96,7 +96,7 @@ class Renewal:
     def _kept_alive(self, numbers: Sequence[int]) -> dict[int, _Beat]:
         if not numbers:
             return {}
-        answers = self._talk.ask_all(messages.KEEP_ALIVE, [messages.one(number) for number in numbers])
+        answers = self._talk.ask_all(messages.KEEP_ALIVE, [messages.one(number) for number in dict.fromkeys(numbers)])
         return {int(answer["ID"]): _Beat(int(answer.get("TTL", 0)), messages.term(answer)) for answer in answers}
 
     def _looks(self, locks: Sequence[Wanted]) -> Iterator[tuple[Taken | None, int]]:

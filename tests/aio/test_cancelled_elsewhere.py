@@ -1,0 +1,133 @@
+"""Whoever is cancelled leaves no key taken: also where a lock is more than one request, and where there is no line."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from celery_locks import Locks
+from tests.aio.cancelling import WORKS, Held, later, uses
+from tests.aio.conftest import cancelled, run, settle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+#: How often a moment is tried out. A lock in etcd takes some milliseconds.
+TIMES = 48
+#: What stands for a tenth of a millisecond there, that a lock is swept over as a whole.
+TENTH = {"etcd": 0.0005, "sqlite": 0.0003, "postgres": 0.0003}
+
+
+@pytest.fixture(params=TENTH)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def locks(request: pytest.FixtureRequest, kind: str, tmp_path: Path) -> Iterator[Locks]:
+    """The locks of each kind of store."""
+    match kind:
+        case "sqlite":
+            url = f"sql+sqlite:///{tmp_path}/locks.db"
+        case "postgres":
+            url = f"sql+{request.getfixturevalue('postgres_url')}"
+        case _:
+            url = request.getfixturevalue(f"{kind}_url")
+    made = Locks(url)
+    yield made
+    settle()
+    made.close()
+
+
+@pytest.fixture
+def left(locks: Locks) -> Callable[[], list[str]]:
+    """The keys that are taken once all that was asked for is done."""
+
+    def show() -> list[str]:
+        settle()
+        return [holding.key for holding in locks.list()]
+
+    return show
+
+
+@pytest.mark.parametrize("keys", ["swept", ["swept", "swept too"]], ids=["a key", "two keys"])
+def test_at_any_moment(locks: Locks, left: Callable[[], list[str]], kind: str, keys: str | list[str]) -> None:
+    """Alone and with others on the same key, once and twice, at moments swept over all that is done."""
+
+    async def sweep() -> None:
+        for number in range(TIMES):
+            work = WORKS[number % len(WORKS)]
+            tasks = [asyncio.ensure_future(work(locks, keys)) for _ in range(1 + number % 3)]
+            await later(random.randrange(40), TENTH[kind])
+            victim = random.choice(tasks)
+            victim.cancel()
+            if random.randrange(2):
+                await asyncio.sleep(0)
+                victim.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    run(sweep)
+    assert left() == []
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_while_the_key_is_being_taken(
+    locks: Locks, left: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """It goes at once, though the store has not answered; what the answer gives is given back when it comes."""
+
+    async def work() -> None:
+        held = Held(locks, "acquire", monkeypatch)
+        task = asyncio.ensure_future(locks.alock("a", ttl=60, heartbeat=True).acquire())
+        await held.until_begun()
+        for _ in range(times):
+            await cancelled(task)
+        assert task.cancelled()
+        assert locks.locked("a")
+        held.go.set()
+
+    run(work)
+    assert left() == []
+    assert locks.guard._keeper._watched == {}
+
+
+def test_while_the_key_is_being_given_back(
+    locks: Locks, left: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is given back all the same."""
+
+    async def work() -> None:
+        held = Held(locks, "release", monkeypatch)
+        task = asyncio.ensure_future(uses(locks, "a"))
+        await held.until_begun()
+        await cancelled(task)
+        assert task.cancelled()
+        held.go.set()
+
+    run(work)
+    assert left() == []
+
+
+def test_in_a_row(locks: Locks, left: Callable[[], list[str]]) -> None:
+    """Those who wait before and behind it, and the first of the row, who looks for all, come to their turns."""
+    came: list[int] = []
+
+    async def one(number: int) -> None:
+        async with locks.alock("a", ttl=60):
+            came.append(number)
+
+    async def work() -> None:
+        async with locks.alock("a", ttl=60):
+            tasks = [asyncio.ensure_future(one(number)) for number in range(6)]
+            await asyncio.sleep(0.05)
+            for number in (0, 3, 5):
+                await cancelled(tasks[number])
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    run(work)
+    assert sorted(came) == [1, 2, 4]
+    assert left() == []
