@@ -35,7 +35,7 @@ servers: $(DEV)/.ready ## Install the servers that the tests need, where that is
 test-unit: $(DEV)/.ready ## Run the unit tests: no server, a few seconds
 	@$(IN_DEV)/python -m pytest tests/unit $(ARGS)
 
-proof: $(DEV)/.ready ## Stop fifty late writers of each lock store with each guard: an hour or so
+proof: $(DEV)/.ready ## Stop fifty late writers of each lock store with each guard: half an hour or so
 	@$(IN_DEV)/python -m tests.servers.install
 	@GHOST_PAUSES=50 $(IN_DEV)/python -m pytest tests/fencing/test_ghosts.py $(ARGS)
 

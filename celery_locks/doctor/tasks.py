@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from celery_locks import config
@@ -11,7 +12,7 @@ from celery_locks.policies import Fail, Skip
 from celery_locks.stores.base import Lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from celery_locks.doctor.ward import AppCase, Locked
 
@@ -91,12 +92,25 @@ class Patience(NamedTuple):
 
 
 def key_that_never_varies(case: AppCase) -> Iterator[Finding]:
-    """The key of a task with arguments is its name alone, and nobody said that it should be."""
+    """The key of a task with arguments is its name alone, and nobody said that it should be; or braces are missing."""
     for each in case.locked:
         named = each.plan.keys.names
         if named and each.options.key == Options.key and "lock_key" not in each.plan.given:
             what = f"task {each.name} takes {', '.join(named)} and has no lock_key: all its jobs have one key"
             yield ONE_KEY.found(what, task=each.name, argument=named[0])
+        elif meant := _without_braces(each.options.key, named):
+            what = (
+                f"task {each.name} has lock_key={each.options.key!r}, {meant} without braces: all its jobs have one key"
+            )
+            yield ONE_KEY.found(what, task=each.name, argument=meant)
+
+
+def _without_braces(key: object, named: Sequence[str]) -> str | None:
+    """The argument that a key of plain text names behind its first word, as in "wallet:user_id"."""
+    if not isinstance(key, str) or "{" in key:
+        return None
+    words = re.split(r"\W+", key)[1:]
+    return next((name for name in named if name in words), None)
 
 
 def late_acknowledgement_without_reject(case: AppCase) -> Iterator[Finding]:

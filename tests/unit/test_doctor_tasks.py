@@ -97,6 +97,21 @@ def test_a_task_with_arguments_that_was_given_no_key():
     assert said["mend"].endswith('lock_key="{task}"')
 
 
+def test_an_argument_in_a_key_without_its_braces():
+    """A plain text that names one is one key for all; one that names none was meant so."""
+    app = sound()
+
+    @app.task(base=LockedTask, shared=False, name="bank.close", lock_key="wallet:user_id", time_limit=60)
+    def close(user_id): ...
+
+    @app.task(base=LockedTask, shared=False, name="bank.report", lock_key="report", time_limit=60)
+    def report(report): ...
+
+    [said] = examined(app, "--json").said
+    assert said["code"] == "CL101"
+    assert "lock_key='wallet:user_id', user_id without braces" in said["what"]
+
+
 @pytest.mark.parametrize(
     ("found", "options", "conf"),
     [
