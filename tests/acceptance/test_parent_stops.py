@@ -69,15 +69,16 @@ def test_a_stopped_process_keeps_its_key(
     assert worker.is_alive()
 
 
-def test_a_stopped_process_whose_key_is_taken_away(desk: Office, many: Worker) -> None:
-    """It learns of its loss when it goes on, before its job can end as if nothing had happened."""
-    keys = [f"{desk.key}-{number}" for number in range(MANY)]
-    jobs = [desk.app.send_task("short_lease", (key, "robbed", 60), queue="stopped") for key in keys]
+def test_a_stopped_process_whose_key_is_taken_away(desk: Office, many: Worker, tmp_path: Path) -> None:
+    """It learns of its loss when it goes on, and its job, which is to end that moment, cannot as if nothing were."""
+    keys, end = [f"{desk.key}-{number}" for number in range(MANY)], tmp_path / "end"
+    jobs = [desk.app.send_task("open_short_lease", (key, "robbed", str(end)), queue="stopped") for key in keys]
     runs = [desk.journal.wait_for_start(key, "robbed") for key in keys]
     for run in runs:
         os.kill(run.pid, signal.SIGSTOP)
         assert desk.locks.force_release(run.key)
     wait_until(lambda: many.log().count("lost the lease") == MANY, "the main process to say so", PATIENCE)
+    end.touch()
     for run in runs:
         os.kill(run.pid, signal.SIGCONT)
     for job in jobs:

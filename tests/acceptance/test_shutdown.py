@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 RUN_ON = ["threads"] if celery.VERSION >= (5, 5) else ["threads", "solo"]
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads", "gevent"])
+@pytest.mark.parametrize("pool", ["prefork", "threads", "gevent", "solo"])
 @only_redis
 def test_a_warm_shutdown(desk: Office, hire: Callable[..., Worker], tmp_path: Path, pool: str) -> None:
     """A worker that was asked to end keeps its job's key, for ttls, until that job is done.
