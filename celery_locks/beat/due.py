@@ -33,11 +33,7 @@ def after(plan: Any, last: datetime, now: datetime) -> datetime | None:
     if not is_told(plan):
         return now
     if isinstance(plan, crontab):
-        here = last.astimezone(zones.get_timezone(plan.tz))
-        # Before version 5.7 it reckons otherwise on another day than the last.
-        with _standing(plan, here):
-            seen, delta, _ = plan.remaining_delta(here)
-        due: datetime = (seen + delta).astimezone(timezone.utc)
+        due = _on_the_wall(plan, last)
     elif _is_grid(plan):
         due = last + plan.run_every
     else:
@@ -70,6 +66,18 @@ def seen_by(plan: Any, last: datetime, app: Any) -> datetime:
     zone for one of the clock on the wall.
     """
     return last if _is_grid(plan) else last.astimezone(app.timezone)
+
+
+def _on_the_wall(plan: crontab, last: datetime) -> datetime:
+    """Of an hour that comes twice all times are those of the first: whoever counts from the second finds them over."""
+    here, due = last.astimezone(zones.get_timezone(plan.tz)), last
+    while due <= last:
+        # Before version 5.7 it reckons otherwise on another day than the last.
+        with _standing(plan, here):
+            seen, delta, _ = plan.remaining_delta(here)
+        here = seen + delta
+        due = here.astimezone(timezone.utc)
+    return due
 
 
 def _is_grid(plan: Any) -> bool:

@@ -69,7 +69,8 @@ def left(guard: Guard, lease: Lease, stay: float) -> None:
         del _held[lease.owner]
         try:
             if lease.held():
-                guard.renew(lease, stay)
+                # Elsewhere others may run, who count on it for a ttl from when they renewed it last.
+                guard.renew(lease, max(stay, lease.claim.ttl))
         except LockError as error:
             # The job's own matter if it is lost; and it lasts for a while if the store is down.
             report_outage(lease.claim, "renew", error.message)

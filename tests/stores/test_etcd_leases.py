@@ -54,6 +54,23 @@ def test_a_holder_has_one_lease_and_a_refused_try_none(
     assert etcd_server.leases() == {number_of(store, lease.claim)}
 
 
+def test_a_refused_try_ends_no_lease_of_another(
+    store: EtcdStore, other: EtcdStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two threads of a process ask in one name; the first is refused, and the second has the key by then."""
+    theirs, held, found = take(other, "wallet", "ben"), [], messages.found_all
+
+    def late(answer: Any) -> Any:
+        monkeypatch.setattr(messages, "found_all", found)
+        assert other.release(theirs.claim)
+        held.append(take(store, "wallet"))
+        return found(answer)
+
+    monkeypatch.setattr(messages, "found_all", late)
+    assert isinstance(store.acquire(claim("wallet")._replace(in_common=True)), Busy)
+    assert verdict(other, held[0]) is Verdict.RENEWED
+
+
 def test_asking_for_a_taken_key_again_writes_nothing(
     store: EtcdStore, other: EtcdStore, etcd_server: EtcdServer
 ) -> None:

@@ -351,6 +351,35 @@ def test_those_of_a_group_give_nothing_up_for_each_other(store: EtcdStore, way: 
     assert Several(store).release(asked)
 
 
+@pytest.mark.parametrize("meanwhile", ["another takes them", "the other's beat", "after its ttl was changed"])
+def test_one_of_a_group_ends_no_lease_of_another(
+    store: EtcdStore, other: EtcdStore, monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    """Two threads of a process ask in one name: one gives back what it was granted itself, and keys stay taken."""
+    asked, held = joint_claim(KEYS)._replace(in_common=True), []
+    if meanwhile != "another takes them":
+        held.append(Several(store).acquire(asked))
+    if meanwhile == "after its ttl was changed":
+        held[0].ttl = 60.0
+        assert Several(store).renew(held) == [Verdict.RENEWED]
+    taking = joint.take
+
+    def late(*given: Any) -> Any:
+        monkeypatch.setattr(joint, "take", taking)
+        if held:
+            assert Several(store).renew(held) == [Verdict.RENEWED]
+        else:
+            held.append(Several(store).acquire(asked))
+        return taking(*given)
+
+    monkeypatch.setattr(joint, "take", late)
+    second = Several(store).acquire(asked)
+    assert isinstance(second, Lease)
+    assert second.fences == held[0].fences
+    assert {holding.fence for holding in other.list()} == {held[0].fence}
+    assert Several(other).renew([held[0], second]) == [Verdict.RENEWED] * 2
+
+
 @pytest.mark.parametrize("freed_before", [(), ("b",)])
 def test_a_full_database_lets_go_of_all(
     store: EtcdStore, monkeypatch: pytest.MonkeyPatch, freed_before: tuple[str, ...]

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from kazoo.protocol.states import ZnodeStat
 
 from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Busy, Lease, Verdict
@@ -205,6 +206,25 @@ def test_one_that_gives_up_is_waited_for_no_more(store: ZooKeeperStore, other: Z
     turned_away(store, reader("wallet", "c"))
     other.close()
     enter(store, reader("wallet", "c"))
+
+
+def test_a_leader_whose_clock_is_behind_keeps_nobody_out(
+    store: ZooKeeperStore, other: ZooKeeperStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that waited alone asks no more, and by the clock of the next leader it will have asked in an hour."""
+    asking = store._crowding._asking
+    real = asking.ask
+
+    def behind(*given: Any, **named: Any) -> list[Any]:
+        answers = real(*given, **named)
+        return [
+            each._replace(mtime=each.mtime - 3_600_000) if isinstance(each, ZnodeStat) else each for each in answers
+        ]
+
+    enter(store, reader("wallet", "a"))
+    waits(other, "gone")
+    monkeypatch.setattr(asking, "ask", behind)
+    enter(store, reader("wallet", "b"))
 
 
 @pytest.mark.parametrize("waiting", [part("wallet", "c", 2), reader("wallet", "c"), alone("wallet", "c")], ids=str)

@@ -9,6 +9,7 @@ from celery import chain, chord, group, signals
 from celery.exceptions import Ignore, Reject
 
 from celery_locks import LockConfigError, LockedTask, LockLost, LockTimeout, StoreUnavailable, baton, current_lease
+from celery_locks.canvas import together
 from celery_locks.signals import acquired, released
 from celery_locks.worker import MemberRequest
 from celery_locks.worker.unplaced import unplaced
@@ -470,6 +471,29 @@ def test_the_members_of_a_group_share_one_lease(relay: Relay):
     relay.run()
     assert len(set(relay.fences)) == 1
     assert relay.holder() is None
+
+
+@pytest.mark.parametrize(("travel", "expires"), [(5, None), (30, 2)])
+def test_a_member_that_ends_shortens_no_lease_of_its_siblings(
+    relay: Relay, monkeypatch: pytest.MonkeyPatch, travel: int, expires: int | None
+):
+    """One that runs in another process counts on it for a ttl, however short a message may be on its way."""
+    canvas = chord(group(relay.job(A), relay.job(B)), relay.job(C))
+    first, second = baton(canvas, KEY, ttl=30, travel=travel)._marked({}).tasks
+    left = []
+
+    def elsewhere(_):
+        with monkeypatch.context() as process:
+            process.setattr(together, "_held", {})
+            second.apply_async(expires=expires)
+            relay.run()
+        left.append(relay.left())
+
+    relay.bodies[A] = elsewhere
+    first.apply_async()
+    relay.run()
+    assert relay.names == [A, B]
+    assert left == [30]
 
 
 def test_what_is_asked_for_in_the_name_of_a_step_is_undone_by_nobody(relay: Relay):

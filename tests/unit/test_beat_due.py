@@ -50,6 +50,16 @@ def test_a_crontab_goes_by_the_wall(app: Celery) -> None:
     assert some(twice, berlin(2026, 3, 28, 2, 30), 2) == [berlin(2026, 3, 29, 3, 30), berlin(2026, 3, 30, 2, 30)]
 
 
+def test_a_crontab_that_counts_from_an_hour_that_comes_twice(app: Celery) -> None:
+    """Begun or come back within the second one: what is left of that is left out, and it goes on after it."""
+    last = berlin(2026, 10, 25, 2, 24, fold=1)
+    three = berlin(2026, 10, 25, 3)
+    assert some(crontab(minute="*/30", app=app), last, 2) == [three, three + timedelta(minutes=30)]
+    assert some(crontab(app=app), last, 2) == [three, three + timedelta(minutes=1)]
+    daily = crontab(hour=2, minute=30, app=app)
+    assert some(daily, last, 2) == [berlin(2026, 10, 26, 2, 30), berlin(2026, 10, 27, 2, 30)]
+
+
 def test_a_crontab_of_a_time_within_a_minute(app: Celery) -> None:
     """What a start or a collapsed run leaves as the last time is none of its own."""
     last = datetime(2026, 1, 15, 10, 20, 30, 500, tzinfo=timezone.utc)

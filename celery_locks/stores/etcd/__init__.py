@@ -18,7 +18,7 @@ from celery_locks.stores.etcd.contended import Contended
 from celery_locks.stores.etcd.crowd import SAID_AGAIN, CrowdInEtcd
 from celery_locks.stores.etcd.forcing import forced_out, seen
 from celery_locks.stores.etcd.giving import Giving, taken_over
-from celery_locks.stores.etcd.leases import Leases, end
+from celery_locks.stores.etcd.leases import Leases
 from celery_locks.stores.etcd.marks import Marks
 from celery_locks.stores.etcd.mending import LeaseUnknown, Refused, outage
 from celery_locks.stores.etcd.naming import Names, escaped, key_of, lock_name, whole_seconds
@@ -189,15 +189,15 @@ class EtcdStore(EtcdNotes, Store, CrowdInEtcd, TogetherInEtcd, Inspects, Evicts,
         lock, _, members = messages.found_all(answer)
         taken = next((each for each in (*lock, *members) if each.owner == claim.owner), None)
         if taken is None:
+            # A lease is for a holder: the one that was granted for this try goes back.
+            self._leases.take_back(talk, lease, names)
             return self._refused(talk, claim, names, [*lock, *members], messages.revision(answer))
         # The same owner again. Its lock lies under this lease already when it was the answer that was lost.
         ours = taken.lease == lease or Renewal(talk, self._leases).move(names._replace(lock=taken.name), lease, taken)
         return taken.fence if ours else None
 
     def _refused(self, talk: Talk, claim: Claim, names: Names, holders: Sequence[Taken], revision: int) -> Busy:
-        """A lease is for a holder: the one that was granted for this try goes back."""
-        end(talk, self._leases.forget(names))
-        # Where it is free, this owner is done with it.
+        """Who has it. Where nobody has, this owner is done with it."""
         return self._turned_away(talk, claim, names, holders, revision) if holders else Busy()
 
     def _turned_away(self, talk: Talk, claim: Claim, names: Names, holders: Sequence[Taken], revision: int) -> Busy:

@@ -69,6 +69,14 @@ class Leases:
         granted = self._known.pop(names, None)
         return granted and granted.number
 
+    def take_back(self, talk: Talk, number: int, *names: Names) -> None:
+        """End one that was granted in vain, and no other: by now another thread may have one for the same owner."""
+        for each in names:
+            granted = self.of(each)
+            if granted and granted.number == number:
+                self.forget(each)
+        end(talk, *[number] * len(names))
+
 
 def new_number(keys: int = 1) -> int:
     """A number for a lease of so many keys, that was never used before.

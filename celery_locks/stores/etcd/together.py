@@ -11,7 +11,6 @@ from celery_locks.lease import Busy, Lease
 from celery_locks.stores.base import Together
 from celery_locks.stores.etcd import joint, messages
 from celery_locks.stores.etcd.giving import Giving
-from celery_locks.stores.etcd.leases import end
 from celery_locks.stores.etcd.mending import LeaseUnknown
 from celery_locks.stores.etcd.naming import whole_seconds
 from celery_locks.stores.members import is_alone
@@ -100,7 +99,7 @@ class TogetherInEtcd(Together):
         if sum((taken.lease, taken.owner) == (lease, claim.owner) for taken in locks) == len(names):
             # It was the answer that was lost.
             return locks[0].fence
-        end(talk, *map(self._leases.forget, names))
+        self._leases.take_back(talk, lease, *names)
         return self._first_taken(talk, claim, names, answer)
 
     def _first_taken(self, talk: Talk, claim: Claim, names: Sequence[Names], answer: Body) -> Busy | None:
