@@ -225,6 +225,7 @@ def test_a_leader_whose_clock_is_behind_keeps_nobody_out(
     waits(other, "gone")
     monkeypatch.setattr(asking, "ask", behind)
     enter(store, reader("wallet", "b"))
+    assert {each.owner for each in other.holders("wallet")} == {"a", "b"}
 
 
 @pytest.mark.parametrize("waiting", [part("wallet", "c", 2), reader("wallet", "c"), alone("wallet", "c")], ids=str)

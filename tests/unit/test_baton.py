@@ -263,6 +263,7 @@ def test_a_revoked_message_frees_the_key(relay: Relay):
     request = MemberRequest(relay.message(), app=relay.app, task=relay.step)
     unplaced.add(request)
     wait_until(lambda: relay.holder() is None, "the key to be free")
+    assert relay.names == [A]
 
 
 def test_a_revoked_copy_frees_nothing(relay: Relay):

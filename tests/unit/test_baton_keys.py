@@ -170,6 +170,7 @@ def test_a_revoked_message_frees_them_all(relay: Relay):
     relay.run()
     unplaced.add(MemberRequest(relay.message(), app=relay.app, task=relay.step))
     wait_until(lambda: is_free(relay), "the keys to be free")
+    assert relay.names == [A]
 
 
 def test_an_eager_workflow_has_them_all(relay: Relay):

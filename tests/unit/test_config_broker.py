@@ -155,4 +155,4 @@ def test_a_named_store_gives_no_warning():
     """Nothing is said where nothing was guessed."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        store_url(lock_store="memory://", broker_url="amqp://host")
+        assert store_url(lock_store="memory://", broker_url="amqp://host") == "memory://"
