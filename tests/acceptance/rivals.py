@@ -20,11 +20,15 @@ QUEUE = "workflows"
 
 
 class Rival:
-    """Somebody who wants the key all the time, and writes down when it has it."""
+    """Somebody who wants the key all the time, and writes down when it has it.
 
-    def __init__(self, office: Office, key: str = "") -> None:
+    `rest`: seconds for which it leaves the key to others, where no line sees to it that they get it.
+    """
+
+    def __init__(self, office: Office, key: str = "", *, rest: float = 0.0) -> None:
         self._office = office
         self._key = key or office.key
+        self._rest = rest
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._go, name="rival")
 
@@ -37,6 +41,7 @@ class Rival:
                 with self._office.journal.running(self._key, f"rival {number}", lock.fence):
                     self._is_over.wait(0.005)
                 lock.release()
+                self._is_over.wait(self._rest)
 
     def __enter__(self) -> Self:
         self._thread.start()
