@@ -54,6 +54,25 @@ def test_readers_go_together_and_a_writer_alone(office: Office) -> None:
     assert [run.job[0] for run in runs[-2:]] != ["w", "w"]
 
 
+def test_a_writer_that_waits_is_before_readers_that_come(office: Office, tmp_path: Path) -> None:
+    """A reader that comes while one writer waits for another reader runs after the writer, and not beside the first."""
+    doors = [tmp_path / name for name in "ab"]
+    office.send("reads_open", "r0", until=str(doors[0]))
+    running(office, 1)
+    office.send("line", "w1")
+    office.wait_for_line(1)
+    for number in (2, 3):
+        office.send("reads_open", f"r{number}", until=str(doors[1]))
+        office.wait_for_line(number)
+    doors[0].touch()
+    running(office, 4)
+    doors[1].touch()
+    runs = office.journal.wait_for_runs(office.key, 4, PATIENCE)
+    assert [run.job for run in runs[:2]] == ["r0", "w1"]
+    assert crowding(stays(runs), 0) == []
+    assert most_together(stays(runs)) == 2
+
+
 def test_a_dead_process_frees_its_slot(desk: Office, hire_kept: Callable[..., Worker], tmp_path: Path) -> None:
     """SIGKILL for one of three that hold a key: the one that waits has its slot at once, and the others keep theirs."""
     start_all([hire_kept(name, queues=[f"crowd-{name}"]) for name in ("ann", "bob")])
