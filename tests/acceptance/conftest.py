@@ -24,6 +24,7 @@ from tests.acceptance.journal import Journal
 from tests.acceptance.nodes import Container, Worker, start_all
 from tests.acceptance.office import Office
 from tests.acceptance.queues import QUEUES, configure
+from tests.acceptance.rivals import QUEUE
 from tests.servers.missing import require
 from tests.servers.programs import REDIS
 from tests.servers.redis import RedisServer
@@ -160,6 +161,15 @@ def office(desk: Office, celery_setup: CeleryTestSetup) -> Office:
     """The desk, with the two shared workers behind it."""
     assert celery_setup.ready(docker=True)
     return desk
+
+
+@pytest.fixture(scope="module")
+def crew(system: System) -> Iterator[Worker]:
+    """A worker of two processes for all workflows of a file that nobody kills."""
+    worker = Worker("crew", system.conf, system.journal, queues=[QUEUE], module="tests.acceptance.workflows")
+    with contextlib.closing(worker):
+        worker.start()
+        yield worker
 
 
 @pytest.fixture
