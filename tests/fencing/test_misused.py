@@ -51,7 +51,7 @@ class _Page:
     def read(self) -> tuple[int, int, Any]:
         return *self.kept, self.kept
 
-    def write(self, value: int, fence: int, version: Any) -> bool:
+    def write(self, value: int, fence: int, version: tuple[int, int]) -> bool:
         is_as_read = version == self.kept
         self.kept = (value, fence)
         return is_as_read
