@@ -68,7 +68,7 @@ def positions(store: Store) -> Positions:
     if not isinstance(store, Positions):
         raise LockConfigError(
             f"{WHERE}: {store!r} keeps no positions of a schedule, so a new leader would not know what was sent: set"
-            " lock_beat_store, or lock_store, to Redis, Valkey or sql+..."
+            " lock_beat_store, or lock_store, to Redis, Valkey, etcd or sql+..."
         )
     return store
 

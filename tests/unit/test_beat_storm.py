@@ -30,7 +30,8 @@ class Storm:
 
     def blow(self) -> None:
         """One more calamity, and some time."""
-        self.chance.choice([self.kill, self.end, self.pause, self.outage, self.broker, self.strike, self.strike])()
+        of_the_store = [self.outage, self.late]
+        self.chance.choice([self.kill, self.end, self.pause, *of_the_store, self.broker, self.strike, self.strike])()
         self.run(self.chance.uniform(0, 25))
 
     def run(self, seconds: float, *without) -> None:
@@ -67,6 +68,20 @@ class Storm:
         self.run(self.chance.uniform(0, 30))
         for each in struck:
             store_of(each).is_down, store_of(each).answers = False, None
+
+    def late(self) -> None:
+        """Some writes are not answered, and arrive when much else has happened."""
+        struck = self.chance.sample(self.crew, self.chance.randint(1, 3))
+        for each in struck:
+            store_of(each).withholds = self.chance.randint(1, 3)
+            self.doubts += store_of(each).withholds
+        self.run(self.chance.uniform(0, 10))
+        if self.chance.random() < 0.5:
+            self.strike()
+            self.run(self.chance.uniform(0, 30))
+        for each in struck:
+            self.chance.shuffle(store_of(each).withheld)
+            store_of(each).deliver()
 
     def broker(self) -> None:
         """It cannot be reached for a while."""
