@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from celery_locks import Locks
 from celery_locks.owner import Owner
+from celery_locks.stores.positions import Positions
 from tests.acceptance.nodes import PROMPTLESS, ROOT
 from tests.servers.process import PrivateServer
 from tests.servers.programs import Program
@@ -57,18 +58,18 @@ class Sent(NamedTuple):
 class Scene:
     """Some beats, the store of their lead, and the queue that they send to."""
 
-    def __init__(self, broker: RedisServer, store: RedisServer, queue: str, **conf: Any) -> None:
-        self.broker, self.store, self.queue = broker, store, queue
+    def __init__(self, broker: RedisServer, store: str, queue: str, **conf: Any) -> None:
+        self.broker, self.queue = broker, queue
         self.conf = {
             "broker_url": broker.url,
-            "lock_store": store.url,
+            "lock_store": store,
             "lock_prefix": f"{queue}:",
             "lock_beat_ttl": 2.0,
             "task_default_queue": queue,
             "beat_schedule": {"report": {"task": "report", "schedule": 1.0}},
             **conf,
         }
-        self.locks = Locks(store.url, prefix=f"{queue}:")
+        self.locks = Locks(store, prefix=f"{queue}:")
         self.beats = [Beat(self.conf) for _ in range(3)]
 
     def leader(self) -> Beat:
@@ -94,11 +95,21 @@ class Scene:
         wait_until(self._is_noted, "what was sent to be noted", interval=0.05)
 
     def _is_noted(self) -> bool:
-        text = self.store.ask("HGET", f"{self.queue}:{{{KEY}}}:positions", "=report")
-        return "due" not in json.loads(text)
+        # To take them up again under the fence that the leader has changes nothing.
+        holder, store = self.locks.holder(KEY), self.locks.store
+        assert isinstance(store, Positions)
+        texts = holder and store.take_up(KEY, holder.fence)
+        return bool(texts) and all("due" not in json.loads(text) for text in texts.values())
 
     def close(self) -> None:
         """End all."""
         for beat in self.beats:
             beat.close()
         self.locks.close()
+
+
+def each_second_once(scene: Scene) -> None:
+    """All due times from the first to the last, in order, a second apart, each with one message and its own id."""
+    sent = scene.sent()
+    assert [each.due for each in sent] == [sent[0].due + timedelta(seconds=number) for number in range(len(sent))]
+    assert len({each.task_id for each in sent}) == len(sent)
