@@ -30,12 +30,13 @@ class Beat(PrivateServer):
     program: ClassVar[Program] = Program("celery", apt="", brew="")
     patience = 45
 
-    def __init__(self, conf: Mapping[str, Any]) -> None:
+    def __init__(self, conf: Mapping[str, Any], module: str) -> None:
         super().__init__()
         self._conf = json.dumps(dict(conf))
+        self._module = module
 
     def command(self) -> list[str]:
-        return [sys.executable, "-m", "celery", "-A", "tests.acceptance.scheduled", "beat", "-l", "INFO"]
+        return [sys.executable, "-m", "celery", "-A", self._module, "beat", "-l", "INFO"]
 
     def environment(self) -> dict[str, str]:
         return {**os.environ, "PYTHONPATH": f"{PROMPTLESS}{os.pathsep}{ROOT}", "ACCEPTANCE_CONF": self._conf}
@@ -58,8 +59,10 @@ class Sent(NamedTuple):
 class Scene:
     """Some beats, the store of their lead, and the queue that they send to."""
 
-    def __init__(self, broker: RedisServer, store: str, queue: str, **conf: Any) -> None:
-        self.broker, self.queue = broker, queue
+    def __init__(
+        self, broker: RedisServer, store: str, queue: str, *, module: str = "tests.acceptance.scheduled", **conf: Any
+    ) -> None:
+        self.broker, self.queue, self._module = broker, queue, module
         self.conf = {
             "broker_url": broker.url,
             "lock_store": store,
@@ -70,7 +73,7 @@ class Scene:
             **conf,
         }
         self.locks = Locks(store, prefix=f"{queue}:")
-        self.beats = [Beat(self.conf) for _ in range(3)]
+        self.beats = [Beat(self.conf, module) for _ in range(3)]
 
     def leader(self) -> Beat:
         """Who leads, once somebody alive does."""
@@ -82,16 +85,23 @@ class Scene:
 
         return wait_until(leading, "a beat to lead", 30)
 
-    def sent(self) -> list[Sent]:
-        """All messages, the first first."""
-        messages = [json.loads(text) for text in self.broker.ask("LRANGE", self.queue, 0, -1)]
+    def kill(self, beat: Beat) -> None:
+        """End one without a word, and start another in its place."""
+        self.beats[self.beats.index(beat)] = another = Beat(self.conf, self._module)
+        beat.kill()
+        beat.close()
+        another.start()
+
+    def sent(self, queue: str | None = None) -> list[Sent]:
+        """All messages in its queue, or in another one, the first first."""
+        messages = [json.loads(text) for text in self.broker.ask("LRANGE", queue or self.queue, 0, -1)]
         headers = [message["headers"] for message in reversed(messages)]
         return [Sent(datetime.fromisoformat(each["lock_due"]), each["id"]) for each in headers]
 
-    def wait_for_more(self, count: int) -> None:
+    def wait_for_more(self, count: int, queue: str | None = None) -> None:
         """So many more are sent, and the last is noted: the next is due in a while."""
-        wanted = len(self.sent()) + count
-        wait_until(lambda: len(self.sent()) >= wanted, f"{count} more messages", 60, interval=0.05)
+        wanted = len(self.sent(queue)) + count
+        wait_until(lambda: len(self.sent(queue)) >= wanted, f"{count} more messages", 60, interval=0.05)
         wait_until(self._is_noted, "what was sent to be noted", interval=0.05)
 
     def _is_noted(self) -> bool:
@@ -108,8 +118,8 @@ class Scene:
         self.locks.close()
 
 
-def each_second_once(scene: Scene) -> None:
+def each_second_once(scene: Scene, queue: str | None = None) -> None:
     """All due times from the first to the last, in order, a second apart, each with one message and its own id."""
-    sent = scene.sent()
+    sent = scene.sent(queue)
     assert [each.due for each in sent] == [sent[0].due + timedelta(seconds=number) for number in range(len(sent))]
     assert len({each.task_id for each in sent}) == len(sent)

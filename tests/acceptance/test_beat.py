@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from celery_locks.beat.lead import LOOK
-from tests.acceptance.beats import KEY, Beat, Scene, each_second_once
+from tests.acceptance.beats import KEY, Scene, each_second_once
 from tests.acceptance.journal import judge
 from tests.acceptance.office import only_redis
 from tests.servers.missing import require
@@ -49,14 +49,6 @@ def keeping(request: pytest.FixtureRequest) -> Iterator[Keeping]:
     yield Keeping(server, f"sql+{url}" if request.param == "postgres" else url)
 
 
-def killed(scene: Scene, beat: Beat) -> None:
-    """Replace one without a word."""
-    scene.beats[scene.beats.index(beat)] = another = Beat(scene.conf)
-    beat.kill()
-    beat.close()
-    another.start()
-
-
 def test_the_leader_is_killed_again_and_again(hub: RedisServer, vault: RedisServer) -> None:
     """Three beats, an entry of a second, for half a minute: it is killed thrice. Then it is paused past its ttl."""
     scene = Scene(hub, vault.url, "killed-again-and-again")
@@ -65,7 +57,7 @@ def test_the_leader_is_killed_again_and_again(hub: RedisServer, vault: RedisServ
             beat.start()
         for _ in range(3):
             scene.wait_for_more(5)
-            killed(scene, scene.leader())
+            scene.kill(scene.leader())
         scene.wait_for_more(30 - len(scene.sent()))
         each_second_once(scene)
         paused = scene.leader()
@@ -103,7 +95,7 @@ def test_a_leader_that_ends_well_and_a_store_that_restarts(hub: RedisServer, kee
         )
         keeping.server.start()
         scene.wait_for_more(3)
-        killed(scene, scene.leader())
+        scene.kill(scene.leader())
         scene.wait_for_more(2)
         each_second_once(scene)
 
