@@ -62,7 +62,7 @@ class Scene:
     def __init__(
         self, broker: RedisServer, store: str, queue: str, *, module: str = "tests.acceptance.scheduled", **conf: Any
     ) -> None:
-        self.broker, self.queue, self._module = broker, queue, module
+        self.broker, self.queue, self.module = broker, queue, module
         self.conf = {
             "broker_url": broker.url,
             "lock_store": store,
@@ -87,7 +87,7 @@ class Scene:
 
     def kill(self, beat: Beat) -> None:
         """End one without a word, and start another in its place."""
-        self.beats[self.beats.index(beat)] = another = Beat(self.conf, self._module)
+        self.beats[self.beats.index(beat)] = another = Beat(self.conf, self.module)
         beat.kill()
         beat.close()
         another.start()
@@ -120,6 +120,10 @@ class Scene:
 
 def each_second_once(scene: Scene, queue: str | None = None) -> None:
     """All due times from the first to the last, in order, a second apart, each with one message and its own id."""
-    sent = scene.sent(queue)
+    consecutive(scene.sent(queue))
+
+
+def consecutive(sent: list[Sent]) -> None:
+    """The same of some messages."""
     assert [each.due for each in sent] == [sent[0].due + timedelta(seconds=number) for number in range(len(sent))]
     assert len({each.task_id for each in sent}) == len(sent)

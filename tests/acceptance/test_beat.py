@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from celery_locks.beat.lead import LOOK
-from tests.acceptance.beats import KEY, Scene, each_second_once
+from tests.acceptance.beats import KEY, Beat, Scene, consecutive, each_second_once
 from tests.acceptance.journal import judge
 from tests.acceptance.office import only_redis
 from tests.servers.missing import require
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tests.acceptance.conftest import System
     from tests.acceptance.nodes import Worker
     from tests.servers.process import PrivateServer
+    from tests.servers.proxy import Direction, Proxy
 
 
 class Keeping(NamedTuple):
@@ -149,3 +150,35 @@ def test_an_entry_never_overlaps_itself(system: System, hire: Callable[..., Work
             judge(runs)
         assert {run.job.replace("T", " ") for run in ran["waits"]} == sent["waits"]
         assert 3 <= len(ran["skips"]) < len(sent["skips"])
+
+
+@pytest.mark.newest
+@pytest.mark.parametrize("held", ["requests", "answers"])
+def test_a_leader_that_is_killed_while_it_publishes(
+    hub: RedisServer, vault: RedisServer, proxy: Callable[[str], Proxy], held: Direction
+) -> None:
+    """Before the broker has the job, or after: the next leader sends that job, under its id, and nothing else again."""
+    way = proxy(hub.url)
+    scene = Scene(hub, vault.url, f"publishes-{held}", broker_url=way.url)
+    first, second = scene.beats = [scene.beats[0], Beat({**scene.conf, "broker_url": hub.url}, scene.module)]
+    with contextlib.closing(scene):
+        first.start()
+        scene.wait_for_more(2)
+        way.hold(held)
+        before = len(scene.sent())
+        if held == "requests":
+            wait_until(lambda: b"LPUSH" in way.waiting("requests"), "the leader to publish", 10)
+        else:
+            wait_until(
+                lambda: len(scene.sent()) > before, "the broker to have a job that the leader was not told of", 10
+            )
+        first.kill()
+        way.cut()
+        second.start()
+        assert scene.leader() is second
+        scene.wait_for_more(3)
+        sent = scene.sent()
+        twice = [sent[before]] if held == "answers" else []
+        assert sent[before + 1 : before + 1 + len(twice)] == twice
+        del sent[before + 1 : before + 1 + len(twice)]
+        consecutive(sent)
