@@ -102,7 +102,7 @@ def _found(named: Any) -> type:
         )
     if any(each.__module__.partition(".")[0] == "redbeat" for each in found.__mro__):
         raise Refused(
-            f"{WHERE}: redbeat has a lock of its own, and shows only what is due at the moment, of which it keeps in Redis"
-            " itself what was sent: run it alone, with celery beat -S redbeat.RedBeatScheduler"
+            f"{WHERE}: redbeat has a lock of its own, shows only what is due at the moment, and keeps in Redis itself"
+            " what was sent: run it alone, with celery beat -S redbeat.RedBeatScheduler"
         )
     return found

@@ -61,7 +61,7 @@ def test_a_clock_that_was_behind_is_set_right(beats: Beats) -> None:
 
 @pytest.mark.parametrize("day", DAYS, ids=["an hour less", "an hour more"])
 def test_leaders_change_in_the_night_in_which_clocks_are_set(day: datetime) -> None:
-    """All that one beat sends in such a night is sent, in the same order, by beats of which one after the other dies."""
+    """What one beat sends in such a night is what several send of which one after the other dies."""
 
     def night(watch: float) -> list[tuple[str, float]]:
         beats = Beats()
@@ -119,7 +119,7 @@ def test_beats_of_two_versions_take_turns(beats: Beats) -> None:
 
 
 def test_an_entry_is_changed_and_another_removed_while_the_leader_dies(beats: Beats) -> None:
-    """The job that it was about to send goes out under its id; then the new schedule counts. What is gone is not sent."""
+    """The job that it was about to send goes out under its id; then the new schedule counts."""
     schedule = {name: {"task": "t", "schedule": 1.0} for name in ("changed", "gone")}
     first = beats.new(schedule)
     beats.run(5.5, first)
