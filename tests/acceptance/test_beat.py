@@ -152,6 +152,23 @@ def test_an_entry_never_overlaps_itself(system: System, hire: Callable[..., Work
         assert 3 <= len(ran["skips"]) < len(sent["skips"])
 
 
+def test_a_broker_that_restarts(vault: RedisServer) -> None:
+    """It costs no due time: what could not be sent is tried again, and what came due meanwhile is sent after it."""
+    require(REDIS)
+    with RedisServer(appendonly="yes", appendfsync="always") as broker:
+        scene = Scene(broker, vault.url, "broker-restarts")
+        del scene.beats[1:]
+        with contextlib.closing(scene):
+            [beat] = scene.beats
+            beat.start()
+            scene.wait_for_more(2)
+            broker.kill()
+            wait_until(lambda: "could not be sent and is tried again" in beat.log(), "the beat to miss its broker", 30)
+            broker.start()
+            scene.wait_for_more(3)
+            each_second_once(scene)
+
+
 @pytest.mark.newest
 @pytest.mark.parametrize("held", ["requests", "answers"])
 def test_a_leader_that_is_killed_while_it_publishes(
