@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tests.servers.redis import RedisServer
 
 KEY = "beat-leader:scheduled"
+SCHEDULER = "celery_locks.beat.LockedScheduler"
 
 
 class Beat(PrivateServer):
@@ -36,7 +37,7 @@ class Beat(PrivateServer):
         self._module = module
 
     def command(self) -> list[str]:
-        return [sys.executable, "-m", "celery", "-A", self._module, "beat", "-l", "INFO"]
+        return [sys.executable, "-m", "celery", "-A", self._module, "beat", "-S", SCHEDULER, "-l", "INFO"]
 
     def environment(self) -> dict[str, str]:
         return {**os.environ, "PYTHONPATH": f"{PROMPTLESS}{os.pathsep}{ROOT}", "ACCEPTANCE_CONF": self._conf}

@@ -14,7 +14,6 @@ from tests.acceptance.journal import Journal
 
 app = Celery("scheduled")
 app.conf.update(json.loads(os.environ["ACCEPTANCE_CONF"]))
-app.conf.beat_scheduler = "celery_locks.beat.LockedScheduler"
 celery_locks.install(app)
 
 

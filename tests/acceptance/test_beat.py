@@ -169,7 +169,6 @@ def test_a_broker_that_restarts(vault: RedisServer) -> None:
             each_second_once(scene)
 
 
-@pytest.mark.newest
 @pytest.mark.parametrize("held", ["requests", "answers"])
 def test_a_leader_that_is_killed_while_it_publishes(
     hub: RedisServer, vault: RedisServer, proxy: Callable[[str], Proxy], held: Direction

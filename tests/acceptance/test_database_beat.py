@@ -7,8 +7,6 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.acceptance.beats import Scene, each_second_once
 from tests.acceptance.nodes import ROOT
 
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
     from tests.servers.redis import RedisServer
 
 MODULE = "tests.acceptance.database_beat"
-SETTINGS = {"beat_scheduler": "celery_locks.beat.LockedScheduler", "lock_beat_scheduler": "django", "beat_schedule": {}}
+SETTINGS = {"lock_beat_scheduler": "django", "beat_schedule": {}}
 
 
 def edit(beat: Beat, *words: str) -> None:
@@ -27,7 +25,6 @@ def edit(beat: Beat, *words: str) -> None:
     subprocess.run([sys.executable, "-m", MODULE, *words], check=True, cwd=ROOT, env=beat.environment(), timeout=60)
 
 
-@pytest.mark.newest
 def test_the_entries_of_a_database(hub: RedisServer, vault: RedisServer, tmp_path: Path) -> None:
     """Two beats, of which the leader is killed: each due time is sent once, and a change is seen by whoever leads."""
     database = {"database": str(tmp_path / "schedule.db")}

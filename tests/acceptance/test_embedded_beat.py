@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from celery_locks.owner import Owner
-from tests.acceptance.beats import KEY, Scene, each_second_once
+from tests.acceptance.beats import KEY, SCHEDULER, Scene, each_second_once
 from tests.acceptance.nodes import QUIET, start_all
 from tests.acceptance.office import only_redis
 from tests.waiting import wait_until
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.acceptance.conftest import System
     from tests.acceptance.nodes import Worker
 
-EMBEDDED = (*QUIET, "-B", "-S", "celery_locks.beat.LockedScheduler")
+EMBEDDED = (*QUIET, "-B", "--scheduler", SCHEDULER)
 
 
 def leading(scene: Scene, crew: list[Worker]) -> Worker:
@@ -51,3 +51,12 @@ def test_of_the_beats_that_workers_carry_one_sends(system: System, hire: Callabl
         assert leading(scene, crew) is first
         scene.wait_for_more(2)
         each_second_once(scene)
+
+
+@only_redis
+def test_the_letter_that_means_something_else_to_a_worker(system: System, hire: Callable[..., Worker]) -> None:
+    """Told by -S, as a beat is, a worker would have Celery's own scheduler send: it says what to write, and ends."""
+    worker = hire("hal", system.conf, module="tests.acceptance.scheduled", arguments=(*QUIET, "-B", "-S", SCHEDULER))
+    worker.spawn()
+    assert worker.wait_until_ended() != 0
+    assert f"write --scheduler {SCHEDULER}" in worker.log_tail(1)
