@@ -53,6 +53,19 @@ def test_a_chord_holds_its_key_together(office: Office, tmp_path: Path) -> None:
     assert runs[2].start < runs[1].end
 
 
+def test_a_task_of_a_group_that_is_tried_again_later_keeps_it(office: Office, tmp_path: Path) -> None:
+    """For longer than a ttl, while the other one ends in its own process, which counts on no more than that."""
+    door = tmp_path / "door"
+    with Rival(office) as rival:
+        header = group(step(office, "b", "step_retried", countdown=4), step(office, "b", door=str(door)))
+        result = baton(step(office, "a") | header | step(office, "c"), office.key, ttl=1.5).delay()
+        office.wait_for_messages("b", 3)
+        door.touch()
+        assert result.get(timeout=PATIENCE) == "c"
+        rival.has_it_again()
+    judge(office, ["a", "b", "b", "b", "c"])
+
+
 @pytest.mark.parametrize("errback", ["undo", "undo_called"])
 def test_an_errback_has_the_key_before_anybody_else(office: Office, errback: str) -> None:
     """What undoes a workflow that failed runs under its key, whether it is sent or called, and the key is free then."""

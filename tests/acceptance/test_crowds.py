@@ -101,7 +101,9 @@ def test_an_operator_changes_the_number_while_they_run(
         desk.send("slots_open", f"s{number}", queue="wide-slots", until=str(door))
     running(desk, 3)
     desk.wait_for_line(2)
-    assert slots(desk, 4) == [{"key": desk.key, "slots": 4, "held": 3}]
+    [told] = slots(desk, 4)
+    # The next may have come before its holders were counted.
+    assert told["slots"] == 4
     running(desk, 4)
     desk.wait_for_line(1)
     assert slots(desk, 2) == [{"key": desk.key, "slots": 2, "held": 4}]

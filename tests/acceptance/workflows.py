@@ -107,10 +107,10 @@ def step_locked_twice(self: Any, key: str, job: str) -> str:
 
 
 @shared_task(name="step_retried", bind=True, max_retries=1)
-def step_retried(self: Any, key: str, job: str, door: str | None = None) -> str:
+def step_retried(self: Any, key: str, job: str, door: str | None = None, countdown: float = 0) -> str:
     body(key, job, door)
     if not self.request.retries:
-        raise self.retry(countdown=0)
+        raise self.retry(countdown=countdown)
     return job
 
 
