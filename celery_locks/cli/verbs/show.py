@@ -89,7 +89,9 @@ def _print(view: View, asked: _Asked) -> None:
     if view.line:
         table = Table("    PLACE", "STANDS", "SINCE", "TICKET")
         table.print((f"    {place}", each.stands, _since(each.since), each.ticket) for place, each in _placed(view))
-    if view.conflicts:
+    if view.conflicts is None:
+        facts([("taken", "not known: this store remembers no conflicts")])
+    elif view.conflicts:
         facts([("taken", "found so lately by")])
         Table("    WHEN", "BY", "HELD FOR", "HOLDER").print(map(_conflict, view.conflicts))
 
