@@ -99,7 +99,9 @@ class Attending:
         if any("waits" in letter for letter in letters) or time.monotonic() >= self._tick_at:
             self._tick()
         while self._called:
-            self._call(*self._called.popleft())
+            self._call(*self._called[0])
+            # Only now: it is called again when RQ's Redis could not be told.
+            self._called.popleft()
         for waiter in [each for each in self._waiters.values() if each.due <= time.time()]:
             self._is_over(waiter)
         self._crowded.look()

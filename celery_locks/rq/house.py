@@ -63,9 +63,9 @@ class House:
         self.plans: dict[Any, Any] = {}
 
     @classmethod
-    def of(cls, connection: Redis) -> House:
-        """The house of the jobs that RQ keeps there."""
-        url, options = _url_of(connection)
+    def of(cls, connection: Redis | None) -> House:
+        """The house of the jobs that RQ keeps there; of a call by hand, which has no job and no Redis of RQ."""
+        url, options = _url_of(connection) if connection else (None, None)
         if url not in _houses:
             conf = {"lock_store": url, **_of_django(), **_given}
             _houses[url] = cls({name: value for name, value in conf.items() if value is not None}, url, options)
@@ -85,8 +85,8 @@ class House:
         settings = config.known_store(self.conf, alias)
         if settings is None:
             raise LockConfigError(
-                "no lock_store is set, and the Redis of RQ cannot be told by a URL: set CELERY_LOCK_STORE, or call"
-                " celery_locks.rq.configure(store='redis://...')"
+                "no lock_store is set, and where RQ's Redis is cannot be told here (only a job's is known, by host or"
+                " socket): set CELERY_LOCK_STORE, or call celery_locks.rq.configure(store='redis://...')"
             )
         if self._tls and settings.url == self._own:
             return settings._replace(options={**settings.options, **self._tls})

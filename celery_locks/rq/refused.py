@@ -87,8 +87,10 @@ class Refused:
     def _goes_back(
         self, job: Job, contention: Contention, asked: float | str, ticket: str | None, *, counted: bool = True
     ) -> Any:
-        longest = self._options.max_wait
-        delay = countdown(asked, contention, longest=longest, in_line=ticket is not None)
+        longest, room = self._options.max_wait, Room(job.origin, job.connection)
+        # Where nobody attends to those in line, a place in it is no reason to wait for longer.
+        served, scheduled = _attended(room)
+        delay = countdown(asked, contention, longest=longest, in_line=ticket is not None and served)
         wait = replace(
             self._known,
             requeues=self._known.requeues + counted,
@@ -103,18 +105,9 @@ class Refused:
             due=time.time() + delay,
         )
         logger.info("%s[%s] waits, at most %.1f s: %s", self._claim.task, job.id, delay, contention)
-        again = self._put(job, wait, delay)
+        again = _put(room, job, wait, served=served, scheduled=scheduled)
         signals.requeued.send(self._event(events.Requeued, contention, delay, wait.requeues))
         return again
-
-    def _put(self, job: Job, wait: Wait, delay: float) -> Any:
-        """Have it wait where somebody will put it back: a worker of ours, or a scheduler. Else at the queue's end."""
-        room = Room(job.origin, job.connection)
-        served, scheduled = (True, False) if horse.is_ours() else room.is_attended()
-        if served or scheduled:
-            return instead(job, lambda pipeline: room.put(pipeline, job, wait, served=served))
-        time.sleep(min(delay, IN_SLOT))
-        return instead(job, lambda pipeline: room.put_back(pipeline, job, wait))
 
     def _comes(self) -> bool:
         """Whether it comes into a slot as the next in line."""
@@ -128,9 +121,10 @@ class Refused:
         if self._options.on_outage == "requeue" and self._job is not None:
             delay = after_outage(self._options.countdown)
             logger.warning("%s[%s] is tried again in %.1f s: %s", self._claim.task, self._job.id, delay, outage)
-            return self._put(
-                self._job, replace(self._known, task=self._claim.task or "", due=time.time() + delay), delay
-            )
+            wait = replace(self._known, task=self._claim.task or "", due=time.time() + delay)
+            room = Room(self._job.origin, self._job.connection)
+            served, scheduled = _attended(room)
+            return _put(room, self._job, wait, served=served, scheduled=scheduled)
         raise outage
 
     def _skipped(self, contention: Contention, result: Any, reason: str | None) -> Any:
@@ -157,6 +151,18 @@ class Refused:
             requeues=self._known.requeues,
             waited=self._known.waited,
         )
+
+
+def _attended(room: Room) -> tuple[bool, bool]:
+    return (True, False) if horse.is_ours() else room.is_attended()
+
+
+def _put(room: Room, job: Job, wait: Wait, *, served: bool, scheduled: bool) -> Any:
+    """Have it wait where somebody will put it back: a worker of ours, or a scheduler. Else at the queue's end."""
+    if served or scheduled:
+        return instead(job, lambda pipeline: room.put(pipeline, job, wait, served=served))
+    time.sleep(max(0.0, min(wait.due - time.time(), IN_SLOT)))
+    return instead(job, lambda pipeline: room.put_back(pipeline, job, wait))
 
 
 def _cancel(pipeline: Pipeline, job: Job, reason: str) -> None:

@@ -17,7 +17,6 @@ from celery_locks.rq.plans import innermost, name_of, plan_for, wrapped
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from redis import Redis
     from rq.job import Job
 
     from celery_locks.rq.plans import Plan
@@ -56,18 +55,11 @@ def _by_hand(
             f"{name} is a coroutine function: RQ runs it under its lock as a job, but called by hand it would return"
             " before its work is done. Take the lock there: async with locks.alock(key)"
         )
-    plan = plan_for(House.of(_connection(job)), name, innermost(function), declared)
+    house = House.of(job.connection if job else None)
+    plan = plan_for(house, name, innermost(function), declared)
     if plan is None:
         return function(*args, **kwargs)
     return Execution(plan, name, None, args, kwargs).run(lambda: finished(function(*args, **kwargs)))
-
-
-def _connection(job: Job | None) -> Redis:
-    if job is not None:
-        return job.connection
-    from redis import Redis  # noqa: PLC0415 - a job brings its own
-
-    return Redis.from_url(os.environ.get("RQ_REDIS_URL") or os.environ.get("REDIS_URL") or "redis://localhost:6379/0")
 
 
 def _belong() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -112,7 +113,10 @@ class Locking(_Worker):
         """Say so if it failed because its process was ended for its lease."""
         if "exc_string" in kwargs:
             kwargs["exc_string"] = losses.explained(job.id, kwargs["exc_string"])
-        return super().handle_job_failure(job, *args, **kwargs)
+        done = super().handle_job_failure(job, *args, **kwargs)
+        if isinstance(sys.exc_info()[1], GoesBack):
+            horse.tell(waits=job.origin)
+        return done
 
     def handle_warm_shutdown_request(self) -> None:
         """Call back who waits in a slot: what runs is waited for, and not what waits."""

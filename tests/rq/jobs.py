@@ -7,8 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from celery_locks import Requeue, Skip, current_lease
-from celery_locks.policies import Fail
+from celery_locks import Fail, LockTimeout, Requeue, Skip, current_lease
 from celery_locks.rq import locked
 from tests.judging import Stay, record
 from tests.waiting import wait_until
@@ -130,3 +129,13 @@ def gone_wrong(job: Any, _connection: Any, *error: Any) -> None:
 
 def stopped(job: Any, _connection: Any) -> None:
     Path(job.args[0], "stopped").touch()
+
+
+@locked(key="{folder}", ttl=5)
+def calls_by_hand(folder, name):
+    """What it calls by hand finds the key taken by itself, and says so: there is nothing to go back to."""
+    try:
+        brief(folder, name)
+    except LockTimeout:
+        return "taken"
+    return "free"

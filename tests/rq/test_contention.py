@@ -8,6 +8,11 @@ import pytest
 from rq import Callback, Retry
 from rq.command import send_stop_job_command
 
+try:
+    from rq import RateLimit
+except ImportError:
+    RateLimit = None
+
 from celery_locks.rq import LockedQueue, waiting
 from tests.judging import most_together
 from tests.rq import jobs
@@ -167,7 +172,9 @@ def test_slots_several_keys_and_coroutines(shared):
 @pytest.mark.parametrize("how", ["stopped", "failed"])
 def test_a_job_that_is_broken_off_frees_its_key_at_once(shared, how):
     """By a stop command, or for its time, with a ttl of minutes."""
-    job = shared.send(jobs.hold_long, "first", job_timeout=2 if how == "failed" else 60, on_stopped=Callback(jobs.stopped))
+    job = shared.send(
+        jobs.hold_long, "first", job_timeout=2 if how == "failed" else 60, on_stopped=Callback(jobs.stopped)
+    )
     shared.began("first")
     waits = shared.send(jobs.patient, "second")
     if how == "stopped":
@@ -177,3 +184,26 @@ def test_a_job_that_is_broken_off_frees_its_key_at_once(shared, how):
     shared.becomes(waits, "finished")
     assert (shared.folder / "stopped").exists() == (how == "stopped")
     shared.were_apart(1)
+
+
+def test_what_a_job_calls_by_hand_does_not_go_back(shared):
+    """It is no job, and finds its key taken by the job that calls it."""
+    job = shared.send(jobs.calls_by_hand, "first")
+    shared.becomes(job, "finished")
+    assert job.return_value() == "taken"
+
+
+@pytest.mark.skipif(RateLimit is None, reason="RQ has rate limits from version 3 on")
+def test_a_job_with_a_rate_limit_gives_its_slot_up_while_it_waits(shared):
+    """Another key's job may have it, and the one that waits comes through the same gate."""
+    shared.send(jobs.hold, "first")
+    shared.began("first")
+    limit = {"rate_limit": RateLimit(key=shared.key, concurrency=1)}
+    waits = shared.send(jobs.patient, "second", **limit)
+    shared.waits(waits)
+    elsewhere = shared.folder / "elsewhere"
+    elsewhere.mkdir()
+    shared.becomes(shared.queue.enqueue(jobs.brief, str(elsewhere), "other", **limit), "finished")
+    shared.enough("first")
+    shared.becomes(waits, "finished")
+    shared.were_apart(2)

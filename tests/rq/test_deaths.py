@@ -6,6 +6,8 @@ import os
 import signal
 import time
 
+import psutil
+
 from tests.rq import jobs
 from tests.rq.yard import PATIENCE
 from tests.waiting import wait_until
@@ -130,4 +132,4 @@ def test_a_work_horse_is_ended_when_its_lease_is_lost(yard):
         assert yard.locks.force_release(yard.key)
         yard.becomes(job, "failed")
         assert "LockLost" in job.latest_result().exc_string
-        wait_until(lambda: not os.path.exists(f"/proc/{horse}"), "the end of the process", PATIENCE)
+        wait_until(lambda: not psutil.pid_exists(horse), "the end of the process", PATIENCE)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +20,7 @@ from tests.servers.process import _end_with_us
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Callable, Iterator
 
     from rq.job import Job
@@ -85,7 +85,7 @@ class Yard:
         given = {**inherited, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **env}
         hands = []
         try:
-            for _ in range(count):
+            while len(hands) < count:
                 hands.append(Hand(command, given, self.folder / f"worker{next(_numbers)}.log"))
             for hand in hands:
                 wait_until(lambda hand=hand: "Listening on" in hand.said(), f"a worker: {hand.said()}", PATIENCE)
@@ -120,7 +120,7 @@ class Yard:
         return wait_until(status, f"{job.id} to be {statuses}, it is {job.get_status()}", PATIENCE)
 
     def waits(self, job: Job) -> None:
-        """This job has found its key taken, and waits."""
+        """Until a job has found its key taken, and waits."""
         self.becomes(job, "scheduled")
 
     def lines(self, name: str) -> list[str]:
