@@ -70,9 +70,11 @@ class Wait:
         """As it was written; None of what is no such thing."""
         try:
             said = json.loads(text or "null")
-            return cls(**{name: said[name] for name in cls.__dataclass_fields__ if name in said}) if said else None
         except (TypeError, ValueError):
             return None
+        if not isinstance(said, dict) or not said:
+            return None
+        return cls(**{name: said[name] for name in cls.__dataclass_fields__ if name in said})
 
 
 class Room:
