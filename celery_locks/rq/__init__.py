@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from celery_locks.rq.job import LockedJob, waiting
     from celery_locks.rq.locked import locked
     from celery_locks.rq.queue import LockedQueue
-    from celery_locks.rq.worker import LockedSimpleWorker, LockedSpawnWorker, LockedWorker
+    from celery_locks.rq.spawning import LockedSpawnWorker
+    from celery_locks.rq.worker import LockedSimpleWorker, LockedWorker
 
 __all__ = [
     "LockedJob",
@@ -31,7 +32,7 @@ _MODULE = {
     "LockedJob": "job",
     "LockedQueue": "queue",
     "LockedSimpleWorker": "worker",
-    "LockedSpawnWorker": "worker",
+    "LockedSpawnWorker": "spawning",
     "LockedWorker": "worker",
     "configure": "house",
     "waiting": "job",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import ConnectionError as Unreachable
 from redis.exceptions import TimeoutError as Unanswered
 from rq.job import Job
-from rq.worker import SimpleWorker, SpawnWorker, Worker
+from rq.worker import SimpleWorker, Worker
 
 from celery_locks import closing
 from celery_locks.closing import SOON, Closing
@@ -157,18 +157,3 @@ class LockedSimpleWorker(Locking, SimpleWorker):
 
     def _made_stable(self, mail: Mail) -> Stable | None:  # noqa: ARG002 - there is no other process
         return None
-
-
-class LockedSpawnWorker(Locking, SpawnWorker):
-    """RQ's worker that spawns a process for each job. It beats for the leases of those processes itself."""
-
-    def _made_stable(self, mail: Mail) -> Stable | None:
-        losses.remember()
-        return Stable.spawned(mail)
-
-    def main_work_horse(self, job: Job, queue: Queue) -> None:
-        """Run a job in a process of its own, which finds its main process by what that left in its environment."""
-        from celery_locks.rq.spawned import belong  # noqa: PLC0415 - only in such a process
-
-        belong()
-        super().main_work_horse(job, queue)
