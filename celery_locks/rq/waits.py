@@ -136,12 +136,10 @@ class Room:
             self._move_limited(job_id, at_front=at_front)
         return said in ("moved", "limited")
 
-    def status(self, job_ids: list[str]) -> list[str | None]:
-        """How each of these fares, as RQ calls it."""
-        with self.connection.pipeline(transaction=False) as pipeline:
-            for job_id in job_ids:
-                pipeline.hget(Job.key_for(job_id), "status")
-            return [None if each is None else _text(each) for each in pipeline.execute()]
+    def progress(self, job_id: str) -> tuple[str | None, bool]:
+        """What RQ calls the state of a job that was called, and whether it has begun or goes back no more."""
+        status, waits = self.connection.hmget(Job.key_for(job_id), ["status", FIELD])
+        return None if status is None else _text(status), waits is None
 
     def forget(self, job: Job) -> None:
         """It waits no more: it begins."""
