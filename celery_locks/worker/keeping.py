@@ -15,12 +15,12 @@ from celery_locks.annotation import lock_all
 from celery_locks.board import Board
 from celery_locks.events import happen_in
 from celery_locks.parent import Parent, adopt
+from celery_locks.pool.children import Children
+from celery_locks.pool.deaths import Bell
 from celery_locks.worker import stacks
 from celery_locks.worker.announcing import Announcer
 from celery_locks.worker.answering import share
 from celery_locks.worker.carried_beat import check_beat
-from celery_locks.worker.children import Children
-from celery_locks.worker.deaths import Bell
 from celery_locks.worker.killed import remember
 from celery_locks.worker.members import see_members
 from celery_locks.worker.opening import open_stores
