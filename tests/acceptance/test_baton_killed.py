@@ -128,7 +128,7 @@ ERRBACK = {
         "au",
         "au",
     ),
-    "the errback of a chord is on its way": Scene(chords_errback_on_its_way, "abc", "u"),
+    "the errback of a chord is on its way": Scene(chords_errback_on_its_way, "abc", "u", is_kept=True, travel=60),
 }
 
 
