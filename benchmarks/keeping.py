@@ -17,8 +17,8 @@ from celery_locks.board import Board
 from celery_locks.guard import Guard
 from celery_locks.lease import Claim, new_owner
 from celery_locks.parent import Parent, adopt
-from celery_locks.worker.children import Children
-from celery_locks.worker.deaths import Bell
+from celery_locks.pool.children import Children
+from celery_locks.pool.deaths import Bell
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection

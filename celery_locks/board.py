@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import mmap
+import os
 import struct
 import threading
 from typing import TYPE_CHECKING, Any
@@ -48,11 +49,16 @@ _LOW = 0xFFFFFFFF
 class Board:
     """The whole of it: a region for each process of the pool, and when the main process looks at it next."""
 
-    def __init__(self, regions: int) -> None:
+    def __init__(self, regions: int, fd: int = -1) -> None:
+        size = _PAGE + regions * _REGION
+        if fd >= 0 and os.fstat(fd).st_size < size:
+            # A file is shared with processes that are not forked from this one.
+            os.ftruncate(fd, size)
         # Untouched pages cost nothing.
-        self._memory = memoryview(mmap.mmap(-1, _PAGE + regions * _REGION))
+        self._memory = memoryview(mmap.mmap(fd, size))
         self._wakes_at = self._memory[:8].cast("d")
-        self.wakes_at = math.inf
+        if fd < 0 or not self.wakes_at:
+            self.wakes_at = math.inf
         self.regions = [Region(self._memory[at : at + _REGION]) for at in range(_PAGE, len(self._memory), _REGION)]
 
     @property

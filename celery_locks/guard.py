@@ -58,6 +58,11 @@ class Guard:
         self.care = Care(store, self._keeper)
         self._patience = Patience(store, self.waker, clock, sleep or time.sleep)
 
+    @property
+    def keeper(self) -> Keeper:
+        """Who beats for its leases in this process."""
+        return self._keeper
+
     def run(  # noqa: PLR0913 - a call that says how, by name
         self,
         claim: Claim,

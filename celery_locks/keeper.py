@@ -134,6 +134,10 @@ class Keeper:
         self._beats = Rounds("keeper", self._mutex, self.tick, self._next_beat, self._clock)
         self._ends = Rounds("watch", self._mutex, self.expire, self._next_end, self._clock)
 
+    def inherit(self, number: int) -> None:
+        """The main process of this one, which spawned it, knows it by this number."""
+        self.number, self.is_inherited = number, True
+
     def _stays(self, lease: Lease) -> bool | None:
         """Whether its key stays taken for as long as it is to; None when it need not stay any more."""
         if lease.until <= self._clock():

@@ -15,6 +15,7 @@ from celery_locks import Locks
 from . import judge, tasks
 from .app import app
 from .beats import scheduled
+from .both import mixed
 from .judge import Check, Sent, Takeover
 from .ledger import Ledger
 from .server import valkey
@@ -69,6 +70,7 @@ def show(screen: Screen) -> list[Check]:
             checks += two_hundred(here)
             checks += killed(here)
             checks += scheduled(here)
+            checks += mixed(here)
     except StuckError as stuck:
         checks.append(Check("the show", "every step comes to its end", str(stuck).splitlines()[0], kept=False))
         screen.say(f"\n{stuck}")

@@ -116,6 +116,23 @@ def scheduled(audits: Sequence[datetime], seconds: float, ttl: float) -> list[Ch
     ]
 
 
+def mixed(ledger: Ledger, opening: int, jobs: int) -> list[Check]:
+    """Jobs of two kinds of workers, that put in as much as they take out, leave each wallet as it was."""
+    runs, balances = ledger.runs(), ledger.balances()
+    wrong = sum(balance != opening for balance in balances.values())
+    overlapping, kinds = overlaps(runs), {run.worker == "rq" for run in runs}
+    return [
+        Check("RQ and Celery", "no update is lost", f"{wrong} of {len(balances)} balances are wrong", wrong == 0),
+        Check("RQ and Celery", "no two runs overlap in a wallet", f"{overlapping} overlapping runs", overlapping == 0),
+        Check(
+            "RQ and Celery",
+            "each job runs once, by its own kind of worker",
+            f"{len({run.job for run in runs})} jobs in {len(runs)} runs",
+            len(kinds) == 2 and len({run.job for run in runs}) == len(runs) == jobs,  # noqa: PLR2004 - two kinds
+        ),
+    ]
+
+
 def fences(runs: Iterable[Run]) -> tuple[str, bool]:
     """Whether, in each wallet, every run has a higher fence than the run before it."""
     handovers = [pair for visits in by_wallet(runs).values() for pair in pairwise(visits)]

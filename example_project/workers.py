@@ -1,4 +1,4 @@
-"""Real `celery worker` and `celery beat` processes: started, waited for, killed, stopped."""
+"""Real `celery worker`, `celery beat` and `rq worker` processes: started, waited for, killed, stopped."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 CELERY = (sys.executable, "-m", "celery", "-A", "example_project.app")
 WORKER = ("worker", "--pool=prefork", "--loglevel=INFO", "--without-gossip", "--without-mingle", "--without-heartbeat")
 BEAT = ("beat", "--loglevel=INFO")
+RQ = (sys.executable, "-m", "rq.cli", "worker", "--worker-class", "celery_locks.rq.LockedWorker")
 
 
 class StuckError(Exception):
@@ -29,7 +30,7 @@ class StuckError(Exception):
 
 
 class Worker:
-    """A `celery worker` with so many pool processes, or a `celery beat`: all of it is a process group of its own."""
+    """A worker with all its processes, or a `celery beat`: a process group of its own."""
 
     def __init__(self, name: str, command: tuple[str, ...], log: Path, settings: dict[str, str], ready: str) -> None:
         self.name = name
@@ -37,7 +38,7 @@ class Worker:
         self._says_when_ready = ready
         with log.open("wb") as output:
             self._process = subprocess.Popen(  # noqa: S603 - our own command
-                [*CELERY, *command],
+                command,
                 cwd=Path(__file__).parents[1],
                 # What a killed worker leaves behind, it leaves among the show's own files.
                 env=os.environ | settings | {"TMPDIR": str(log.parent)},
@@ -104,13 +105,21 @@ class Crew:
         """Start workers with these names, each with so many pool processes."""
         with undisturbed():
             for name in names:
-                self._start(name, (*WORKER, f"--hostname={name}", f"--concurrency={processes}"), f"{name} ready\\.")
+                self._start(
+                    name, (*CELERY, *WORKER, f"--hostname={name}", f"--concurrency={processes}"), f"{name} ready\\."
+                )
 
     def schedule(self, *names: str) -> None:
         """Start beats with these names."""
         with undisturbed():
             for name in names:
-                self._start(name, BEAT, "beat: we lead|beat: standing by")
+                self._start(name, (*CELERY, *BEAT), "beat: we lead|beat: standing by")
+
+    def hire_rq(self, *names: str, url: str, queue: str) -> None:
+        """Start RQ workers with these names, each of which runs one job at a time."""
+        with undisturbed():
+            for name in names:
+                self._start(name, (*RQ, "--url", url, "--name", name, queue), "Listening on")
 
     def named(self, pid: int | None) -> str | None:
         """What the worker or beat of this process is called, if it is one of these."""

@@ -12,7 +12,7 @@ from celery.worker.control import inspect_command
 
 from celery_locks import keepers
 from celery_locks.owner import Owner
-from celery_locks.worker.child import Child
+from celery_locks.pool.child import Child
 from celery_locks.worker.running import running
 from celery_locks.worker.stacks import stacks as stacks_of
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from celery_locks.lease import Lease
-    from celery_locks.worker.children import Children
+    from celery_locks.pool.children import Children
     from celery_locks.worker.line import Line
 
 _NOBODY = "no thread of this process runs it as a job"

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from celery_locks.board import Region
     from celery_locks.config import Settings
-    from celery_locks.worker.children import Children
+    from celery_locks.pool.children import Children
 
 #: Ignored by default: a process that does not listen any more is not harmed. Celery and its users have taken the others
 #: that are, and those that are not end a process.

@@ -10,7 +10,7 @@ import pytest
 from celery_locks.board import Board, Region
 from celery_locks.lease import Claim, Lease
 from celery_locks.parent import Parent, adopt
-from celery_locks.worker import burial
+from celery_locks.pool import burial
 from tests.apart import no_apps_from_other_tests
 from tests.unit.fake_consumer import at_work
 from tests.unit.fakes import START, FakeClock, Room

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from celery_locks.board import Board
 from celery_locks.lease import Claim, Lease
+from celery_locks.pool.children import Children
+from celery_locks.pool.deaths import Bell
 from celery_locks.record import RAISE, Entry, News, Term
-from celery_locks.worker.children import Children
-from celery_locks.worker.deaths import Bell
 
 if TYPE_CHECKING:
     from celery_locks.board import Region
-    from celery_locks.worker.burial import Left
+    from celery_locks.pool.burial import Left
     from tests.unit.fakes import Room
 
 ME = os.getpid()

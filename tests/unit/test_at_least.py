@@ -9,7 +9,7 @@ import pytest
 from celery_locks import LockConfigError, LockedTask, LockLost, Locks, LockTimeout, StoreUnavailable, signals
 from celery_locks.board import CLAIMED, LEAVING
 from celery_locks.lease import Verdict
-from celery_locks.worker import burial
+from celery_locks.pool import burial
 from tests.unit import bank
 from tests.unit.bank import job
 from tests.unit.fakes import START, heard, pass_time

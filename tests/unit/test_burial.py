@@ -11,11 +11,11 @@ import pytest
 from celery_locks import signals
 from celery_locks.board import CLAIMED, FREE, LEAVING, Board, Region
 from celery_locks.lease import Claim
+from celery_locks.pool import burial
+from celery_locks.pool.children import Children
+from celery_locks.pool.deaths import Bell
 from celery_locks.record import KILL, RAISE, Entry, News, Term
 from celery_locks.ticket import Stance, Ticket
-from celery_locks.worker import burial
-from celery_locks.worker.children import Children
-from celery_locks.worker.deaths import Bell
 from tests.unit.fakes import Room, heard
 from tests.waiting import wait_until
 

@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from celery_locks.worker import deaths
-from celery_locks.worker.deaths import Bell, Deaths
+from celery_locks.pool import deaths
+from celery_locks.pool.deaths import Bell, Deaths
 
 
 def new_process() -> subprocess.Popen:
@@ -90,7 +90,7 @@ def test_a_bell_that_is_broken():
     """Who rings has a job to do."""
     bell = Bell()
     os.close(bell.fd)
-    os.close(bell._rope)
+    os.close(bell.rope)
     bell.ring()
 
 

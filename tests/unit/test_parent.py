@@ -6,8 +6,8 @@ import pytest
 
 from celery_locks.board import CLAIMED, FREE, HELD, LEAVING, SLOTS, Board, Region
 from celery_locks.interrupt import kill
+from celery_locks.pool.child import Child
 from celery_locks.record import FLAG, KILL, RAISE
-from celery_locks.worker.child import Child
 from tests.unit.fakes import Room, in_child, pass_time
 from tests.unit.pools import enter
 

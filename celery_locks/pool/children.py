@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from celery_locks.board import FREE, HELD, barrier
 from celery_locks.kept import pace
+from celery_locks.pool.burial import Left, await_done, bury
+from celery_locks.pool.child import Child, shown
+from celery_locks.pool.deaths import Bell, Deaths
 from celery_locks.rounds import leave_signals_to_main
-from celery_locks.worker.burial import Left, bury
-from celery_locks.worker.child import Child, shown
-from celery_locks.worker.deaths import Bell, Deaths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -64,6 +64,12 @@ class Children:
     def bury(self, pid: int) -> None:
         """Give back whatever a dead process held, or may have asked for."""
         bury(list(self._left_by(pid)))
+
+    def bury_all(self, longest: float) -> None:
+        """Give back what all hold, who are dead: this process is about to end too, and waits for that."""
+        for region in self._board.regions:
+            self.bury(region.pid)
+        await_done(longest)
 
     def leases(self) -> list[Lease]:
         """What the pool holds at this moment, as its processes show it: we may not have looked since."""

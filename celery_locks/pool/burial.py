@@ -6,6 +6,7 @@ import logging
 import math
 import threading
 import time
+import weakref
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,8 +21,8 @@ from celery_locks.ticket import Stance, Ticket
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from celery_locks.pool.child import Child
     from celery_locks.record import Entry
-    from celery_locks.worker.child import Child
 
 logger = logging.getLogger("celery_locks.worker")
 
@@ -63,9 +64,21 @@ def bury(left: Iterable[Left]) -> None:
         _begin(list(of_one))
 
 
+def await_done(longest: float) -> None:
+    """Wait for what is being given back: this process is about to end, and its threads with it."""
+    until = time.monotonic() + longest
+    for thread in list(_burying):
+        thread.join(max(0.0, until - time.monotonic()))
+
+
+_burying: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+
+
 def _begin(left: list[Left]) -> None:
     try:
-        threading.Thread(target=_bury, args=(left,), name="celery_locks-dead", daemon=True).start()
+        thread = threading.Thread(target=_bury, args=(left,), name="celery_locks-dead", daemon=True)
+        thread.start()
+        _burying.add(thread)
     except RuntimeError as error:
         logger.warning("%r: a dead process's locks are given back without a thread, which holds up the others", error)
         _bury(left)

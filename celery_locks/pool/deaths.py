@@ -15,15 +15,15 @@ LOOK = 0.25
 class Bell:
     """Wakes the main process. All who are forked from it may ring; ringing never waits."""
 
-    def __init__(self) -> None:
-        self.fd, self._rope = os.pipe()
-        for end in (self.fd, self._rope):
+    def __init__(self, ends: tuple[int, int] | None = None) -> None:
+        self.fd, self.rope = ends or os.pipe()
+        for end in (self.fd, self.rope):
             os.set_blocking(end, False)
 
     def ring(self) -> None:
         """Wake it. A full pipe has woken it already; who rings has a job to do, whatever became of the pipe."""
         with contextlib.suppress(OSError):
-            os.write(self._rope, b"!")
+            os.write(self.rope, b"!")
 
     def hush(self) -> None:
         """Begin to listen anew."""

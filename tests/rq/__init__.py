@@ -1,0 +1,1 @@
+"""RQ jobs in real workers, on a private Redis."""
