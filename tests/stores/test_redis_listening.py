@@ -89,12 +89,20 @@ def test_a_server_that_hangs_has_no_listener(store: RedisStore, way: Proxy) -> N
 
 
 def test_a_listener_gives_its_connection_back(store: RedisStore, redis_server: RedisServer) -> None:
-    """Whoever listens again and again has one connection at a time, and none in the end."""
-    for _ in range(20):
-        store.listen().close()
+    """Whoever has listened again and again has no connection in the end."""
     with redis_server.client() as client:
-        wait_until(lambda: client.pubsub_numsub("lock:wake") == [("lock:wake", 0)], "the last to be gone")
-        assert len(client.client_list()) < 5
+
+        def listeners() -> int:
+            return int(client.pubsub_numsub("lock:wake")[0][1])
+
+        # One that was given up a moment ago, behind a proxy, may be there still.
+        before, connections = listeners(), len(client.client_list())
+        # They are kept: what is collected as garbage closes its connection anyway.
+        ended = [store.listen() for _ in range(20)]
+        for each in ended:
+            each.close()
+        wait_until(lambda: listeners() <= before, "the last to be gone")
+        assert len(client.client_list()) < connections + 5
 
 
 def test_each_hears_all_of_its_own_prefix(redis_url: str) -> None:
