@@ -64,10 +64,10 @@ def verdicts(output: str) -> list[str]:
 
 
 def test_the_show_keeps_every_promise(show: Callable[..., tuple[int, str]]) -> None:
-    """`python -m example_project` ends well, with twelve promises kept, and its locks live in its Valkey unasked."""
+    """`python -m example_project` ends well, with fifteen promises kept, and its locks live in its Valkey unasked."""
     code, output = show("-m", "example_project")
     assert "no lock_store is set" not in output, output
-    assert verdicts(output) == ["ok"] * 12, output
+    assert verdicts(output) == ["ok"] * 15, output
     assert code == 0, output
 
 
