@@ -10,6 +10,7 @@ import psutil
 
 from tests.rq import jobs
 from tests.rq.yard import PATIENCE
+from tests.servers.redis import RedisServer
 from tests.waiting import wait_until
 
 
@@ -134,3 +135,15 @@ def test_a_work_horse_is_ended_when_its_lease_is_lost(yard):
         assert "LockLost" in (said := job.latest_result().exc_string)
         assert "ended before another could have the key" in said
         wait_until(lambda: not psutil.pid_exists(horse), "the end of the process", PATIENCE)
+
+
+def test_a_job_whose_store_is_down_comes_again_when_it_is_up(yard):
+    """It never runs unlocked, and is not lost."""
+    with RedisServer() as store:
+        store.stop()
+        with yard.workers(1, CELERY_LOCK_STORE=store.url):
+            job = yard.send(jobs.impatient, "first")
+            yard.waits(job)
+            store.start()
+            yard.becomes(job, "finished")
+    yard.were_apart(1)
