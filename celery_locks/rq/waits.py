@@ -11,6 +11,7 @@ import json
 import math
 import time
 from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -165,13 +166,18 @@ def wait_of(job: Job) -> Wait | None:
     return Wait.from_json(job.connection.hget(job.key, FIELD)) if known is job else known
 
 
+def seconds(when: datetime) -> float:
+    """A time that RQ has noted, in seconds since 1970. Those without a zone are of UTC."""
+    return (when if when.tzinfo else when.replace(tzinfo=timezone.utc)).timestamp()
+
+
 def _show(pipeline: Pipeline, job: Job, status: JobStatus, wait: Wait) -> None:
     # What the worker does next looks at the status that the object has.
     job._status = status  # noqa: SLF001 - its only name
     pipeline.hset(job.key, mapping={"status": status.value, FIELD: wait.to_json()})
     if job.ttl:
         # RQ lifted it when the job began, and counts it from when that was sent.
-        begun = job.enqueued_at.timestamp() if job.enqueued_at else time.time()
+        begun = seconds(job.enqueued_at) if job.enqueued_at else time.time()
         pipeline.expire(job.key, max(1, math.ceil(begun + job.ttl - time.time())))
 
 
