@@ -60,9 +60,11 @@ class Crowded:
         if time.monotonic() < self.look_at:
             return
         for line, called in list(self._called.items()):
-            if called.room.status([called.job_id]) == ["queued"]:
+            status, has_begun = called.room.progress(called.job_id)
+            if status == "queued":
                 self._stand_aside(line, called)
-            else:
+            elif has_begun or status != "started":
+                # One that has a slot has still to ask for the key, which might be kept for the next by then.
                 self._come_back(line)
         self.look_at = time.monotonic() + SOON if self._called else math.inf
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import sys
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -14,9 +13,9 @@ from redis import SSLConnection, UnixDomainSocketConnection
 from redis.sentinel import SentinelConnectionPool
 
 from celery_locks import config
-from celery_locks.errors import LockConfigError, LockError
+from celery_locks.errors import LockConfigError
 from celery_locks.locks import Locks
-from celery_locks.options import KNOWN, unknown
+from celery_locks.options import KNOWN, Options, unknown
 from celery_locks.patterns import Patterns
 from celery_locks.rq import horse
 
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from redis import Redis
-
-logger = logging.getLogger("celery_locks.rq")
 
 #: What `configure` was given.
 _given: dict[str, Any] = {}
@@ -93,12 +90,16 @@ class House:
         return settings
 
     def open_all(self) -> None:
-        """Open all stores that settings name: processes forked from this one know them as it does. None is asked."""
-        for alias in (None, *(config.setting(self.conf, "lock_stores") or {})):
-            try:
-                self.locks(alias)
-            except LockError as error:  # noqa: PERF203 - they are few
-                logger.warning("a store of locks cannot be opened: %s", error)
+        """Open all stores that settings name: processes forked from this one know them as it does. None is asked.
+
+        Raises `LockConfigError` for a mistake in any setting, so that a worker does not begin with it.
+        """
+        Options.made(config.defaults(self.conf), where="the settings")
+        _ = self.patterns
+        for alias in config.setting(self.conf, "lock_stores") or {}:
+            self.locks(alias)
+        if config.setting(self.conf, "lock_store"):
+            self.locks()
 
 
 def opened(settings: config.StoreSettings) -> Locks:

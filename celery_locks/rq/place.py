@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Claim
 from celery_locks.rq.plans import name_of
+from celery_locks.rq.waits import seconds
 
 if TYPE_CHECKING:
     from rq.job import Job
@@ -23,7 +24,7 @@ def claim_of(plan: Plan, job: Job) -> Claim:
     name = name_of(job)
     keys = plan.keys(tuple(job.args), dict(job.kwargs))
     key = f"unique:{name}:{keys[0] if len(keys) == 1 else json.dumps(keys)}"
-    sent = int(job.created_at.timestamp() * 1_000_000)
+    sent = round(seconds(job.created_at) * 1_000_000)
     return Claim(key, f"{name}[{job.id}]@rq:0#{sent:016x}", plan.options.unique_ttl, name, job.id)
 
 

@@ -16,7 +16,7 @@ from celery_locks.lease import Lease
 from celery_locks.owner import Owner
 from celery_locks.policies import NOTHING, Contention, Requeue, Skip, after_outage, countdown, decide, is_patient
 from celery_locks.rq import horse
-from celery_locks.rq.again import instead
+from celery_locks.rq.again import GoesBack, instead
 from celery_locks.rq.waits import Room
 
 if TYPE_CHECKING:
@@ -56,7 +56,9 @@ class Refused:
             return self._without_store(refusal, work)
         try:
             return self._contended(self._contention(refusal), refusal.ticket)
-        except LockTimeout:
+        except GoesBack:
+            raise
+        except BaseException:
             self._plan.guard.leave_line(refusal.key or self._claim.key, refusal.ticket)
             raise
 

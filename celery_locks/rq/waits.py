@@ -11,6 +11,7 @@ import json
 import math
 import time
 from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -146,12 +147,10 @@ class Room:
             self._move_limited(job_id, at_front=at_front)
         return said in ("moved", "limited")
 
-    def status(self, job_ids: list[str]) -> list[str | None]:
-        """How each of these fares, as RQ calls it."""
-        with self.connection.pipeline(transaction=False) as pipeline:
-            for job_id in job_ids:
-                pipeline.hget(Job.key_for(job_id), "status")
-            return [None if each is None else _text(each) for each in pipeline.execute()]
+    def progress(self, job_id: str) -> tuple[str | None, bool]:
+        """What RQ calls the state of a job that was called, and whether it has begun or goes back no more."""
+        status, waits = self.connection.hmget(Job.key_for(job_id), ["status", FIELD])
+        return None if status is None else _text(status), waits is None
 
     def forget(self, job: Job) -> None:
         """It waits no more: it begins."""
@@ -177,11 +176,16 @@ def wait_of(job: Job) -> Wait | None:
     return Wait.from_json(job.connection.hget(job.key, FIELD)) if known is job else known
 
 
+def seconds(when: datetime) -> float:
+    """A time that RQ has noted, in seconds since 1970. Those without a zone are of UTC."""
+    return (when if when.tzinfo else when.replace(tzinfo=timezone.utc)).timestamp()
+
+
 def _expires(job: Job) -> int | str:
     """In how many seconds a job that was sent with a ttl is no more: RQ lifted that when the job began."""
     if not job.ttl:
         return ""
-    begun = job.enqueued_at.timestamp() if job.enqueued_at else time.time()
+    begun = seconds(job.enqueued_at) if job.enqueued_at else time.time()
     return max(1, math.ceil(begun + job.ttl - time.time()))
 
 

@@ -150,6 +150,8 @@ class Locking(_Worker):
                 self._stable.close()
             if self._attending:
                 self._attending.close()
+            horse.belong(None, is_horse=False)
+            closing.adopt(Closing())
         super().teardown()  # type: ignore[no-untyped-call]
 
     def _surely(self, step: Callable[[], Any], is_done: Callable[[], bool]) -> Any:

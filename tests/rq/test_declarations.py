@@ -96,3 +96,22 @@ def test_what_is_known_of_a_wait_is_read_as_it_was_written():
     wait = Wait(3, 17.5, "jobs.sync", "k", "o", "1-t", "s", comes=True, due=20.0)
     assert Wait.from_json(wait.to_json()) == wait
     assert [Wait.from_json(text) for text in (None, b"", b"{", b"[1]", b"3", b"{}")] == [None] * 6
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("CELERY_LOCK_STORE", "reddis://here", "did you mean redis://"),
+        ("CELERY_LOCK_TTL", "soon", "lock_ttl"),
+        ("CELERY_LOCK_TASKS", '{"shop.*": {"keey": "a"}}', "did you mean lock_key"),
+        ("CELERY_LOCK_STOER", "redis://here", "did you mean lock_store"),
+    ],
+)
+def test_a_worker_does_not_begin_with_a_mistake_in_its_settings(yard, monkeypatch, name, value, said):
+    """It says which, and how to mend it."""
+    monkeypatch.setenv(name, value)
+    configure()
+    with pytest.raises(LockConfigError, match=said):
+        LockedWorker([yard.queue], connection=yard.connection).work(burst=True)
+    monkeypatch.undo()
+    configure()

@@ -1,0 +1,131 @@
+"""Where jobs wait: in one place, attended to by one worker, and put back once."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from rq import Queue
+from rq.job import JobStatus
+from rq.registry import ScheduledJobRegistry
+
+from celery_locks.rq import waits
+from celery_locks.rq.waits import FIELD, Room, Wait, wait_of
+from tests.rq import jobs
+from tests.waiting import wait_until
+
+
+@pytest.fixture
+def room(yard):
+    return Room(yard.queue.name, yard.connection)
+
+
+@pytest.fixture
+def waiting(yard, room):
+    """A job that waits, as one does that has found its key taken."""
+
+    def put(name="first", **options):
+        job = yard.send(jobs.brief, name, **options)
+        yard.queue.remove(job)
+        job.set_status(JobStatus.STARTED)
+        with yard.connection.pipeline() as pipeline:
+            room.put(pipeline, job, Wait(1, time.time(), key=yard.key, due=time.time() + 30), served=True)
+            pipeline.execute()
+        return job
+
+    return put
+
+
+def test_a_job_is_put_back_once_whoever_does_it(yard, room, waiting):
+    """It takes along what is known of it, and nothing else of it is left where it waited."""
+    job = waiting()
+    wait = wait_of(job)
+    assert [room.move(job.id, wait, at_front=True) for _ in range(3)] == [True, False, False]
+    assert yard.queue.job_ids == [job.id]
+    assert (job.get_status(), wait_of(job)) == ("queued", wait)
+    assert not yard.connection.exists(room.scheduled_key, room.waiting_key)
+
+
+def test_at_which_end_of_its_queue(yard, room, waiting):
+    """One that is called comes first, one whose countdown is over last."""
+    other = yard.send(jobs.brief, "other")
+    called, over = waiting("called"), waiting("over")
+    assert room.move(called.id, wait_of(called), at_front=True)
+    assert room.move(over.id, wait_of(over), at_front=False)
+    assert yard.queue.job_ids == [called.id, other.id, over.id]
+
+
+@pytest.mark.parametrize("how", ["finished", "failed", "canceled", "deleted"])
+def test_a_job_that_has_ended_is_not_put_back(yard, room, waiting, how):
+    """Nor is it attended to any more."""
+    job = waiting()
+    if how == "canceled":
+        job.cancel()
+    elif how == "deleted":
+        job.delete()
+    else:
+        job.set_status(type(job.get_status())(how))
+    assert not room.move(job.id, Wait(), at_front=True)
+    assert yard.queue.job_ids == []
+    assert not yard.connection.exists(room.scheduled_key, room.waiting_key)
+
+
+def test_one_worker_attends_to_a_job_and_another_when_that_is_silent(room, waiting, monkeypatch):
+    """What is attended to is left alone for a while after it was last said."""
+    job = waiting()
+    monkeypatch.setattr(waits, "ATTENDED", 0.3)
+    gone, taken = room.attend([])
+    assert (gone, [*taken]) == ([], [job.id])
+    assert room.attend([]) == ([], {})
+    assert room.attend([job.id]) == ([], {})
+    taken = wait_until(lambda: room.attend([])[1], "the job to be taken over")
+    assert taken[job.id].key
+    room.abandon([job.id])
+    assert [*room.attend([])[1]] == [job.id]
+    assert room.attend([job.id, "never was"]) == (["never was"], {})
+
+
+def test_a_job_that_was_taken_out_is_not_attended_to(yard, room, waiting):
+    """As when a scheduler has put it back, or somebody has cancelled it."""
+    own, other = waiting("own"), waiting("other")
+    assert {*room.attend([])[1]} == {own.id, other.id}
+    for job in (own, other):
+        ScheduledJobRegistry(queue=yard.queue).remove(job)
+    room.abandon([other.id])
+    assert room.attend([own.id]) == ([own.id], {})
+    assert not yard.connection.exists(room.waiting_key)
+
+
+def test_a_job_that_is_to_be_gone_by_a_time_is_gone_also_when_it_waits(yard, waiting):
+    """RQ lifts its ttl when it begins: it has the rest of it again, counted from when it was sent."""
+    job = yard.queue.fetch_job(waiting(ttl=100).id)
+    assert 90 < yard.connection.ttl(job.key) <= 100
+
+
+def test_what_was_waited_for_is_forgotten_when_a_job_begins(yard, room, waiting):
+    """No later try of it counts what the first has waited."""
+    job = waiting()
+    room.forget(job)
+    assert not yard.connection.hexists(job.key, FIELD)
+    assert not yard.connection.exists(room.waiting_key)
+
+
+def test_those_behind_one_that_gets_no_slot_stand_aside(yard):
+    """They do not flood the queue one after the other, and come in their order when there is a slot."""
+    with yard.workers(1):
+        other = yard.folder / "other"
+        other.mkdir()
+        with yard.locks.lock(yard.key, ttl=60):
+            sent = [yard.send(jobs.patient, f"n{each}") for each in range(4)]
+            for job in sent:
+                yard.waits(job)
+            yard.queue.enqueue(jobs.hold, str(other), "busy")
+            wait_until((other / "busy.began").exists, "the worker to be busy", 30)
+        yard.becomes(sent[0], "queued")
+        time.sleep(2.5)
+        assert Queue(yard.queue.name, connection=yard.connection).job_ids == [sent[0].id]
+        (other / "busy.enough").touch()
+        for job in sent:
+            yard.becomes(job, "finished")
+    yard.were_apart(4)
+    assert [stay.owner[:2] for stay in yard.stays()] == ["n0", "n1", "n2", "n3"]
