@@ -67,8 +67,8 @@ def _locked(options: dict[str, Any], function: Any) -> Any:
     name = f"{function.__module__}.{function.__qualname__}"
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise LockConfigError(
-            f"job {name} is a generator function: a call of it does none of its work, which would be done later, without"
-            " the lock. Have it do its work itself, and return a list"
+            f"job {name} is a generator function: a call of it does none of its work, which would be done later,"
+            " without the lock. Have it do its work itself, and return a list"
         )
     # A mistake in it is found before there is a job.
     checked = Options.made(declared, where=f"job {name}")
