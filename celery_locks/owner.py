@@ -10,6 +10,8 @@ from typing import NamedTuple
 #: As `new_owner` writes it. What comes before the place may hold any letter.
 _WRITTEN = re.compile(r"(?P<what>.*)@(?P<host>[^@]*):(?P<pid>[0-9]+)#[0-9a-f]+", re.DOTALL)
 _JOB = re.compile(r"(?P<task>[^\[]*)\[(?P<id>.*)\]", re.DOTALL)
+#: A workflow that has its key between two of its tasks, or beneath those of a group. No task has such an id.
+_STEP = re.compile(r"baton\[(?P<step>[0-9][0-9.]*|error)\]@")
 #: What a lock is called that is taken by no job.
 PLAIN = "lock"
 
@@ -43,9 +45,17 @@ class Owner(NamedTuple):
         if not written:
             return cls(name)
         what, host, pid = written.groups()
+        if _STEP.match(name):
+            return cls(name, None, None, host, int(pid))
         job = _JOB.fullmatch(what)
         task, task_id = job.groups() if job else (None if what == PLAIN else what, None)
         return cls(name, task, task_id, host, int(pid))
+
+    @property
+    def step(self) -> str | None:
+        """The step of a workflow for which the key is held, on its way or by a group; None where it is of none."""
+        found = _STEP.match(self.name)
+        return found["step"] if found else None
 
     @property
     def brief(self) -> str:

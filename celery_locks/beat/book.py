@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,8 @@ class Book:
         self._fence: int | None = None
         self._positions: dict[str, Position] = {}
         self._seen: set[str] = set()
+        #: Each write has its own, so that one that comes late is known to.
+        self._numbers = itertools.count(1)
 
     def __getitem__(self, name: str) -> Position:
         return self._positions[name]
@@ -72,7 +75,7 @@ class Book:
 
     def _put(self, changed: Mapping[str, Position | None]) -> bool:
         texts = {name: position and position.written() for name, position in changed.items()}
-        if self._fence is None or not self._store.put(self._schedule, self._fence, texts):
+        if self._fence is None or not self._store.put(self._schedule, self._fence, next(self._numbers), texts):
             self._fence = None
             return False
         for name, position in changed.items():

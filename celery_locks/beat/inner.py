@@ -68,7 +68,7 @@ def positions(store: Store) -> Positions:
     if not isinstance(store, Positions):
         raise LockConfigError(
             f"{WHERE}: {store!r} keeps no positions of a schedule, so a new leader would not know what was sent: set"
-            " lock_beat_store, or lock_store, to Redis, Valkey or sql+..."
+            " lock_beat_store, or lock_store, to Redis, Valkey, etcd or sql+..."
         )
     return store
 
@@ -102,6 +102,7 @@ def _found(named: Any) -> type:
         )
     if any(each.__module__.partition(".")[0] == "redbeat" for each in found.__mro__):
         raise Refused(
-            f"{WHERE}: redbeat has a lock of its own and keeps in Redis what was sent: start it without this scheduler"
+            f"{WHERE}: redbeat has a lock of its own, shows only what is due at the moment, and keeps in Redis itself"
+            " what was sent: run it alone, with celery beat -S redbeat.RedBeatScheduler"
         )
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING
 
 from celery_locks import telling
@@ -11,8 +12,12 @@ from celery_locks.lease import Claim, Lease, State
 
 if TYPE_CHECKING:
     from celery_locks.guard import Guard
+    from celery_locks.lease import Busy
 
 logger = logging.getLogger("celery_locks.canvas")
+
+#: Seconds before each try. What the store does not answer for so long, or until the lease ends, is no hiccup.
+PAUSES = (0.0, 0.0, 0.1, 0.3, 0.6, 1.0)
 
 
 def hand_over(guard: Guard, lease: Lease, to: str, ttl: float) -> bool:
@@ -64,17 +69,24 @@ def _taken(guard: Guard, lease: Lease, claim: Claim, beat: float | None) -> Leas
 
 
 def _asked(guard: Guard, lease: Lease, claim: Claim) -> Lease | None:
-    try:
-        try:
-            taken = guard.verbs(claim).acquire(claim)
-        except StoreUnavailable:
-            # It may have gone there without our hearing of it: asked again, the store says so.
-            taken = guard.verbs(claim).acquire(claim)
-    except StoreUnavailable as error:
-        logger.warning("%s could not be handed over: %s", claim.shown, error)
-        return None
+    taken = _answered(guard, lease, claim)
     if isinstance(taken, Lease) and taken.fences != lease.fences:
         # It was lost and free again: others may have had it while the job ran.
         free(guard, claim.keys, claim.owner)
         return None
     return taken if isinstance(taken, Lease) else None
+
+
+def _answered(guard: Guard, lease: Lease, claim: Claim) -> Lease | Busy | None:
+    """What the store says. It may have heard of it without our hearing of that: asked again, it says so."""
+    outage: StoreUnavailable | None = None
+    for pause in PAUSES:
+        time.sleep(pause)
+        if not lease.held():
+            break
+        try:
+            return guard.verbs(claim).acquire(claim)
+        except StoreUnavailable as error:
+            outage = error
+    logger.warning("%s could not be handed over: %s", claim.shown, outage or "its lease has ended")
+    return None

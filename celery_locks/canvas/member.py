@@ -11,6 +11,7 @@ from celery.exceptions import Ignore, Reject, Retry
 
 from celery_locks import requeue
 from celery_locks.canvas import lingering, together
+from celery_locks.canvas.awaiting import awaits
 from celery_locks.canvas.carried import ERROR, found
 from celery_locks.canvas.handing import free, hand_over
 from celery_locks.canvas.marking import mark
@@ -199,7 +200,10 @@ class Together(Member):
         self._hand_on(lease, self._carried.step, error.when if isinstance(error, Retry) else None)
 
     def _hand_on(self, lease: Lease, step: str, due: Any = None) -> None:  # noqa: ARG002 - it stays where it is
-        together.left(self._plan.guard, lease, self._stay(due))
+        guard, stay, ttl = self._plan.guard, self._stay(due), lease.claim.ttl
+        together.left(guard, lease, stay)
+        if (wait := stay - self._carried.travel) > 0 and lease.held():
+            awaits(guard, lease, wait, max(self._carried.travel, ttl), self._plan.beat or ttl)
 
     def replaced(self, canvas: Any) -> None:
         """Another canvas is about to be sent in its place, to run beside the others."""

@@ -22,6 +22,11 @@ TO_A_PLACE = (
     "It was a place in a queue, of a task with lock_unique. Its job waits or runs as it did, and another with its key"
     " can be sent from now on."
 )
+TO_A_WORKFLOW = (
+    "It was a workflow's: its message is still on its way, and the task that comes with it takes the key anew, or waits"
+    " for it. Tasks of a group that run under it were not stopped: they learn this at their next beat, within a third"
+    " of its ttl, and on_lost then says what happens. What they write until then only a fence refuses."
+)
 TO_PLAIN_CODE = (
     "Its holder was not stopped: it learns this at its next beat if it has a heartbeat, else when it renews or"
     " releases. What it writes until then only a fence refuses."
@@ -34,6 +39,8 @@ LOOKED_FIRST = (
 
 def effect_on(key: str, freed: list[Seen]) -> str:
     """What becomes of those that had it."""
+    if any(seen.owner.step for seen in freed):
+        return TO_A_WORKFLOW
     of_a_job = TO_A_PLACE if key.startswith(PLACE) else TO_A_JOB
     return of_a_job if any(seen.owner.task_id for seen in freed) else TO_PLAIN_CODE
 

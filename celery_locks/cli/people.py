@@ -10,6 +10,7 @@ from celery_locks.cli.printing import moment, span
 if TYPE_CHECKING:
     import datetime as dt
 
+    from celery_locks.owner import Owner
     from celery_locks.sight import Seen
     from celery_locks.stores.operations import Conflict, Waiter
 
@@ -26,6 +27,7 @@ def told(seen: Seen) -> dict[str, Any]:
         "owner": owner.name,
         "task": owner.task,
         "task_id": owner.task_id,
+        "step": owner.step,
         "host": owner.host,
         "pid": owner.pid,
         "fence": holding.fence,
@@ -33,6 +35,18 @@ def told(seen: Seen) -> dict[str, Any]:
         "age": age(since),
         "remaining": None if holding.remaining is None else round(holding.remaining, 3),
     }
+
+
+def no_job(owner: Owner) -> str:
+    """Why there is none to ask for, of a holder whose name says no job."""
+    if owner.step is None:
+        return "it is held by plain code: there is no job to ask for"
+    return f"it is held for {step(owner)} of a workflow: for a message that is on its way, or the tasks of a group"
+
+
+def step(owner: Owner) -> str:
+    """The step of a workflow, in words."""
+    return "the errback" if owner.step == "error" else f"step {owner.step}"
 
 
 def told_of_waiter(waiter: Waiter, place: int) -> dict[str, Any]:

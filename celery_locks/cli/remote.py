@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import Any
 
 
@@ -17,7 +18,7 @@ def offer() -> None:
 def _nothing(_state: Any, **_: Any) -> dict[str, Any]:
     """Locks that a worker holds, and jobs that wait in it; with stacks what its holders do now."""
     # Said by a worker that has no locked task: one that has answers by itself.
-    return {"holds": [], "waits": []}
+    return {"holds": [], "waits": [], "clock": time.time()}
 
 
 def _yes_or_no(text: str) -> bool:

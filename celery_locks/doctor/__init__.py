@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from celery_locks.doctor import files, redis, redlock, store, tasks
+from celery_locks.doctor import clocks, files, redis, redlock, store, tasks
 from celery_locks.doctor.finding import SILENT, Finding, some
 from celery_locks.errors import LockError
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Finding", "of_app", "of_store"]
 
-_OF_APPS = tasks.CHECKS
-_OF_STORES = (*store.CHECKS, *redis.CHECKS, *redlock.CHECKS, *files.CHECKS)
+_OF_APPS = (*tasks.CHECKS, *clocks.OF_APPS)
+_OF_STORES = (*store.CHECKS, *clocks.OF_STORES, *redis.CHECKS, *redlock.CHECKS, *files.CHECKS)
 
 
 def of_app(case: AppCase) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from celery_locks.crowd import inspects
 from celery_locks.doctor import sql
+from celery_locks.doctor.clocks import APART
 from celery_locks.doctor.finding import Finding, Hazard, some
 from celery_locks.errors import LockConfigError, LockError
 from celery_locks.options import BEATS_A_TTL
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 #: So many holders are looked at.
 LOOKED_AT = 2000
 TRIPS = 5
-#: Clocks that are kept by NTP differ by less, also with a slow question in between.
-APART = 2.0
 _MICRO = 1e6
 _NONE = "celery_locks:doctor"
 
@@ -45,13 +44,6 @@ SET_BACK = Hazard(
     "The server's clock was set back. Keys whose last fence is remembered count on from there; one that is forgotten"
     " begins with a lower fence, and a guard refuses what its holder writes.",
     "set the server's clock right (chronyc makestep), and keep it by NTP",
-)
-CLOCKS = Hazard(
-    "CL004",
-    "warning",
-    "Countdowns of workers whose clocks differ come early or late, ages in list and show are wrong by as much, and"
-    " after a failover to a server with another clock fences may go back.",
-    "keep all clocks by NTP (chrony, systemd-timesyncd)",
 )
 SHARED = Hazard(
     "CL005",
@@ -103,19 +95,6 @@ def fence_ahead_of_the_clock(case: StoreCase) -> Iterator[Finding]:
         yield SET_BACK.found(f"{case.name}: fences are newer than the store's clock, {by}: {some([*ahead])}")
 
 
-def clocks_apart(case: StoreCase) -> Iterator[Finding]:
-    """The store's clock is not this machine's."""
-    if not isinstance(case.store, Clocked):
-        return
-    before = case.now()
-    there = case.store.time()
-    after = case.now()
-    apart = there - (before + after) / 2
-    if abs(apart) > APART + (after - before) / 2:
-        side = "ahead of" if apart > 0 else "behind"
-        yield CLOCKS.found(f"{case.name}: its clock is {abs(apart):.1f} s {side} this machine's")
-
-
 def another_app_with_this_prefix(case: StoreCase) -> Iterator[Finding]:
     """Keys are held by jobs of tasks that this app does not have."""
     if case.app is None:
@@ -146,7 +125,6 @@ def _trip(case: StoreCase) -> float:
 CHECKS = (
     ttl_too_short_for_the_way,
     fence_ahead_of_the_clock,
-    clocks_apart,
     another_app_with_this_prefix,
     memory_of_one_process,
 )

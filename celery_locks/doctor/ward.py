@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from celery_locks.stores.operations import Clocked, Served
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from celery_locks.options import Options
     from celery_locks.plan import Plan
@@ -41,13 +41,43 @@ class Locked(NamedTuple):
         return float(limit) if limit else None
 
 
+class Ahead(NamedTuple):
+    """By how many seconds a clock is ahead of another, at least and at most: it is read over a way that takes time."""
+
+    least: float
+    most: float
+
+    @classmethod
+    def read(cls, there: float, before: float, after: float) -> Ahead:
+        """Of one that said this between two looks at the other."""
+        return cls(there - after, there - before)
+
+    def beside(self, other: Ahead) -> Ahead:
+        """Of this clock beside another that was compared with the same one."""
+        return Ahead(self.least - other.most, self.most - other.least)
+
+    def is_beyond(self, seconds: float) -> bool:
+        """Whether it differs by more than this, however long the way took."""
+        return self.least > seconds or self.most < -seconds
+
+    @property
+    def said(self) -> str:
+        """In words."""
+        middle = (self.least + self.most) / 2
+        return f"{abs(middle):.1f} s {'ahead of' if middle > 0 else 'behind'}"
+
+
 @dataclass(frozen=True)
 class AppCase:
-    """An app. `waiting`: how many jobs wait in the lines of its stores now."""
+    """An app. `waiting`: how many jobs wait in the lines of its stores now.
+
+    `clocks`: those of the workers, beside this machine's, where no store has one that they are compared with.
+    """
 
     app: Any
     locked: list[Locked]
     waiting: int = 0
+    clocks: Mapping[str, Ahead] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -63,12 +93,16 @@ class AppCase:
 
 @dataclass(frozen=True)
 class StoreCase:
-    """A store, by the name that messages give it. `app`: None for whoever knows no more than a URL."""
+    """A store, by the name that messages give it. `app`: None for whoever knows no more than a URL.
+
+    `clocks`: those of the workers, beside this machine's.
+    """
 
     name: str
     store: Store
     locked: list[Locked] = field(default_factory=list)
     app: Any = None
+    clocks: Mapping[str, Ahead] = field(default_factory=dict)
     #: This machine's clock, and one that only counts.
     now: Callable[[], float] = time.time
     clock: Callable[[], float] = time.monotonic

@@ -114,17 +114,17 @@ class MemoryStore(Store, Inspects, Crowds, Notes, Positions):
     def take_up(self, schedule: str, fence: int) -> dict[str, str] | None:
         with self._space.mutex:
             written = self._space.written.setdefault(self._name(schedule), Written())
-            if fence < written.fence:
+            if fence < written.at[0]:
                 return None
-            written.fence = fence
+            written.at = max(written.at, (fence, 0))
             return {**written.texts}
 
-    def put(self, schedule: str, fence: int, texts: Mapping[str, str | None]) -> bool:
+    def put(self, schedule: str, fence: int, number: int, texts: Mapping[str, str | None]) -> bool:
         with self._space.mutex:
             written = self._space.written.setdefault(self._name(schedule), Written())
-            if fence < written.fence:
+            if (fence, number) < written.at:
                 return False
-            written.fence = fence
+            written.at = (fence, number)
             both = {**written.texts, **texts}
             written.texts = {name: text for name, text in both.items() if text is not None}
             return True

@@ -61,6 +61,11 @@ class Tally(NamedTuple):
 class Remembers(abc.ABC):
     """A store that remembers conflicts, of those keys that have the most."""
 
+    @property
+    def unseen(self) -> str:
+        """What is not among them, where that is to be told."""
+        return ""
+
     @abc.abstractmethod
     def most_contended(self, most: int = 20) -> list[Tally]:
         """The keys with the most conflicts, the most first."""

@@ -13,7 +13,8 @@ class Positions(abc.ABC):
     """A store that keeps texts by name, a schedule's, which only the last to take them up may write.
 
     A schedule is no key, and its texts are no locks: `list` does not show them. They are kept until they are removed.
-    Both verbs may be repeated after an answer was lost.
+    Both verbs may be repeated after an answer was lost, and do nothing when they arrive late: each write has a number
+    under its fence, and none comes after one with a higher number.
     """
 
     @abc.abstractmethod
@@ -24,5 +25,9 @@ class Positions(abc.ABC):
         """
 
     @abc.abstractmethod
-    def put(self, schedule: str, fence: int, texts: Mapping[str, str | None]) -> bool:
-        """Write these texts, and remove those that are None; False, and nothing written, under a higher fence."""
+    def put(self, schedule: str, fence: int, number: int, texts: Mapping[str, str | None]) -> bool:
+        """Write these texts, and remove those that are None.
+
+        False, and nothing written, when a higher fence has taken them up, or when this one has written any of them
+        with a higher number. The same number again is the same write.
+        """

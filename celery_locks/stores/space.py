@@ -47,10 +47,10 @@ class Taken:
 
 
 class Written:
-    """How far a schedule has come, and under which fence that is written."""
+    """How far a schedule has come, and under which fence and as its how many-th write."""
 
     def __init__(self) -> None:
-        self.fence = 0
+        self.at = (0, 0)
         self.texts: dict[str, str] = {}
 
 

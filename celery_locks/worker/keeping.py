@@ -20,6 +20,7 @@ from celery_locks.pool.deaths import Bell
 from celery_locks.worker import stacks
 from celery_locks.worker.announcing import Announcer
 from celery_locks.worker.answering import share
+from celery_locks.worker.carried_beat import check_beat
 from celery_locks.worker.killed import remember
 from celery_locks.worker.members import see_members
 from celery_locks.worker.opening import open_stores
@@ -45,9 +46,11 @@ class Keeping(bootsteps.StartStopStep):
     def __init__(self, w: Any, **options: Any) -> None:
         super().__init__(w, **options)
         self._children: Children | None = None
+        self._carries_beat = bool(options.get("beat"))
 
     def create(self, w: Any) -> None:
         """Make what is shared: nothing is forked yet, and no task is traced."""
+        check_beat(w, is_carried=self._carries_beat)
         happen_in(w.hostname)
         lock_all(w.app)
         see_members(w.app)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import sys
 from typing import TYPE_CHECKING, Any
 
 import celery
@@ -24,6 +25,7 @@ from tests.acceptance.journal import Journal
 from tests.acceptance.nodes import Container, Worker, start_all
 from tests.acceptance.office import Office
 from tests.acceptance.queues import QUEUES, configure
+from tests.acceptance.rivals import QUEUE
 from tests.servers.missing import require
 from tests.servers.programs import REDIS
 from tests.servers.redis import RedisServer
@@ -40,6 +42,8 @@ _numbers = itertools.count(1)
 
 #: Before version 5.5 Celery cannot read from a quorum queue.
 collect_ignore = ["test_quorum.py"] if celery.VERSION < (5, 5) else []
+# django-celery-beat is not for the Django that later Pythons are tested with.
+collect_ignore += ["test_database_beat.py"] if sys.version_info >= (3, 12) else []
 
 
 class System:
@@ -160,6 +164,15 @@ def office(desk: Office, celery_setup: CeleryTestSetup) -> Office:
     """The desk, with the two shared workers behind it."""
     assert celery_setup.ready(docker=True)
     return desk
+
+
+@pytest.fixture(scope="module")
+def crew(system: System) -> Iterator[Worker]:
+    """A worker of two processes for all workflows of a file that nobody kills."""
+    worker = Worker("crew", system.conf, system.journal, queues=[QUEUE], module="tests.acceptance.workflows")
+    with contextlib.closing(worker):
+        worker.start()
+        yield worker
 
 
 @pytest.fixture

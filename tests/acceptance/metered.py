@@ -46,7 +46,10 @@ if "METERED_EXPORTS" in os.environ:
 
     def note(name: str, event: events.Event) -> None:
         """Write down what happened to a lock, for the test to count."""
-        Journal.of_this_process().write(f"told {name}", key=event.key)
+        facts = {
+            name: getattr(event, name) for name in ("task_id", "waited", "delayed", "held") if hasattr(event, name)
+        }
+        Journal.of_this_process().write(f"told {name}", key=event.key, **facts)
 
     for each in (signals.acquired, signals.contended, signals.requeued, signals.released):
         each.connect(partial(note, each.name))

@@ -45,6 +45,10 @@ class Office:
         self.vault = vault
         self.key = key
 
+    def beside(self, name: str) -> Office:
+        """The same desk for another key."""
+        return Office(self.app, self.journal, self.locks, self.vault, f"{self.key}:{name}")
+
     def job(self, task: str, job: str, *, queue: str | None = None, **arguments: Any) -> Signature:
         """A job on this test's key, not yet sent."""
         signature = self.app.signature(task, kwargs={"key": self.key, "job": job, **arguments}, immutable=True)

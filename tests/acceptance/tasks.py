@@ -249,6 +249,8 @@ def alone(key: str, job: str, seconds: float = 0.0) -> str:
 # What not every store can do. A task that its store cannot serve would keep the worker from starting.
 if str(app.conf.lock_store).startswith("redis://"):
     declare("slots", lock_countdown=60.0, lock_slots=3)
+    declare("slots_open", stays_open, lock_countdown=60.0, lock_slots=3)
+    declare("reads_open", stays_open, lock_countdown=60.0, lock_shared=True)
     declare("reads", lock_countdown=60.0, lock_shared=True)
     declare("at_least", lock_at_least=2.0, lock_countdown=60.0)
     declare("open_at_least", stays_open, lock_ttl=300.0, lock_at_least=4.0)

@@ -2,104 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
-import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from celery import chain, group
 
-from celery_locks import baton, install
-from tests.acceptance.nodes import Worker
+from celery_locks import baton
 from tests.acceptance.office import PATIENCE, Office, only_redis
+from tests.acceptance.rivals import QUEUE, Rival, freed_within, judge, members, sending, step
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
-    from typing_extensions import Self
-
     from tests.acceptance.conftest import System
-    from tests.acceptance.journal import Run
+    from tests.acceptance.nodes import Worker
 
-pytestmark = only_redis
-
-QUEUE = "workflows"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def crew(system: System) -> Iterator[Worker]:
-    """A worker of two processes for all workflows that nobody kills."""
-    worker = Worker("crew", system.conf, system.journal, queues=[QUEUE], module="tests.acceptance.workflows")
-    with contextlib.closing(worker):
-        worker.start()
-        yield worker
-
-
-class Rival:
-    """Somebody who wants the key all the time, and writes down when it has it."""
-
-    def __init__(self, office: Office, key: str = "") -> None:
-        self._office = office
-        self._key = key or office.key
-        self._is_over = threading.Event()
-        self._thread = threading.Thread(target=self._go, name="rival")
-
-    def _go(self) -> None:
-        lock = self._office.locks.lock(self._key, ttl=30)
-        for number in itertools.count():
-            if self._is_over.is_set():
-                return
-            if lock.acquire(timeout=0.3):
-                with self._office.journal.running(self._key, f"rival {number}", lock.fence):
-                    self._is_over.wait(0.005)
-                lock.release()
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._is_over.set()
-        self._thread.join()
-
-    def runs(self) -> list[Run]:
-        return [run for run in self._office.journal.runs(self._key) if run.job.startswith("rival")]
-
-    def has_it_again(self) -> None:
-        """Until it has the key once more than now."""
-        seen = len(self.runs())
-        wait_until(lambda: len(self.runs()) > seen, "the rival to have the key again", PATIENCE)
+pytestmark = [only_redis, pytest.mark.usefixtures("crew")]
 
 
 @pytest.fixture
 def office(desk: Office) -> Office:
     """The desk, which sends workflows too."""
-    desk.app.conf.lock_store = desk.vault.url
-    install(desk.app)
-    return desk
-
-
-def step(office: Office, job: str, task: str = "step", *, queue: str = QUEUE, **arguments: Any) -> Any:
-    return office.job(task, job, queue=queue, **arguments)
-
-
-def members(office: Office) -> list[Run]:
-    return [run for run in office.journal.runs(office.key) if not run.job.startswith("rival")]
-
-
-def judge(office: Office, jobs: list[str], *, fences: int = 1) -> list[Run]:
-    """These ran, in this order, under so many fences, and nobody else between the first and the last."""
-    runs = office.journal.wait_for_runs(office.key, len(jobs))
-    ours = members(office)
-    assert [run.job for run in ours] == jobs
-    begin, end = ours[0].start, max(run.end for run in ours)
-    between = [run for run in runs if run.job.startswith("rival") and begin < run.start < end]
-    assert between == [], (begin, end)
-    assert len({run.fence for run in ours}) == fences, ours
-    return ours
+    return sending(desk, desk.vault.url)
 
 
 def test_a_chain_holds_its_key_to_its_end(office: Office) -> None:
@@ -125,6 +51,19 @@ def test_a_chord_holds_its_key_together(office: Office, tmp_path: Path) -> None:
         rival.has_it_again()
     runs = judge(office, ["a", "b", "b", "c", "d"])
     assert runs[2].start < runs[1].end
+
+
+def test_a_task_of_a_group_that_is_tried_again_later_keeps_it(office: Office, tmp_path: Path) -> None:
+    """For longer than a ttl, while the other one ends in its own process, which counts on no more than that."""
+    door = tmp_path / "door"
+    with Rival(office) as rival:
+        header = group(step(office, "b", "step_retried", countdown=4), step(office, "b", door=str(door)))
+        result = baton(step(office, "a") | header | step(office, "c"), office.key, ttl=1.5).delay()
+        office.wait_for_messages("b", 3)
+        door.touch()
+        assert result.get(timeout=PATIENCE) == "c"
+        rival.has_it_again()
+    judge(office, ["a", "b", "b", "b", "c"])
 
 
 @pytest.mark.parametrize("errback", ["undo", "undo_called"])
@@ -210,10 +149,3 @@ def test_its_workers_are_killed(system: System, office: Office, hire: Callable[.
     assert a.fence == b.fence < again.fence == c.fence
     for begin, end in ((a.start, b.start), (again.start, c.end)):
         assert not [run for run in rival.runs() if begin < run.start < end]
-
-
-def freed_within(office: Office, rival: Rival, ttl: float) -> None:
-    """Nobody renews the lease that is there, which lasts for no longer than the ttl, and then the rival has the key."""
-    left = office.locks.holder(office.key)
-    assert left is None or left.remaining <= ttl
-    rival.has_it_again()

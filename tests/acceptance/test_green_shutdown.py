@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import celery
@@ -25,7 +24,7 @@ EARLY = 10
 #: More than there are slots for: the worker's main greenlet waits for a slot when the signal comes.
 MORE = 5
 SOFT = [0, 5]
-POOLS = ["gevent", "eventlet"] if find_spec("eventlet") else ["gevent"]
+POOLS = ["gevent", "eventlet"]
 if celery.VERSION < (5, 5):
     # There is no soft shutdown, and a worker that waits for a slot hears nothing.
     MORE, SOFT = 0, [0]

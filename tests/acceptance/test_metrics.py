@@ -6,8 +6,9 @@ import contextlib
 import json
 import os
 import signal
+from collections import Counter, defaultdict
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.request import urlopen
 
 import pytest
@@ -16,6 +17,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.parser import text_string_to_metric_families
 
 from celery_locks import LockLost
+from celery_locks.instrumentation.measures import BUCKETS
 from tests.acceptance.office import PATIENCE, Office, only_redis
 from tests.servers.process import HOST
 from tests.waiting import wait_until
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.acceptance.nodes import Worker
+
+#: What is counted, and each histogram with the event and its field that it is made of.
+COUNTED = ("acquired", "contended", "requeued", "released")
+TIMED = (("acquire", "acquired", "waited"), ("wait", "acquired", "delayed"), ("hold", "released", "held"))
 
 pytestmark = only_redis  # what is counted is the same whatever carries the jobs
 
@@ -58,7 +64,8 @@ def test_what_is_scraped_and_exported_is_what_happened(
 ) -> None:
     """A hundred jobs for five keys, some kept at the door: Prometheus, OpenTelemetry and the jobs count the same.
 
-    Also a process counts that was forked from one that does.
+    And they have the same times in the same buckets, as many as there were jobs that had them. Also a process counts
+    that was forked from one that does.
 
     The log has one line at INFO for each contention, and none above that.
     """
@@ -87,13 +94,24 @@ def test_what_is_scraped_and_exported_is_what_happened(
     runs = [run for key in keys for run in desk.journal.runs(key)]
     assert len(runs) == len(jobs)
 
-    names = ("acquired", "contended", "requeued", "released")
-    told = {name: sum(len(desk.journal.events(f"told {name}", key)) for key in keys) for name in names}
+    notes = {name: [note for key in keys for note in desk.journal.events(f"told {name}", key)] for name in COUNTED}
+    told = {name: len(found) for name, found in notes.items()}
     assert (told["acquired"], told["released"]) == (len(jobs), len(jobs))
     assert told["contended"] >= told["requeued"] > 0
+    times = {name: [note[field] for note in notes[event] if note[field] is not None] for name, event, field in TIMED}
+    # Whoever met a taken key has waited, as have those that stood aside; a key is held for longer than its job runs.
+    waited = {note["task_id"] for note in notes["acquired"] if note["delayed"] is not None}
+    assert {note["task_id"] for note in notes["contended"]} <= waited
+    assert sum(times["hold"]) > sum((run.end or 0) - run.start for run in runs)
     with _served(folders["PROMETHEUS_MULTIPROC_DIR"]) as url:
-        assert _scraped(url, names) == told
-    wait_until(lambda: _exported(folders["METERED_EXPORTS"], names) == told, "the exports to be as many", PATIENCE)
+        counts, buckets = _scraped(url)
+    assert {name: counts[f"{name}_total"] for name in told} == told
+    for name, each in times.items():
+        assert counts[f"{name}_seconds_sum"] == pytest.approx(sum(each))
+        assert counts[f"{name}_seconds_count"] == len(each)
+        assert buckets[name] == {le: sum(seconds <= le for seconds in each) for le in (*BUCKETS, float("inf"))}
+    sums = {name: pytest.approx((len(each), sum(each))) for name, each in times.items()}
+    wait_until(lambda: _exported(folders["METERED_EXPORTS"]) == {**told, **sums}, "the exports to be as many", PATIENCE)
 
     lines = [line for line in worker.log().splitlines() if desk.key in line and "is held by" in line]
     written = [line for line in lines if "]: '" in line]
@@ -117,29 +135,45 @@ def _served(folder: Path) -> Iterator[str]:
         thread.join()
 
 
-def _scraped(url: str, names: tuple[str, ...]) -> dict[str, float]:
+def _scraped(url: str) -> tuple[dict[str, float], dict[str, dict[float, float]]]:
+    """Each number of the one task, and the buckets of each histogram, by their upper ends."""
     with urlopen(url, timeout=PATIENCE) as answer:  # noqa: S310 - our own
         families = list(text_string_to_metric_families(answer.read().decode()))
-    samples = {
-        each.name: each.value for family in families for each in family.samples if each.labels == {"task": "line"}
-    }
-    return {name: samples[f"celery_locks_{name}_total"] for name in names}
+    counts, buckets = dict[str, float](), defaultdict[str, dict[float, float]](dict)
+    for sample in (sample for family in families for sample in family.samples):
+        name, labels = sample.name.removeprefix("celery_locks_"), dict(sample.labels)
+        end = labels.pop("le", None)
+        if labels == {"task": "line"} and end:
+            buckets[name.removesuffix("_seconds_bucket")][float(end)] = sample.value
+        elif labels == {"task": "line"}:
+            counts[name] = sample.value
+    return counts, buckets
 
 
-def _exported(folder: Path, names: tuple[str, ...]) -> dict[str, int]:
-    """What all processes have exported so far."""
-    found = dict.fromkeys(names, 0)
+def _exported(folder: Path) -> dict[str, Any]:
+    """What all processes have exported so far: each count, and of each histogram how many there are, and their sum."""
+    counts = Counter[str]()
+    times = {name: (0, 0.0) for name, *_ in TIMED}
+    for name, point in _points(folder):
+        if name in COUNTED:
+            counts[name] += point["value"]
+        elif name in times:
+            count, total = times[name]
+            times[name] = count + point["count"], total + point["sum"]
+    return {**counts, **times}
+
+
+def _points(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What each process exported at last of the one task."""
     for file in folder.iterdir():
         complete = file.read_text(encoding="utf-8").rpartition("\n")[0]
         if not complete:
             continue
         for resource in json.loads(complete.splitlines()[-1])["resource_metrics"]:
             for metric in (metric for scope in resource["scope_metrics"] for metric in scope["metrics"]):
-                name = metric["name"].removeprefix("celery_locks.")
-                points = [each for each in metric["data"]["data_points"] if each["attributes"] == {"task": "line"}]
-                if name in names:
-                    found[name] += sum(each["value"] for each in points)
-    return found
+                for point in metric["data"]["data_points"]:
+                    if point["attributes"] == {"task": "line"}:
+                        yield metric["name"].removeprefix("celery_locks."), point
 
 
 def _counted(folder: Path, name: str, task: str) -> float:

@@ -12,7 +12,7 @@ from celery import Celery, chain, chord, group
 from celery.exceptions import TimeLimitExceeded, WorkerLostError
 from kombu.exceptions import OperationalError
 
-from tests.acceptance.counter import QUEUE, Counter, declare_on
+from tests.acceptance.counter import QUEUE, Counter
 from tests.acceptance.journal import judge
 from tests.acceptance.nodes import Worker
 from tests.acceptance.office import PATIENCE, only_rabbitmq, only_redis
@@ -348,12 +348,3 @@ def test_nothing_of_it_stays(counter: Counter) -> None:
     counter.send("single", "one").get(timeout=PATIENCE)
     assert counter.is_freed("single")
     assert not [each for each in counter.desk.locks.list("unique:*") if counter.desk.key in each.key]
-
-
-@only_redis
-def test_two_senders(desk: Office) -> None:
-    """What one takes the other finds taken."""
-    with Celery("other", broker=desk.app.conf.broker_url, set_as_current=False) as other:
-        there = declare_on(other, desk.vault.url)["single"]
-        first = there.apply_async(kwargs={"key": desk.key, "job": "there"}, queue="nobody")
-        assert Counter(desk).send("single", "here", options={"queue": "nobody"}).id == first.id

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
+
+import pytest
 
 from tests.acceptance.journal import judge
 from tests.acceptance.nodes import QUIET, start_all
@@ -50,10 +51,8 @@ def test_workers_that_take_one_message_at_a_time(desk: Office, hire: Callable[..
     assert requeues_of(desk, "singly") <= FEW
 
 
-# Its makers plan the end of eventlet, so it is not installed for the tests.
-if find_spec("eventlet"):
-
-    def test_workers_of_eventlet(desk: Office, hire: Callable[..., Worker]) -> None:
-        """Where somebody still has it, its pool is woken as the others are."""
-        start_all([hire(name, pool="eventlet", concurrency=4, queues=["eventlet"]) for name in ("ann", "bob")])
-        assert requeues_of(desk, "eventlet") <= FEW
+@pytest.mark.newest
+def test_workers_of_eventlet(desk: Office, hire: Callable[..., Worker]) -> None:
+    """Its makers plan the end of eventlet; while it runs, its pool is woken as the others are."""
+    start_all([hire(name, pool="eventlet", concurrency=4, queues=["eventlet"]) for name in ("ann", "bob")])
+    assert requeues_of(desk, "eventlet") <= FEW

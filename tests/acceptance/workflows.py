@@ -21,16 +21,52 @@ __all__ = ["app"]
 install(app)
 
 
-def body(key: str, job: str, door: str | None) -> str:
+def body(key: str, job: str, door: str | None, *, is_stopped: bool = False) -> str:
     """Run until the door is open."""
     with Journal.of_this_process().running(key, job, current_lease().fence, holder=current_lease().owner):
         current_lease().ensure_held()
-        if door:
+        if is_stopped:
+            stand_still(key, job)
+        elif door:
             wait_until(Path(door).exists, f"the door of {job}", timeout=60)
         else:
             time.sleep(0.02)
         current_lease().ensure_held()
     return job
+
+
+def stand_still(key: str, job: str) -> None:
+    """Say so, and do nothing more: somebody kills the worker now."""
+    Journal.of_this_process().write("still", key=key, job=job)
+    wait_until(lambda: False, f"somebody to kill {job}", timeout=60)
+
+
+def stopped(key: str, job: str, at: str) -> str:
+    """Stand still at a place of its way, or inside its body, the first time that a task of its workflow does so."""
+    is_first = not Journal.of_this_process().events("still", key)
+    if is_first and at != "inside":
+        stop_at(at, key, job)
+    return body(key, job, None, is_stopped=is_first and at == "inside")
+
+
+def stop_at(place: str, key: str, job: str) -> None:
+    """Have this process stand still before, or behind, what it does when the body is done."""
+    backend = type(app.backend)
+    where, name, is_behind = {
+        "release": (Guard, "leave", False),
+        "count": (backend, "on_chord_part_return", False),
+        "counted": (backend, "on_chord_part_return", True),
+        "errbacks": (backend, "_call_task_errbacks", False),
+        "errbacks sent": (backend, "_call_task_errbacks", True),
+    }[place]
+    real = getattr(where, name)
+
+    def stands(*args: Any, **kwargs: Any) -> None:
+        if is_behind:
+            real(*args, **kwargs)
+        stand_still(key, job)
+
+    setattr(where, name, stands)
 
 
 class Called(Task):
@@ -71,10 +107,10 @@ def step_locked_twice(self: Any, key: str, job: str) -> str:
 
 
 @shared_task(name="step_retried", bind=True, max_retries=1)
-def step_retried(self: Any, key: str, job: str, door: str | None = None) -> str:
+def step_retried(self: Any, key: str, job: str, door: str | None = None, countdown: float = 0) -> str:
     body(key, job, door)
     if not self.request.retries:
-        raise self.retry(countdown=0)
+        raise self.retry(countdown=countdown)
     return job
 
 
@@ -92,6 +128,11 @@ def step_fails(key: str, job: str, door: str | None = None) -> str:
     raise BrokenJobError(job)
 
 
+@shared_task(name="step_fails_late", acks_late=True, reject_on_worker_lost=True)
+def step_fails_late(key: str, job: str) -> str:
+    return step_fails(key, job)
+
+
 @shared_task(name="undo")
 def undo(_uuid: str, *, key: str, job: str) -> str:
     return body(key, job, None)
@@ -100,6 +141,28 @@ def undo(_uuid: str, *, key: str, job: str) -> str:
 @shared_task(name="undo_called")
 def undo_called(_request: Any, _error: Any, _trace: Any, key: str, job: str) -> str:
     return body(key, job, None)
+
+
+def step_stopped(_task: Any, key: str, job: str, at: str, *, fails: bool = False) -> str:
+    stopped(key, job, at)
+    if fails:
+        raise BrokenJobError(job)
+    return job
+
+
+# What was acknowledged does not come again when its worker is killed.
+for _name, _late in {"step_stopped": False, "step_stopped_late": True}.items():
+    shared_task(step_stopped, bind=True, name=_name, acks_late=_late, reject_on_worker_lost=_late)
+
+
+@shared_task(name="undo_stopped", acks_late=True, reject_on_worker_lost=True)
+def undo_stopped(_uuid: str, *, key: str, job: str, at: str) -> str:
+    return stopped(key, job, at)
+
+
+@shared_task(name="undo_called_stopped")
+def undo_called_stopped(_request: Any, _error: Any, _trace: Any, key: str, job: str) -> str:
+    return stopped(key, job, "inside")
 
 
 @shared_task(name="step_dies")

@@ -8,10 +8,12 @@ import random
 import threading
 from typing import TYPE_CHECKING, Any
 
-from tests.aio.conftest import PATIENCE, until
+import pytest
+
+from tests.aio.conftest import PATIENCE, cancelled, run, until
 
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import Callable
 
     from celery_locks import Locks
 
@@ -74,3 +76,53 @@ class Held:
 
     async def until_begun(self) -> None:
         await until(self.begun.is_set, "the verb to be under way")
+
+
+class CancelledWhileAsked:
+    """Whoever is cancelled while the store has not answered leaves no key taken; `left` tells of a key."""
+
+    @pytest.mark.parametrize("times", [1, 2])
+    def test_while_the_key_is_being_taken(
+        self, locks: Locks, left: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch, times: int
+    ) -> None:
+        """It goes at once, though the store has not answered; what the answer gives is given back when it comes."""
+
+        async def work() -> None:
+            held = Held(locks, "acquire", monkeypatch)
+            task = asyncio.ensure_future(locks.alock("a", ttl=60, heartbeat=True).acquire())
+            await held.until_begun()
+            for _ in range(times):
+                await cancelled(task)
+            assert task.cancelled()
+            assert locks.locked("a")
+            held.go.set()
+
+        run(work)
+        assert left("a") == []
+        assert locks.guard._keeper._watched == {}
+
+    def test_while_the_key_is_being_given_back(
+        self, locks: Locks, left: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """At the end of a body and in `release`: it is given back all the same."""
+
+        async def ends_body(key: str) -> None:
+            async with locks.alock(key, ttl=60):
+                pass
+
+        async def releases(key: str) -> None:
+            lock = locks.alock(key, ttl=60)
+            await lock.acquire()
+            await lock.release()
+
+        async def work() -> None:
+            for number, work in enumerate((ends_body, releases)):
+                held = Held(locks, "release", monkeypatch)
+                task = asyncio.ensure_future(work(f"given{number}"))
+                await held.until_begun()
+                await cancelled(task)
+                assert task.cancelled()
+                held.go.set()
+
+        run(work)
+        assert left("given0") + left("given1") == []

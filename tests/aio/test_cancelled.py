@@ -14,7 +14,7 @@ import pytest
 
 from celery_locks import LockLost, Locks
 from celery_locks.lease import State
-from tests.aio.cancelling import WORKS, Held, later, uses
+from tests.aio.cancelling import WORKS, CancelledWhileAsked, Held, later, uses
 from tests.aio.conftest import PATIENCE, cancelled, in_line, run, settle, until, wait_until
 
 if TYPE_CHECKING:
@@ -65,52 +65,8 @@ def test_many_at_once(locks: Locks, left: Callable[[str], list[str]]) -> None:
     assert [left(f"many{number}") for number in range(3)] == [[], [], []]
 
 
-@pytest.mark.parametrize("times", [1, 2])
-def test_while_the_key_is_being_taken(
-    locks: Locks, left: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch, times: int
-) -> None:
-    """It goes at once, though the store has not answered; what the answer gives is given back when it comes."""
-
-    async def work() -> None:
-        held = Held(locks, "acquire", monkeypatch)
-        task = asyncio.ensure_future(locks.alock("a", ttl=60, heartbeat=True).acquire())
-        await held.until_begun()
-        for _ in range(times):
-            await cancelled(task)
-        assert task.cancelled()
-        assert locks.locked("a")
-        held.go.set()
-
-    run(work)
-    assert left("a") == []
-    assert locks.guard._keeper._watched == {}
-
-
-def test_while_the_key_is_being_given_back(
-    locks: Locks, left: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """At the end of a body and in `release`: it is given back all the same."""
-
-    async def ends_body(key: str) -> None:
-        async with locks.alock(key, ttl=60):
-            pass
-
-    async def releases(key: str) -> None:
-        lock = locks.alock(key, ttl=60)
-        await lock.acquire()
-        await lock.release()
-
-    async def work() -> None:
-        for number, work in enumerate((ends_body, releases)):
-            held = Held(locks, "release", monkeypatch)
-            task = asyncio.ensure_future(work(f"given{number}"))
-            await held.until_begun()
-            await cancelled(task)
-            assert task.cancelled()
-            held.go.set()
-
-    run(work)
-    assert left("given0") + left("given1") == []
+class TestWhileAsked(CancelledWhileAsked):
+    """In Redis."""
 
 
 def test_before_it_was_asked_for(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from celery_locks import Locks
-from tests.aio.cancelling import WORKS, Held, later, uses
+from tests.aio.cancelling import WORKS, CancelledWhileAsked, later
 from tests.aio.conftest import cancelled, run, settle
 
 if TYPE_CHECKING:
@@ -44,18 +44,18 @@ def locks(request: pytest.FixtureRequest, kind: str, tmp_path: Path) -> Iterator
 
 
 @pytest.fixture
-def left(locks: Locks) -> Callable[[], list[str]]:
-    """The keys that are taken once all that was asked for is done."""
+def left(locks: Locks) -> Callable[[str], list[str]]:
+    """Which of the keys that match are taken once all that was asked for is done."""
 
-    def show() -> list[str]:
+    def show(keys: str) -> list[str]:
         settle()
-        return [holding.key for holding in locks.list()]
+        return [holding.key for holding in locks.list(keys)]
 
     return show
 
 
 @pytest.mark.parametrize("keys", ["swept", ["swept", "swept too"]], ids=["a key", "two keys"])
-def test_at_any_moment(locks: Locks, left: Callable[[], list[str]], kind: str, keys: str | list[str]) -> None:
+def test_at_any_moment(locks: Locks, left: Callable[[str], list[str]], kind: str, keys: str | list[str]) -> None:
     """Alone and with others on the same key, once and twice, at moments swept over all that is done."""
 
     async def sweep() -> None:
@@ -71,48 +71,14 @@ def test_at_any_moment(locks: Locks, left: Callable[[], list[str]], kind: str, k
             await asyncio.gather(*tasks, return_exceptions=True)
 
     run(sweep)
-    assert left() == []
+    assert left("*") == []
 
 
-@pytest.mark.parametrize("times", [1, 2])
-def test_while_the_key_is_being_taken(
-    locks: Locks, left: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch, times: int
-) -> None:
-    """It goes at once, though the store has not answered; what the answer gives is given back when it comes."""
-
-    async def work() -> None:
-        held = Held(locks, "acquire", monkeypatch)
-        task = asyncio.ensure_future(locks.alock("a", ttl=60, heartbeat=True).acquire())
-        await held.until_begun()
-        for _ in range(times):
-            await cancelled(task)
-        assert task.cancelled()
-        assert locks.locked("a")
-        held.go.set()
-
-    run(work)
-    assert left() == []
-    assert locks.guard._keeper._watched == {}
+class TestWhileAsked(CancelledWhileAsked):
+    """In each of them."""
 
 
-def test_while_the_key_is_being_given_back(
-    locks: Locks, left: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It is given back all the same."""
-
-    async def work() -> None:
-        held = Held(locks, "release", monkeypatch)
-        task = asyncio.ensure_future(uses(locks, "a"))
-        await held.until_begun()
-        await cancelled(task)
-        assert task.cancelled()
-        held.go.set()
-
-    run(work)
-    assert left() == []
-
-
-def test_in_a_row(locks: Locks, left: Callable[[], list[str]]) -> None:
+def test_in_a_row(locks: Locks, left: Callable[[str], list[str]]) -> None:
     """Those who wait before and behind it, and the first of the row, who looks for all, come to their turns."""
     came: list[int] = []
 
@@ -130,4 +96,4 @@ def test_in_a_row(locks: Locks, left: Callable[[], list[str]]) -> None:
 
     run(work)
     assert sorted(came) == [1, 2, 4]
-    assert left() == []
+    assert left("*") == []

@@ -6,6 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
+import redis
+
+from celery_locks import Locks
 
 DOCS = Path(__file__).parents[2] / "docs" / "fencing"
 #: What a block may use without saying where it comes from: the URL of a server that is there, by the fixture's name.
@@ -27,6 +30,10 @@ def test_a_page_runs(page: Path, request: pytest.FixtureRequest) -> None:
         line = text.count("\n", 0, block.start(1))
         # So that a traceback names the line in the page.
         exec(compile("\n" * line + block[1], page, "exec"), names)  # noqa: S102 - that is what is tested
+    # What a page leaves open is collected in another test, which would be told so.
+    for each in names.values():
+        if isinstance(each, (Locks, redis.Redis)):
+            each.close()
 
 
 def test_every_page_is_linked() -> None:

@@ -1,18 +1,24 @@
-"""The guard for SQLAlchemy: what a statement has of its own, and one that is written more than once."""
+"""The guard for SQLAlchemy: what a statement has of its own, and one that is written more than once.
+
+A flush has one statement for all objects of a table, whose guarded copy is kept.
+"""
 
 from __future__ import annotations
 
+import gc
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import bindparam, event, update
+from sqlalchemy import Update, bindparam, event, inspect, update
 from sqlalchemy.exc import InvalidRequestError
+from sqlalchemy.orm import Session
 
 from celery_locks import StaleFence
 from celery_locks.fencing.sqlalchemy import fenced
+from celery_locks.fencing.sqlalchemy.columns import of_mapper
 from tests.fencing.leases import lease_of
-from tests.fencing.wallets import WALLETS, raised, stored
+from tests.fencing.wallets import WALLETS, Wallet, raised, stored
 
 ROWS = WALLETS.c
 
@@ -88,3 +94,53 @@ def test_threads_that_write_one_statement_have_their_own_fences(engine):
         for each in [pool.submit(write, number) for number in (1, 2)]:
             each.result(30)
     assert stored(engine) == {1: (0, 5), 2: (0, 6), 3: (100, 0)}
+
+
+def test_objects_are_written_by_the_same_statement(engine):
+    """From one session to the next: what SQLAlchemy knows of it, it need not find out for each write."""
+    sent = []
+
+    def note(*about):
+        sent.append(about[1])
+
+    event.listen(engine, "after_execute", note)
+    for number in (1, 2):
+        with Session(engine) as session, session.begin():
+            session.get(Wallet, number).balance = 50
+            fenced(session, session.get(Wallet, number), lease_of(5))
+    event.remove(engine, "after_execute", note)
+    first, second = [each for each in sent if isinstance(each, Update)]
+    assert first is second
+    assert stored(engine) == {1: (50, 5), 2: (50, 5), 3: (100, 0)}
+
+
+@pytest.mark.parametrize("wallets_url", ["postgres"], indirect=True)
+def test_threads_that_write_objects_have_their_own_fences(engine):
+    """Though their statement is the same, and each comes to its write while the other does: one is stale."""
+    raised(engine, 1, 6)
+    raised(engine, 2, 8)
+    both = threading.Barrier(2, timeout=30)
+
+    def write(number, fence):
+        with Session(engine) as session, session.begin():
+            wallet = session.get(Wallet, number)
+            wallet.balance = 0
+            event.listen(session.connection(), "before_execute", lambda *_: both.wait(), once=True)
+            fenced(session, wallet, lease_of(fence))
+
+    with ThreadPoolExecutor(2) as pool:
+        stale, current = pool.submit(write, 1, 5), pool.submit(write, 2, 9)
+        assert isinstance(stale.exception(30), StaleFence)
+        current.result(30)
+    assert stored(engine) == {1: (7, 6), 2: (0, 9), 3: (100, 0)}
+
+
+def test_no_statement_is_kept_that_was_for_one_flush(session):
+    """One with an expression among its values is made for that alone."""
+    wallet = session.get(Wallet, 1)
+    for fence in range(5, 25):
+        wallet.balance = Wallet.balance - 1
+        fenced(session, wallet, lease_of(fence))
+    gc.collect()
+    assert len(of_mapper(inspect(Wallet))._guarded) <= 2
+    assert wallet.balance == 80

@@ -40,6 +40,8 @@ def test_jobs_of_one_key_run_one_at_a_time_and_keep_what_they_were_sent_with(sha
     assert sorted(shared.lines("done.txt")) == sorted(f"{job.id} n{each}" for each, job in enumerate(sent))
     assert shared.lines("wrong.txt") == []
     assert not list(shared.connection.scan_iter("rq:locks:waiting:*"))
+    counts = [shared.connection.hget(key, "failed_job_count") for key in shared.connection.smembers("rq:workers")]
+    assert {int(count or 0) for count in counts} == {0}
 
 
 def test_a_job_that_waits_shows_for_what_and_runs_when_it_is_called(shared):

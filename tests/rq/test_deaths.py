@@ -131,5 +131,6 @@ def test_a_work_horse_is_ended_when_its_lease_is_lost(yard):
         horse = yard.began("first")
         assert yard.locks.force_release(yard.key)
         yard.becomes(job, "failed")
-        assert "LockLost" in job.latest_result().exc_string
+        assert "LockLost" in (said := job.latest_result().exc_string)
+        assert "ended before another could have the key" in said
         wait_until(lambda: not psutil.pid_exists(horse), "the end of the process", PATIENCE)

@@ -86,6 +86,8 @@ ETCD = Program("etcd", apt="etcd-server", brew="etcd")
 JAVA = Program("java", apt="default-jre-headless", brew="openjdk")
 CHROMIUM = _Browser("chromium-headless-shell", apt="chromium-headless-shell", brew="--cask chromium")
 ZOOKEEPER = Program("zookeeper.jar", apt="libzookeeper-java", brew="zookeeper", home="/usr/share/java/zookeeper.jar")
+# For the shim of a clock that is wrong.
+CC = Program("cc", apt="build-essential", brew="gcc")
 
 ALL = (
     REDIS,
@@ -102,4 +104,5 @@ ALL = (
     JAVA,
     ZOOKEEPER,
     CHROMIUM,
+    CC,
 )

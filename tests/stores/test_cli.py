@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from celery_locks.lease import Verdict, new_owner
+from celery_locks.lease import Busy, Verdict, new_owner
 from celery_locks.stores import hidden, open_store
 from celery_locks.stores.base import Crowds
 from celery_locks.stores.operations import Remembers, Tables
@@ -84,8 +84,24 @@ def test_every_verb_works_with_every_store(url: str) -> None:
         code, [row] = ask("top", "wallet:*")
         assert (code, row["fence"], row["waiting"]) == (0, lease.fence, shown["waiting"])
         assert row["conflicts"] == (0 if isinstance(store, Remembers) else None)
+        found = celery_locks(url, "doctor", "--json")
+        # A test's servers keep nothing over a restart, and one process' memory is no store for several.
+        assert {said["code"] for said in found.said} <= {"CL202"}
+        assert found.code == (1 if found.said else 0)
         code, [key] = ask("show", "wallet:42")
         assert (code, key["held"], key["holders"][0]["owner"]) == (0, True, owner)
+
+        assert isinstance(store.acquire(claim("wallet:42", "ben")), Busy)
+        code, [key] = ask("show", "wallet:42")
+        told = celery_locks(url, "stats", "--json")
+        if isinstance(store, Remembers) and store.unseen:
+            assert (told.code, store.unseen in told.err) == (0, True)
+        elif isinstance(store, Remembers):
+            assert (told.code, [(said["key"], said["conflicts"]) for said in told.said]) == (0, [("wallet:42", 1)])
+            assert [(each["asker"], each["holder"]) for each in key["conflicts"]] == [("ben", owner)]
+        else:
+            assert (told.code, told.said, "remember" in told.err) == (4, [], True)
+            assert key["conflicts"] is None
 
         assert ask("release", "wallet:42", "--force", "--if-fence", lease.fence + 1)[0] == 1
         assert verdict(store, lease) is Verdict.RENEWED

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from celery_locks import doctor
-from celery_locks.doctor.ward import StoreCase
+from celery_locks.doctor.ward import Locked, StoreCase
 from celery_locks.stores import open_store
 from tests.commands import celery_locks
 from tests.servers.missing import require
@@ -21,6 +21,7 @@ from tests.servers.redlock import redlock_url
 from tests.stores.contract import take
 from tests.stores.redis_stores import FENCE, cluster_url
 from tests.stores.session_stores import without_tls
+from tests.unit.bank import task, withdraw
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -105,6 +106,32 @@ def test_a_replica_that_is_not_in_sync(url: str, redis_server: RedisServer) -> N
     assert (finding.code, "wait_bgsave" in finding.what) == ("CL203", True)
     wait_until(lambda: redis_server.ask("INFO", "replication")["connected_slaves"] == 0, "the replica to be gone")
     assert codes(url) == []
+
+
+def test_a_store_that_is_too_far_for_a_ttl(url: str, proxy: Callable[[str], Proxy]) -> None:
+    """Over a way on which a round trip takes a fifth of a second; on one as short as ever nothing is wrong."""
+    made = task(withdraw, lock_ttl=0.5)._get_current_object()
+    far = proxy(url)
+    found = []
+    for delay in (0, 0.1):
+        far.delay(delay)
+        with contextlib.closing(open_store(far.url)) as store:
+            found += [list(doctor.of_store(StoreCase("far", store, [Locked(made, made._plan)])))]
+    [none, [finding]] = found
+    assert (none, finding.code, finding.what.endswith(": bank.withdraw")) == ([], "CL002", True)
+
+
+def test_a_cache_of_django_beside_the_locks(url: str) -> None:
+    """Once it has something; and not while it has another database of that server."""
+    from django.core.cache.backends.redis import RedisCache  # noqa: PLC0415 - not every machine has it
+
+    RedisCache(f"{url[:-1]}1", {}).set("session", "somebody")
+    try:
+        assert codes(url) == []
+        RedisCache(url, {}).set("session", "somebody")
+        assert codes(url) == ["CL205"]
+    finally:
+        RedisCache(f"{url[:-1]}1", {}).clear()
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from tests.stores.contract import (
     GivingUpContract,
     HandingContract,
     NotesContract,
+    PositionsContract,
     RushContract,
     Scene,
     ServerContracts,
@@ -43,6 +44,7 @@ class TestEtcd(
     ExpiringContract,
     HandingContract,
     NotesContract,
+    PositionsContract,
     RushContract,
     WatchesContract,
 ):

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from celery_locks.guard import Guard
 from celery_locks.lease import Lease
 from celery_locks.stores.base import Waiting, Wake
 from celery_locks.ticket import Stance
 from tests.stores.contract.asking import claim, refused, take
 from tests.stores.contract.waiting import LONG, away, come, hearing, join, joined, look, passed
-from tests.stores.redis_stores import FENCE, LINE, LOCK, kept, opened
+from tests.stores.contract.watchers import pause, running
+from tests.stores.redis_stores import FENCE, LINE, LOCK, calls, kept, opened
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -165,6 +167,25 @@ def test_a_turn_costs_the_same_however_long_the_line(store: RedisStore, redis_se
         "zcount": 10,
     }
     assert sum(asked.values()) - asked["evalsha"] <= 5 * 50
+
+
+def test_who_waits_in_line_is_told_and_does_not_ask(store: RedisStore, redis_server: RedisServer) -> None:
+    """It asked once, looks at the line each second and a half, and has the key when that is given back."""
+
+    def never(_: float) -> None:
+        pytest.fail("it slept")
+
+    take(store, "wallet", "holder")
+    guard = Guard(store, sleep=never)
+    with running(lambda: guard.enter(claim("wallet", "ben"), wait=LONG)) as answers:
+        wait_until(lambda: redis_server.ask("ZCARD", LINE) == 1, "it to be in line")
+        asked = calls(redis_server, "evalsha")
+        pause(1.0)
+        assert calls(redis_server, "evalsha") - asked <= 2
+        assert store.release(claim("wallet", "holder"))
+        wait_until(lambda: answers, "the key to be had")
+    assert isinstance(answers[0], Lease)
+    assert guard.leave(answers[0])
 
 
 def test_a_free_key_without_a_line_is_not_looked_at_all_the_time(store: RedisStore) -> None:

@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from kazoo.protocol.states import ZnodeStat
 
 from celery_locks.errors import StoreUnavailable
-from celery_locks.lease import Busy, Lease, Verdict
+from celery_locks.lease import Verdict
 from celery_locks.stores.zookeeper import crowd
-from celery_locks.ticket import Ticket
 from tests.stores.contract.asking import claim, take, verdict
 from tests.stores.contract.crowding import alone, enter, owners, part, reader, turned_away
-from tests.stores.contract.watchers import LONG, running
+from tests.stores.contract.watchers import LONG
+from tests.stores.crowd_races import WatchedCrowdRaces, told_to_wait, waits
 from tests.stores.places import straight
 from tests.stores.zookeeper_stores import bare, chroot, end_session, lasting, locks, opened, place_of
 from tests.stores.zookeeper_stores import owners as marks
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from celery_locks.lease import Claim
     from celery_locks.stores.zookeeper import ZooKeeperStore
     from tests.servers.proxy import Proxy
+    from tests.stores.crowd_races import Between
     from tests.stores.places import Place
-
-    Steps = Callable[[Callable[[], object]], None]
 
 
 @pytest.fixture
@@ -38,7 +33,7 @@ def place(zookeeper_url: str) -> Place:
     return straight(lasting(zookeeper_url), opened, "&timeout=30")
 
 
-def before(monkeypatch: pytest.MonkeyPatch, where: Any, name: str) -> Steps:
+def before(monkeypatch: pytest.MonkeyPatch, where: Any, name: str) -> Between:
     """Has something happen once, before this is next called."""
     due: list[Callable[[], object]] = []
     real = getattr(where, name)
@@ -53,60 +48,25 @@ def before(monkeypatch: pytest.MonkeyPatch, where: Any, name: str) -> Steps:
 
 
 @pytest.fixture
-def before_it_joins(monkeypatch: pytest.MonkeyPatch) -> Steps:
+def before_it_joins(monkeypatch: pytest.MonkeyPatch) -> Between:
     """After a claim has looked who has the key, and before it joins them."""
     return before(monkeypatch, crowd.Crowding, "_joining")
 
 
-def waits(store: ZooKeeperStore, owner: str) -> None:
-    """One that wants the key alone, and waits where it asks."""
-    turned_away(store, alone("wallet", owner)._replace(ticket=Ticket(owner)))
+class TestRaces(WatchedCrowdRaces):
+    """Who is faster between a look and a write, and who is told."""
 
+    @pytest.fixture
+    def leaves_nothing(self, store: ZooKeeperStore) -> Callable[[], None]:
+        def look() -> None:
+            assert not store._session.known.mine
+            assert not store._session.known.members
 
-@contextlib.contextmanager
-def told_to_wait(store: ZooKeeperStore, claim: Claim) -> Iterator[list[object]]:
-    """One who is turned away, and watches the key for long."""
-    asked = threading.Event()
-
-    def watched() -> None:
-        turned_away(store, claim)
-        asked.set()
-        store.watch(claim.key, LONG)
-
-    with running(watched) as ended:
-        assert asked.wait(LONG / 2)
-        yield ended
-
-
-FASTER: dict[str, Callable[[ZooKeeperStore], object]] = {
-    "takes the last slot": lambda other: enter(other, part("wallet", "faster", 2)),
-    "reads": lambda other: [other.release(part("wallet", "a")), enter(other, reader("wallet", "faster"))],
-    "takes it alone": lambda other: [other.release(part("wallet", "a")), take(other, "wallet", "faster")],
-    "takes both slots": lambda other: [
-        other.release(part("wallet", "a")),
-        *(enter(other, part("wallet", f"faster {number}", 2)) for number in range(2)),
-    ],
-}
-
-
-@pytest.mark.parametrize("faster", FASTER.values(), ids=FASTER)
-def test_who_was_faster_has_it(
-    store: ZooKeeperStore,
-    other: ZooKeeperStore,
-    before_it_joins: Steps,
-    faster: Callable[[ZooKeeperStore], object],
-) -> None:
-    """A claim that saw room, and wrote after another had come, is turned away, though the key was free in between."""
-    enter(other, part("wallet", "a", 2))
-    before_it_joins(lambda: faster(other))
-    turned_away(store, part("wallet", "b", 2))
-    assert "b" not in owners(other, "wallet")
-    assert not store._session.known.mine
-    assert not store._session.known.members
+        return look
 
 
 def test_a_key_that_was_free_is_not_joined_on_others_terms(
-    store: ZooKeeperStore, other: ZooKeeperStore, before_it_joins: Steps
+    store: ZooKeeperStore, other: ZooKeeperStore, before_it_joins: Between
 ) -> None:
     """Of two that find it free one comes first; the other looks again, and joins only whom it may join."""
     before_it_joins(lambda: enter(other, reader("wallet", "reads")))
@@ -179,22 +139,6 @@ def test_the_end_of_a_session_frees_its_places_alone(
     assert verdict(store, kept) is Verdict.RENEWED
 
 
-def test_one_that_waits_alone_is_let_in_before_others(store: ZooKeeperStore, other: ZooKeeperStore) -> None:
-    """While it asks again none comes in to share the key; when it had it, or asks no more, they do."""
-    lease = enter(store, reader("wallet", "a"))
-    waits(other, "writer")
-    assert turned_away(store, reader("wallet", "b")).holder == "a"
-    assert verdict(store, lease) is Verdict.RENEWED
-    assert store.release(lease.claim)
-    assert turned_away(store, reader("wallet", "b")) == Busy()
-    writing = take(other, "wallet", "writer")
-    assert other.release(writing.claim)
-    enter(store, reader("wallet", "b"))
-    waits(other, "gone")
-    turned_away(store, reader("wallet", "c"))
-    wait_until(lambda: isinstance(store.acquire(reader("wallet", "c")), Lease), "one that asks no more to be forgotten")
-
-
 def test_one_that_gives_up_is_waited_for_no_more(store: ZooKeeperStore, other: ZooKeeperStore) -> None:
     """Interrupted, or in a process that died: who reads comes in at once, or when that session is over."""
     enter(store, reader("wallet", "a"))
@@ -228,22 +172,6 @@ def test_a_leader_whose_clock_is_behind_keeps_nobody_out(
     assert {each.owner for each in other.holders("wallet")} == {"a", "b"}
 
 
-@pytest.mark.parametrize("waiting", [part("wallet", "c", 2), reader("wallet", "c"), alone("wallet", "c")], ids=str)
-def test_who_waits_for_those_with_slots_is_told(store: ZooKeeperStore, other: ZooKeeperStore, waiting: Any) -> None:
-    """One of several that leaves before the watch begins, or while it lasts, ends it."""
-    for name in "ab":
-        enter(store, part("wallet", name, 2))
-    turned_away(other, waiting)
-    assert store.release(part("wallet", "a", 2))
-    began = time.monotonic()
-    other.watch("wallet", LONG)
-    assert time.monotonic() < began + LONG / 2
-    enter(store, part("wallet", "d", 2))
-    with told_to_wait(other, waiting) as ended:
-        assert store.release(part("wallet", "b", 2))
-        wait_until(lambda: ended, "the watch to end", LONG / 2)
-
-
 class TestBrokenWays:
     """What arrives without its answer, or late."""
 
@@ -268,7 +196,7 @@ class TestBrokenWays:
 
     @pytest.mark.parametrize("held_back", ["requests", "answers"])
     def test_one_that_gave_up_has_no_place(
-        self, store: ZooKeeperStore, way: Proxy, other: ZooKeeperStore, before_it_joins: Steps, held_back: str
+        self, store: ZooKeeperStore, way: Proxy, other: ZooKeeperStore, before_it_joins: Between, held_back: str
     ) -> None:
         """Whether its request arrived unheard or arrives late: it is undone, and its owner gets nothing more."""
         enter(store, part("wallet", "ben", 2))

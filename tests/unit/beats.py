@@ -68,6 +68,17 @@ class Down(MemoryStore):
     is_down = False
     #: So many calls are answered before it is out.
     answers: int | None = None
+    #: So many writes of a position are not answered, and arrive when they are delivered.
+    withholds = 0
+
+    def __init__(self, **named) -> None:
+        super().__init__(**named)
+        self.withheld: list[Any] = []
+
+    def deliver(self) -> None:
+        """Let the writes arrive that were withheld."""
+        while self.withheld:
+            super().put(*self.withheld.pop())
 
     def _heard(self):
         if self.answers is not None:
@@ -96,9 +107,13 @@ class Down(MemoryStore):
         self._heard()
         return super().take_up(schedule, fence)
 
-    def put(self, schedule, fence, texts):
+    def put(self, schedule, fence, number, texts):
         self._heard()
-        return super().put(schedule, fence, texts)
+        if self.withholds:
+            self.withholds -= 1
+            self.withheld.append((schedule, fence, number, texts))
+            raise StoreUnavailable("the server does not answer: start it")
+        return super().put(schedule, fence, number, texts)
 
 
 class Beats:

@@ -74,7 +74,7 @@ def test_celerys_command_line_knows_of_it(monkeypatch):
     monkeypatch.delitem(Panel.data, "locks")
     remote.offer()
     offered, Panel.data["locks"], Panel.meta["locks"] = (Panel.data["locks"], Panel.meta["locks"]), ours, meta
-    assert offered[0](NOBODY) == {"holds": [], "waits": []}
+    assert {**offered[0](NOBODY), "clock": 0} == {"holds": [], "waits": [], "clock": 0}
     assert (offered[1].type, offered[1].signature) == (meta.type, meta.signature) == ("inspect", "[stacks=False]")
     assert [convert("true") for _, convert in offered[1].args] == [convert("true") for _, convert in meta.args]
 

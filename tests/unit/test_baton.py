@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 
 import pytest
 from celery import chain, chord, group, signals
 from celery.exceptions import Ignore, Reject
 
 from celery_locks import LockConfigError, LockedTask, LockLost, LockTimeout, StoreUnavailable, baton, current_lease
-from celery_locks.canvas import together
+from celery_locks.canvas import handing, together
 from celery_locks.signals import acquired, released
 from celery_locks.worker import MemberRequest
 from celery_locks.worker.unplaced import unplaced
@@ -238,13 +239,39 @@ def test_a_lost_lease_ends_the_workflow(relay: Relay):
     assert relay.is_empty()
 
 
-def test_a_store_that_cannot_be_reached_at_the_end(relay: Relay):
+def test_a_store_that_cannot_be_reached_at_the_end(relay: Relay, monkeypatch: pytest.MonkeyPatch):
     """What the member did counts, and the next comes: it has to wait for the key as anybody."""
+    monkeypatch.setattr(handing, "PAUSES", (0.0, 0.0))
     relay.bodies[A] = lambda _: relay.room.store.fail("acquire", times=2) or A
     sent(relay, A, B)
     assert relay.run() == A
     relay.run()
     assert relay.names == [A, B]
+
+
+@pytest.mark.parametrize("errback", [None, "undo", "undo_called"])
+def test_a_store_that_does_not_answer_for_a_moment(relay: Relay, monkeypatch: pytest.MonkeyPatch, errback: str | None):
+    """It is asked again, and the workflow goes on under the same lease: with its next task, or with its errback."""
+    pauses: list[float] = []
+    monkeypatch.setattr(handing, "time", SimpleNamespace(sleep=pauses.append))
+
+    def undo_called(_request, _error, _trace):
+        relay.seen.append(("undo", current_lease().fence, current_lease().owner))
+
+    called = relay.app.task(undo_called, name="undo_called", shared=False).s()
+
+    def ends(_):
+        relay.room.store.fail("acquire", times=3)
+        return A if errback is None else 1 / 0
+
+    relay.bodies[A] = ends
+    errbacks = {None: None, "undo": relay.job("undo"), "undo_called": called}
+    baton(chain(relay.job(A), relay.job(B)), KEY).apply_async(link_error=errbacks[errback])
+    relay.run_all()
+    assert relay.names == [A, "undo" if errback else B]
+    assert len(set(relay.fences)) == 1
+    assert relay.holder() is None
+    assert pauses == [*handing.PAUSES[:4]]
 
 
 def test_the_answer_is_lost_when_it_is_handed_on(relay: Relay):

@@ -163,6 +163,19 @@ def test_an_outage_between_two_steps_sends_nothing_twice(beats: Beats, answers: 
     assert beats.seconds() == grid(1, 35)
 
 
+@pytest.mark.parametrize("withheld", [1, 2, 3])
+def test_a_write_that_arrives_late_sets_nothing_back(beats: Beats, withheld: int) -> None:
+    """A leader that had no answer writes again and goes on; then the first write arrives, and the leader dies."""
+    first, second = beats.new(), beats.new()
+    beats.run(5.5, first, second)
+    store_of(first).withholds = withheld
+    beats.run(6.0, first, second)
+    assert len(store_of(first).withheld) == withheld
+    store_of(first).deliver()
+    beats.run(20.0, second)
+    assert beats.seconds() == grid(1, 31)
+
+
 def test_a_store_that_lost_everything(beats: Beats) -> None:
     """Who led goes on from what it knows; who stood by, from when it last saw another lead."""
     first, second = beats.new(), beats.new()

@@ -30,7 +30,8 @@ class Storm:
 
     def blow(self) -> None:
         """One more calamity, and some time."""
-        self.chance.choice([self.kill, self.end, self.pause, self.outage, self.broker, self.strike, self.strike])()
+        of_the_store = [self.outage, self.late]
+        self.chance.choice([self.kill, self.end, self.pause, *of_the_store, self.broker, self.strike, self.strike])()
         self.run(self.chance.uniform(0, 25))
 
     def run(self, seconds: float, *without) -> None:
@@ -44,7 +45,8 @@ class Storm:
                 self.kill(each)
 
     def kill(self, beat=None) -> None:
-        """Its successor knows nothing."""
+        """Its successor knows nothing, and has another clock."""
+        self.beats.ahead = self.chance.uniform(-3, 3)
         gone = beat or self.chance.choice(self.crew)
         self.crew[self.crew.index(gone)] = self.beats.new(**PATIENT)
 
@@ -67,6 +69,20 @@ class Storm:
         self.run(self.chance.uniform(0, 30))
         for each in struck:
             store_of(each).is_down, store_of(each).answers = False, None
+
+    def late(self) -> None:
+        """Some writes are not answered, and arrive when much else has happened."""
+        struck = self.chance.sample(self.crew, self.chance.randint(1, 3))
+        for each in struck:
+            store_of(each).withholds = self.chance.randint(1, 3)
+            self.doubts += store_of(each).withholds
+        self.run(self.chance.uniform(0, 10))
+        if self.chance.random() < 0.5:
+            self.strike()
+            self.run(self.chance.uniform(0, 30))
+        for each in struck:
+            self.chance.shuffle(store_of(each).withheld)
+            store_of(each).deliver()
 
     def broker(self) -> None:
         """It cannot be reached for a while."""
@@ -99,6 +115,6 @@ def test_in_a_storm_each_due_time_is_sent_under_one_id(seed: int) -> None:
     for second, job in zip(storm.beats.seconds(), storm.beats.sent, strict=True):
         ids[second].add(job.task_id)
     assert sorted(ids) == [float(second) for second in range(1, int(max(ids)) + 1)]
-    assert max(ids) >= (storm.beats.clock.now - 1000) - 5
+    assert max(ids) >= (storm.beats.clock.now - 1000) - 9
     assert {len(found) for found in ids.values()} == {1}
     assert 0 <= len(storm.beats.sent) - len(ids) <= storm.doubts

@@ -89,13 +89,26 @@ def test_show_says_why_it_does_not_know_the_job(url, locks):
     """Without an app nobody can be asked; and plain code is no job."""
     take(locks, "by job", "shop.withdraw[6b1c]")
     take(locks, "by hand")
+    take(locks, "by a workflow", "baton[1.2]")
+    take(locks, "by its errback", "baton[error]")
     assert "celery -A proj locks show" in celery_locks(url, "show", "by job").out
     assert "held by plain code" in celery_locks(url, "show", "by hand").out
+    assert "held for step 1.2 of a workflow" in celery_locks(url, "show", "by a workflow").out
+    [told] = celery_locks(url, "show", "by its errback", "--json").said[0]["holders"]
+    assert (told["task"], told["task_id"], told["step"]) == (None, None, "error")
+    assert "the errback of a workflow" in told["job_unknown"]
 
 
-@pytest.mark.parametrize(("name", "said"), [("shop.withdraw[6b1c]", "lock_on_lost"), ("lock", "heartbeat")])
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("shop.withdraw[6b1c]", "lock_on_lost"),
+        ("lock", "heartbeat"),
+        ("baton[1.2]", "It was a workflow's: its message is still on its way"),
+    ],
+)
 def test_release_says_what_becomes_of_the_holder(url, locks, name, said):
-    """A job and plain code learn it in different ways."""
+    """A job, plain code and a workflow learn it in different ways."""
     lease = take(locks, "wallet:42", name)
     ended = celery_locks(url, "release", "wallet:42", "--force")
     assert (ended.code, locks.locked("wallet:42")) == (0, False)

@@ -24,6 +24,11 @@ FILE = Path(__file__).parents[2] / "docs" / "grafana" / "celery-locks.json"
 #: What Grafana puts in the place of its variables.
 GIVEN = ("$task", "$__rate_interval", "$__range")
 COLUMNS = 24
+#: The parts of a variable in Grafana's schema (@grafana/schema 13.2, Dashboard) that this one may have use for.
+OF_VARIABLES = {
+    *("allValue", "current", "datasource", "description", "hide", "includeAll", "label", "multi", "name", "options"),
+    *("query", "refresh", "regex", "skipUrlSync", "sort", "type"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +111,9 @@ def test_it_has_what_a_dashboard_needs(dashboard):
     """The parts that Grafana's schema names, ids of their own, and no panel over another."""
     assert {"uid", "title", "schemaVersion", "panels", "templating", "time", "annotations"} <= dashboard.keys()
     assert (dashboard["schemaVersion"] >= 36, len(dashboard["uid"]) <= 40, "id" in dashboard) == (True, True, False)
+    for variable in dashboard["templating"]["list"]:
+        assert {"name", "type"} <= variable.keys() <= OF_VARIABLES
+        assert {"text", "value"} <= variable.get("current", {"text": "", "value": ""}).keys()
     panels = dashboard["panels"]
     assert len({panel["id"] for panel in panels}) == len({panel["title"] for panel in panels}) == len(panels)
     taken = set()

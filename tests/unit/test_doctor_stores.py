@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from celery_locks import doctor
-from celery_locks.doctor import files, redis, redlock, sql, store, tasks
+from celery_locks.doctor import clocks, files, redis, redlock, sql, store, tasks
 from celery_locks.doctor.finding import SILENT, Hazard
-from celery_locks.doctor.ward import Locked, StoreCase
+from celery_locks.doctor.ward import Ahead, AppCase, Locked, StoreCase
 from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Claim, Lease
 from celery_locks.stores import open_store
 from celery_locks.stores.operations import Served, Server
 from tests.commands import celery_locks
-from tests.unit.bank import task, withdraw
+from tests.unit.bank import app, task, withdraw
 from tests.unit.fakes import FaultyStore
 
 PAGE = Path(__file__).parents[2] / "docs" / "doctor.md"
-HAZARDS = [each for room in (tasks, store, redis, sql, redlock, files) for each in vars(room).values()]
+HAZARDS = [each for room in (tasks, store, clocks, redis, sql, redlock, files) for each in vars(room).values()]
 
 
 def codes(case: StoreCase) -> list[str]:
@@ -71,6 +72,25 @@ def test_a_clock_that_is_not_this_machines(database):
         [finding] = doctor.of_store(case)
         assert (finding.code, said in finding.what) == ("CL004", True)
     assert codes(StoreCase("sql", database, now=lambda: time.time() + 1)) == []
+
+
+def test_a_worker_whose_clock_is_not_the_stores(database):
+    """It is compared with the store, whatever this machine's clock says; the way of both questions is no difference."""
+    for here in (0, 3600):
+        case = StoreCase("sql", database, now=lambda here=here: time.time() + here)
+        clocks = {"right": -here, "near": 1.9 - here, "slow": 4 - here, "ahead": 30 - here, "behind": -2.5 - here}
+        slow = {name: Ahead(ahead - (name == "slow") * 3, ahead + 0.01) for name, ahead in clocks.items()}
+        *others, finding = doctor.of_store(replace(case, clocks=slow))
+        assert (finding.code, len(others)) == ("CL004", 1 if here else 0)
+        assert re.sub(r"\.\d", "", finding.what).endswith(": ahead is 30 s ahead of it, behind is 2 s behind it")
+
+
+def test_workers_whose_clocks_no_store_has():
+    """They are compared with this machine's."""
+    found = doctor.of_app(AppCase(app(), [], clocks={"celery@web1": Ahead(-60, -59), "celery@web2": Ahead(-1, 1)}))
+    assert [each.what for each in found] == [
+        "bank: clocks of workers differ from this machine's: celery@web1 is 59.5 s behind it"
+    ]
 
 
 def test_a_fence_newer_than_the_clock(tmp_path):

@@ -37,7 +37,8 @@ def declare(app: Celery, name: str = "bank.withdraw", **options: Any) -> None:
 
 
 def examined(app: Celery, *words: str) -> Ended:
-    return run(command, "doctor", *words, obj=CLIContext(app, no_color=True, workdir=None))
+    """With no worker, and none asked unless the test says so."""
+    return run(command, "doctor", "--timeout", 0, *words, obj=CLIContext(app, no_color=True, workdir=None))
 
 
 def codes(app: Celery, *words: str) -> list[str]:
@@ -187,18 +188,31 @@ def test_a_worker_may_hold_fewer_messages_than_jobs_wait(monkeypatch):
 
 
 def test_two_apps_with_one_prefix(tmp_path):
-    """Found by the tasks of those who hold keys."""
+    """Found by the tasks of those who hold keys; a workflow that has one between two tasks is none."""
     app = sound(lock_store=f"file://{tmp_path}/locks")
     declare(app)
     store = Locks(f"file://{tmp_path}/locks").store
     store.acquire(Claim("wallet:1", new_owner("bank.withdraw[1]"), 30.0))
     store.acquire(Claim("wallet:2", new_owner(), 30.0))
+    store.acquire(Claim("wallet:4", new_owner("baton[1.1]"), 30.0))
     assert codes(app) == []
     store.acquire(Claim("wallet:3", new_owner("shop.order[2]"), 30.0))
     [said] = examined(app, "--json").said
     assert said["code"] == "CL005"
     assert "shop.order" in said["what"]
     store.close()
+
+
+def test_workers_that_cannot_be_asked():
+    """A broker that is away is a note; one at which no worker is, is none."""
+    app = sound()
+    declare(app)
+    ended = examined(app, "--timeout", "1")
+    said = ended.out.splitlines()[0]
+    assert (ended.code, said.startswith("CL000 note: not looked for: clocks of workers: the broker could")) == (0, True)
+    app = sound(broker_url="memory://")
+    declare(app)
+    assert codes(app, "--timeout", "0.1") == []
 
 
 def test_every_store_that_a_task_uses_is_examined():
@@ -209,5 +223,6 @@ def test_every_store_that_a_task_uses_is_examined():
     declare(app, "bank.two", lock_store="again")
     declare(app, "bank.three", lock_store="memory")
     assert sorted(codes(app)) == ["CL001", "CL006"]
-    ended = run(command, "--store", "away", "doctor", obj=CLIContext(app, no_color=True, workdir=None))
+    words = "--store", "away", "doctor", "--timeout", 0
+    ended = run(command, *words, obj=CLIContext(app, no_color=True, workdir=None))
     assert (ended.code, ended.out.count("CL00"), "secret" in ended.out) == (3, 1, False)

@@ -29,6 +29,16 @@ def test_a_name_that_we_gave_tells_task_id_and_place(what, task, task_id):
     assert Owner.of(name) == (name, task, task_id, os.uname().nodename, os.getpid())
 
 
+@pytest.mark.parametrize("step", ["1", "1.1", "1.1.2", "error"])
+def test_a_workflow_is_no_job(step):
+    """One that has its key between two tasks has no task and no id, but a step; a task may be called like it."""
+    owner = Owner.of(new_owner(f"baton[{step}]"))
+    assert (owner.task, owner.task_id, owner.step) == (None, None, step)
+    assert owner.pid == os.getpid()
+    job = Owner.of(new_owner("baton[6b1c-7]"))
+    assert (job.task, job.task_id, job.step) == ("baton", "6b1c-7", None)
+
+
 @pytest.mark.parametrize("name", ["anna", "", "a@b", f"a@b:c#{RANDOM}", "a@b:1#xyz", "unknown"])
 def test_a_name_that_a_program_chose_tells_nothing(name):
     """It is shown as it is."""

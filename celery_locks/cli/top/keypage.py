@@ -30,6 +30,8 @@ def _holder(seen: Seen) -> Iterator[str]:
         yield f"task      {owner.task}"
     if owner.task_id:
         yield f"id        {owner.task_id}"
+    if owner.step:
+        yield f"workflow  {people.step(owner)}"
     if owner.pid is not None:
         yield f"pid       {owner.pid} on {owner.host}"
     yield f"since     {people.since(seen)}"

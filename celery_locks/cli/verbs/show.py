@@ -51,7 +51,7 @@ def verb(key: str, *, timeout: float, as_json: bool) -> None:
 def _job(inquiry: Inquiry | None, seen: Seen) -> tuple[Job | None, str]:
     """What the holder is doing, or why that is not known."""
     if seen.owner.task_id is None:
-        return None, "it is held by plain code: there is no job to ask for"
+        return None, people.no_job(seen.owner)
     if inquiry is None:
         return None, "not asked: name the app, celery -A proj locks show KEY"
     job = inquiry.job(seen.owner)
@@ -89,7 +89,9 @@ def _print(view: View, asked: _Asked) -> None:
     if view.line:
         table = Table("    PLACE", "STANDS", "SINCE", "TICKET")
         table.print((f"    {place}", each.stands, _since(each.since), each.ticket) for place, each in _placed(view))
-    if view.conflicts:
+    if view.conflicts is None:
+        facts([("taken", "not known: this store remembers no conflicts")])
+    elif view.conflicts:
         facts([("taken", "found so lately by")])
         Table("    WHEN", "BY", "HELD FOR", "HOLDER").print(map(_conflict, view.conflicts))
 

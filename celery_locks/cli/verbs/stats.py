@@ -26,7 +26,9 @@ def verb(*, most: int, as_json: bool) -> None:
     """
     desk = Desk.here()
     if not isinstance(desk.store, Remembers):
-        raise Unable(f"{desk.place} remembers no conflicts")
+        raise Unable(f"{desk.place} remembers no conflicts: Redis, Valkey and SQL tables do")
+    if desk.store.unseen:
+        note(desk.store.unseen)
     found = desk.store.most_contended(most)
     if as_json:
         for tally in found:

@@ -144,7 +144,7 @@ def _conflict(conflict: Conflict) -> dict[str, Any]:
 
 def _job(inquiry: Inquiry, owner: Owner) -> dict[str, Any]:
     if owner.task_id is None:
-        return {"owner": plain(owner.name), "why": "it is held by plain code: there is no job to ask for"}
+        return {"owner": plain(owner.name), "why": people.no_job(owner)}
     job: Job | None = inquiry.job(owner)
     told = {**_legible(job._asdict()), "why": None} if job else {"why": inquiry.outcome}
     return {"owner": plain(owner.name), **told}

@@ -9,14 +9,14 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sqlalchemy import BigInteger, Column, Table, and_, bindparam, false, inspect, or_, text
+from sqlalchemy import BigInteger, Column, Table, and_, bindparam, false, inspect, or_, text, update
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Mapped, MappedAsDataclass, mapped_column, validates
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from sqlalchemy import BindParameter, ColumnElement
+    from sqlalchemy import BindParameter, ColumnElement, Update
     from sqlalchemy.orm import Mapper
 
 #: What marks the column in its `info`, however it is named.
@@ -87,6 +87,24 @@ class Place:
     def is_open(self) -> ColumnElement[bool]:
         """That no higher fence has written. A table that was migrated may have none at all."""
         return or_(self.fence.is_(None), self.fence <= self.bearers)
+
+    @functools.cached_property
+    def update(self) -> Update:
+        """An update of the table, of nothing and for nobody: what a session is asked with where it would send one."""
+        return update(self.table)
+
+    def guarded(self, statement: Update) -> Update:
+        """The statement with the condition: the same each time, of the same one."""
+        # A flush has one statement for a table, which it uses again. What SQLAlchemy has found out about a statement
+        # it notes on the statement itself, to know what was compiled of it. Of a new copy it would find it out anew.
+        found = self._guarded.get(statement)
+        if found is None:
+            found = self._guarded[statement] = statement.where(self.is_open)
+        return found
+
+    @functools.cached_property
+    def _guarded(self) -> weakref.WeakKeyDictionary[Update, Update]:
+        return weakref.WeakKeyDictionary()
 
     def rows(self, identities: Collection[Sequence[Any]]) -> ColumnElement[bool]:
         """That it is one of these rows."""

@@ -67,7 +67,7 @@ class _Flush:
         # An engine with options of its own passes on what the engine behind it is told: all is heard twice there.
         found = None if statement is self._sent else self._guarded(statement, parameters)
         if found is not None:
-            self._sent = statement = statement.where(found[0].is_open)
+            self._sent = statement = found[0].guarded(statement)
         return statement
 
     def after(self, connection: Connection, statement: Any, parameters: Sequence[Any], result: Any) -> None:

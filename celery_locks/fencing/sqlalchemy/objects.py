@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import inspect, update
+from sqlalchemy import inspect
 from sqlalchemy.exc import InvalidRequestError, NoResultFound
 from sqlalchemy.orm import InstanceState
 from sqlalchemy.orm.attributes import set_committed_value
@@ -161,7 +161,7 @@ def _claimed(session: Session, connection: Connection, mapper: Mapper[Any], iden
 
 def _connection(session: Session, mapper: Mapper[Any], place: Place) -> Connection:
     # A session may send what writes elsewhere than what reads: it is asked for an update.
-    return session.connection(bind_arguments={"mapper": mapper, "clause": update(place.table)})
+    return session.connection(bind_arguments={"mapper": mapper, "clause": place.update})
 
 
 def _refuse_without_transaction(session: Session, found: list[_Row]) -> None:

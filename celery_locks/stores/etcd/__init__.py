@@ -22,6 +22,7 @@ from celery_locks.stores.etcd.leases import Leases
 from celery_locks.stores.etcd.marks import Marks
 from celery_locks.stores.etcd.mending import LeaseUnknown, Refused, outage
 from celery_locks.stores.etcd.naming import Names, escaped, key_of, lock_name, whole_seconds
+from celery_locks.stores.etcd.positions import EtcdPositions
 from celery_locks.stores.etcd.remembering import EtcdNotes
 from celery_locks.stores.etcd.renewal import Renewal, Wanted
 from celery_locks.stores.etcd.together import TogetherInEtcd
@@ -42,7 +43,7 @@ LAST_SECOND = 0.5
 _WILD = re.compile(r"[*?\[]")
 
 
-class EtcdStore(EtcdNotes, Store, CrowdInEtcd, TogetherInEtcd, Inspects, Evicts, Watches):
+class EtcdStore(EtcdNotes, EtcdPositions, Store, CrowdInEtcd, TogetherInEtcd, Inspects, Evicts, Watches):
     """A key that is there while the lock is taken, with its owner as value, under a lease of that owner alone.
 
     The fence is the revision that made the key. Exclusion holds as far as etcd's leases do: a holder that was paused

@@ -9,7 +9,7 @@ from celery_locks.stores.etcd.mending import Refused
 from celery_locks.stores.etcd.naming import as_bytes, awaited, members
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from celery_locks.stores.etcd.naming import Names
 
@@ -119,6 +119,17 @@ def note(name: str, lease: int) -> Body:
     return {"success": [_put(name, "", lease)]}
 
 
+def advance(name: str, value: str, *, below: str | None, then: Sequence[Body] = (), begin: str = "") -> Body:
+    """Write what is there and below that, or not there when that is None, and do more with it; else show it.
+
+    In both cases show all whose names begin so, if anything is given.
+    """
+    shown = [{"request_range": all_from(begin)}] if begin else []
+    lower = {"key": _coded(name), "target": "VALUE", "result": "LESS"}
+    compare = _is_absent(name) if below is None else {**lower, "value": _coded(below)}
+    return {"compare": [compare], "success": [_put(name, value, 0), *then, *shown], "failure": [_get(name), *shown]}
+
+
 def look(name: str) -> Body:
     """One lock."""
     return {"key": _coded(name)}
@@ -131,10 +142,14 @@ def look_at(names: Iterable[str]) -> Body:
 
 def look_through(begin: str, last: str | None, limit: int) -> Body:
     """The locks whose names begin so, from after the last one, a page of them."""
+    page = {**all_from(begin), "limit": limit}
+    return page if last is None else {**page, "key": _base64(last.encode("utf-8", "surrogateescape") + b"\0")}
+
+
+def all_from(begin: str) -> Body:
+    """All whose names begin so."""
     first = as_bytes(begin)
-    end = first[:-1] + bytes([first[-1] + 1])
-    start = first if last is None else last.encode("utf-8", "surrogateescape") + b"\0"
-    return {"key": _base64(start), "range_end": _base64(end), "limit": limit}
+    return {"key": _base64(first), "range_end": _base64(first[:-1] + bytes([first[-1] + 1]))}
 
 
 def watch(base: str) -> Body:

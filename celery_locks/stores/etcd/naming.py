@@ -44,6 +44,11 @@ def note_name(prefix: str, name: str) -> str:
     return f"{prefix}note:{escaped(require_name(name))}"
 
 
+def positions_name(prefix: str, schedule: str) -> str:
+    """What says who may write how far a schedule has come. Its length keeps the names of two schedules apart."""
+    return f"{prefix}positions:{len(schedule)}:{escaped(require_name(schedule))}"
+
+
 def escaped(text: str) -> str:
     """A key, or a beginning of one, as it is written in a lock's name."""
     return "".join(_ESCAPES.get(letter, letter) for letter in text) if any(map(text.__contains__, _ESCAPES)) else text
@@ -77,7 +82,12 @@ def key_of(prefix: str, name: str) -> str | None:
     key, brace, rest = name[len(prefix) + 1 :].partition("}")
     if not brace or "{" in key or (rest and not _MEMBER.fullmatch(rest)):
         return None
-    return key.replace("%7B", "{").replace("%7D", "}").replace("%25", "%")
+    return unescaped(key)
+
+
+def unescaped(text: str) -> str:
+    """What was escaped."""
+    return text.replace("%7B", "{").replace("%7D", "}").replace("%25", "%")
 
 
 def whole_seconds(ttl: float) -> int:

@@ -30,9 +30,9 @@ class RedisPositions(Positions, abc.ABC):
         pairs = zip(words[::2], words[1::2], strict=True)
         return {name[1:]: text for name, text in pairs if name.startswith("=")}
 
-    def put(self, schedule: str, fence: int, texts: Mapping[str, str | None]) -> bool:
+    def put(self, schedule: str, fence: int, number: int, texts: Mapping[str, str | None]) -> bool:
         words = [word for name, text in texts.items() for word in (f"={name}", text or "")]
-        return bool(self._run(Call(scripts.PUT, [positions_name(self.prefix, schedule)], (fence, *words))))
+        return bool(self._run(Call(scripts.PUT, [positions_name(self.prefix, schedule)], (fence, number, *words))))
 
     @abc.abstractmethod
     def _run(self, call: Call) -> Any: ...

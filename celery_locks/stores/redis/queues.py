@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from celery_locks.stores.operations import Conflict, Evicts, Queues, Remembers, Tally, Waiter
 from celery_locks.stores.redis import scripts
 from celery_locks.stores.redis.calls import Call
+from celery_locks.stores.redis.cluster import Clustered
 from celery_locks.stores.redis.condition import RedisCondition, text
 from celery_locks.stores.redis.names import key_of
 from celery_locks.stores.redis.written import some
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 #: As the scripts have it: the scores of those who are away begin here.
 _AWAY = 4e15
 MICRO = 1e6
+_OF_A_CLUSTER = "of a cluster only the node that has these numbers counts, for keys that live there"
 
 
 class RedisQueues(RedisCondition, Queues, Evicts, Remembers, abc.ABC):
@@ -43,6 +45,14 @@ class RedisQueues(RedisCondition, Queues, Evicts, Remembers, abc.ABC):
     def evict(self, key: str, fence: int) -> bool:
         arguments = (self._retention_ms, self._window_ms, self._channel, fence)
         return bool(self._run(Call(scripts.EVICT, (*self._names(key), self._slots_name(key)), arguments)))
+
+    @property
+    def unseen(self) -> str:
+        """Scripts of other nodes cannot write to where these are."""
+        is_cluster = isinstance(self._wire, Clustered)
+        return (
+            "of a cluster only the node that has these numbers counts, for keys that live there" if is_cluster else ""
+        )
 
     def most_contended(self, most: int = 20) -> list[Tally]:
         # In braces that are not a lock's, so that a cluster has all three in one place.

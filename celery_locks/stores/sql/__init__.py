@@ -14,11 +14,13 @@ from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, Store, require_na
 from celery_locks.stores.members import is_alone
 from celery_locks.stores.operations import Clocked, Evicts, Tables
 from celery_locks.stores.sql.address import parse
+from celery_locks.stores.sql.conflicts import ConflictsInTable
 from celery_locks.stores.sql.crowd import CrowdInTable
 from celery_locks.stores.sql.database import Database
 from celery_locks.stores.sql.positions import SqlPositions
 from celery_locks.stores.sql.reading import holdings
 from celery_locks.stores.sql.remembering import SqlNotes
+from celery_locks.stores.sql.renewal import RenewalInTable
 from celery_locks.stores.sql.table import digest, holder, read, written
 from celery_locks.stores.sql.window import MICRO, NEVER, Reading, micro
 from celery_locks.stores.sql.wire import Unreached
@@ -29,14 +31,24 @@ if TYPE_CHECKING:
     from celery_locks.stores.sql.address import Address
     from celery_locks.stores.sql.statements import Statement
 
-RENEWED_AT_ONCE = 500
 SHOWN_AT_ONCE = 500
 PURGED_AT_ONCE = 100
 #: Seconds between two looks for rows whose time is over, in each process.
 PURGE_EVERY = 60.0
 
 
-class SqlStore(SqlNotes, SqlPositions, Store, CrowdInTable, Inspects, Evicts, Tables, Clocked):
+class SqlStore(
+    SqlNotes,
+    SqlPositions,
+    Store,
+    ConflictsInTable,
+    CrowdInTable,
+    RenewalInTable,
+    Inspects,
+    Evicts,
+    Tables,
+    Clocked,
+):
     """One row a key, that stays when the key is released and remembers the last fence and who is done with the key.
 
     Exclusion holds while the database keeps what it has committed. A failover to a replica that had not heard of the
@@ -61,7 +73,7 @@ class SqlStore(SqlNotes, SqlPositions, Store, CrowdInTable, Inspects, Evicts, Ta
         self._retention = int(address.retention * MICRO)
         self._reading: Reading | None = None
         self._purge_at = -math.inf
-        self._wants, self._known = set(), set()
+        self._wants, self._known, self._refusals = set(), set(), {}
 
     def __repr__(self) -> str:
         return f"<SqlStore {self._database.name}>"
@@ -73,6 +85,8 @@ class SqlStore(SqlNotes, SqlPositions, Store, CrowdInTable, Inspects, Evicts, Ta
         try:
             # Refused as too late: the database's clock was set, or we slept. By now it is read again.
             answer = self._acquired(claim, row) or self._acquired(claim, row) or Busy()
+            if self._refusals or isinstance(answer, Busy):
+                self._noted(claim, answer)
         except BaseException as error:
             # Whatever struck between request and answer, an interrupt too: what may have been taken is given back.
             if not (claim.in_common or isinstance(error.__cause__, Unreached)):
@@ -187,29 +201,6 @@ class SqlStore(SqlNotes, SqlPositions, Store, CrowdInTable, Inspects, Evicts, Ta
         if reading is None or not reading.is_fresh(now):
             reading = self._read(self._look({"digest": ""})[0])
         return reading.latest(self.clock(), self._patience)
-
-    def _renew_alone(self, leases: Sequence[Lease]) -> Sequence[Verdict]:
-        asked = [(digest(self.prefix, lease.key), holder(lease.owner), micro(lease.ttl)) for lease in leases]
-        renewed: set[tuple[str, str]] = set()
-        # In order, so that two that renew the same rows do not wait for each other in a circle.
-        ordered = sorted(set(asked))
-        for start in range(0, len(ordered), RENEWED_AT_ONCE):
-            renewed |= self._renewed(ordered[start : start + RENEWED_AT_ONCE])
-        return [Verdict.RENEWED if each[:2] in renewed else Verdict.LOST for each in asked]
-
-    def _renewed(self, asked: Sequence[tuple[str, str, int]]) -> set[tuple[str, str]]:
-        named = {
-            f"{name}_{number}": value
-            for number, each in enumerate(asked)
-            for name, value in zip(("digest", "holder", "ttl"), each, strict=True)
-        }
-        said = self._database.statements
-        answer = self._database.ask(said.renew(len(asked)), named)
-        if answer.changed == len(asked):
-            return {each[:2] for each in asked}
-        if still := said.renewed(len(asked)):
-            answer = self._database.ask(still, named)
-        return {(name, owner) for name, owner in answer.rows}
 
     def _give_up(self, row: dict[str, Any]) -> bool:
         """Undo a request that may have arrived without an answer, and refuse it should it arrive late."""

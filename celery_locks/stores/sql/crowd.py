@@ -53,7 +53,7 @@ class CrowdInTable(NotesInTable):
         """Acquire for a claim that does not want its key alone."""
         row = self._row(claim)
         try:
-            return self._entered(claim, row)
+            return self._noted(claim, self._entered(claim, row))
         except BaseException as error:
             if not isinstance(error.__cause__, Unreached) and self._give_up(row):
                 with contextlib.suppress(StoreUnavailable):
@@ -191,6 +191,9 @@ class CrowdInTable(NotesInTable):
 
     @abc.abstractmethod
     def _acquired(self, claim: Claim, row: dict[str, Any]) -> Lease | Busy | None: ...
+
+    @abc.abstractmethod
+    def _noted(self, claim: Claim, answer: Lease | Busy) -> Lease | Busy: ...
 
     @abc.abstractmethod
     def _give_up(self, row: dict[str, Any]) -> bool: ...

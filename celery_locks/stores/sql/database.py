@@ -26,6 +26,7 @@ class Database:
         self._address = address
         self._opener = Opener(address, options)
         self._table = table.made(address.table, address.schema)
+        self._conflicts = table.of_conflicts(address.table, address.schema)
         self._wire = self._opener.wire()
         self._errors: tuple[type[Exception], ...] = (*self._opener.errors, Unreached)
         self._statements: Statements | None = None
@@ -42,8 +43,9 @@ class Database:
         if self._statements is None:
             # No cached_property: its lock, held by another thread at a fork, would never open in the child.
             dialect = self._opener.dialect
-            name = dialect.identifier_preparer.format_table(self._table)
-            self._statements = Statements(self._opener.tongue, name, dialect)
+            name = dialect.identifier_preparer.format_table
+            tables = name(self._table), name(self._conflicts)
+            self._statements = Statements(self._opener.tongue, *tables, dialect)
         return self._statements
 
     def ask(self, statement: Statement, named: dict[str, Any]) -> Answer:
@@ -54,7 +56,7 @@ class Database:
             return self._again(statement, named, error)
 
     def create_table(self) -> None:
-        """Make the table and its index where they are missing."""
+        """Make the tables and their index where they are missing. Locks work without the one of conflicts."""
         try:
             failed = [error for error in map(self._failure, self._steps()) if error]
         except self._errors as error:
@@ -65,7 +67,7 @@ class Database:
 
     def ddl(self) -> str:
         """The statements that make them."""
-        return "".join(f"{step};\n" for step in table.ddl(self._table, self._opener.dialect))
+        return "".join(f"{step};\n" for step in self._words())
 
     def close(self) -> None:
         """Give back the connections."""
@@ -96,11 +98,14 @@ class Database:
 
     def _steps(self) -> list[Statement]:
         dialect = self._opener.dialect
-        steps = [Statement(words, dialect) for words in table.ddl(self._table, dialect)]
+        steps = [Statement(words, dialect) for words in self._words()]
         if not self.is_remote and self._alone(Statement(_TABLES, dialect)).rows == [(0,)]:
             # A file that is only ours. In one that others use already, how it is written is theirs to say.
             steps.insert(0, Statement(_WAL, dialect))
         return steps
+
+    def _words(self) -> list[str]:
+        return [words for each in (self._table, self._conflicts) for words in table.ddl(each, self._opener.dialect)]
 
     def _failure(self, statement: Statement) -> BaseException | None:
         try:

@@ -84,6 +84,11 @@ MYSQL = Tongue(
     renewed=_renewed,
     ensure=_ENSURE,
     swap_all=_swap_all,
+    begin="""
+INSERT IGNORE INTO {conflicts} (digest, prefix, name, conflicts, waited, held, latest, seen_at)
+VALUES (:digest, :prefix, :name, :conflicts, 0, 0, '', {now})
+""",
+    told="CONCAT({now}, ' ', COALESCE({age}, ''), :said, latest)",
     joined="CONCAT(:holder, done)",
     noted="CONCAT(:noted, done)",
     over="DIV",

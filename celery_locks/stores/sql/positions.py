@@ -1,4 +1,6 @@
-"""How far a schedule has come, in a table: a row each, with the fence under which it was written last.
+"""How far a schedule has come, in a table: a row each, with the fence and the number of its last write.
+
+The number is in the column for the time at which a lease ends, above all times: such a row is never purged.
 
 Each statement stands alone. Whoever takes a schedule up raises first the fence of its head, and then that of all its
 rows, before it reads them: a row that is written under a lower fence was written before, or not at all.
@@ -23,16 +25,21 @@ if TYPE_CHECKING:
 
 # It is looked for in a table of its own, for MySQL does not read what it changes.
 _HEAD = "COALESCE((SELECT top.fence FROM (SELECT MAX(fence) AS fence FROM {table} WHERE digest = :head) AS top), 0)"
-_RAISE = "UPDATE {table} SET fence = :fence, expires_at = :never, expires_hour = :hour WHERE "
-_LEAD = _RAISE + "digest = :head AND fence <= :fence"
-_FOLLOW = _RAISE + "prefix = :mark AND fence <= :fence"
-_READ = "SELECT name, owner FROM {table} WHERE prefix = :mark AND owner IS NOT NULL"
-_PUT = f"""
-UPDATE {{table}} SET owner = :text, fence = :fence, expires_at = :never, expires_hour = :hour
-WHERE digest = :digest AND fence <= :fence AND {_HEAD} <= :fence
+# MySQL assigns from left to right, and the fence is to be compared as it was.
+_RAISE = """
+UPDATE {table}
+SET expires_at = CASE WHEN fence = :fence THEN expires_at ELSE :never END, fence = :fence, expires_hour = :hour WHERE
 """
-_REMOVE = "DELETE FROM {table} WHERE digest = :digest AND fence <= :fence"
-_ABOVE = "SELECT fence FROM {table} WHERE digest = :head AND fence > :fence"
+_LEAD = f"{_RAISE} digest = :head AND fence <= :fence"
+_FOLLOW = f"{_RAISE} prefix = :mark AND fence <= :fence"
+_READ = "SELECT name, owner FROM {table} WHERE prefix = :mark AND owner IS NOT NULL"
+_IS_NEWER = "(fence < :fence OR (fence = :fence AND expires_at <= :number))"
+_PUT = f"""
+UPDATE {{table}} SET owner = :text, fence = :fence, expires_at = :number, expires_hour = :hour
+WHERE digest = :digest AND {_IS_NEWER} AND {_HEAD} <= :fence
+"""
+_REMOVE = f"DELETE FROM {{table}} WHERE digest = :digest AND {_IS_NEWER}"
+_STANDS = "SELECT fence FROM {table} WHERE digest = :digest OR (digest = :head AND fence > :fence)"
 
 
 class _Steps:
@@ -42,7 +49,7 @@ class _Steps:
         made = statements.made
         self.ensure = made(statements.tongue.ensure)
         self.lead, self.follow, self.read = made(_LEAD), made(_FOLLOW), made(_READ)
-        self.put, self.remove, self.above = made(_PUT), made(_REMOVE), made(_ABOVE)
+        self.put, self.remove, self.stands = made(_PUT), made(_REMOVE), made(_STANDS)
 
 
 class SqlPositions(Positions, abc.ABC):
@@ -60,8 +67,8 @@ class SqlPositions(Positions, abc.ABC):
         self._database.ask(self._steps.follow, named)
         return {read(name): read(text) for name, text in self._database.ask(self._steps.read, named).rows}
 
-    def put(self, schedule: str, fence: int, texts: Mapping[str, str | None]) -> bool:
-        named = self._schedule(schedule, fence)
+    def put(self, schedule: str, fence: int, number: int, texts: Mapping[str, str | None]) -> bool:
+        named = {**self._schedule(schedule, fence), "number": NEVER + number}
         return all(self._put(schedule, {**named, "text": text}, name) for name, text in texts.items())
 
     def _put(self, schedule: str, named: dict[str, Any], name: str) -> bool:
@@ -70,7 +77,7 @@ class SqlPositions(Positions, abc.ABC):
             named = {**named, **row}
             return bool(
                 self._database.ask(self._steps.remove, named).changed
-                or not self._database.ask(self._steps.above, named).rows
+                or not self._database.ask(self._steps.stands, named).rows
             )
         row |= {"prefix": named["mark"], "name": written(name)}
         return self._changed(self._steps.put, {**named, **row, "text": written(named["text"])}, row)

@@ -82,6 +82,13 @@ class Tongue:
     swap_all: Callable[[int], str]
     #: And the one that tells which were renewed, where the first cannot.
     renewed: Callable[[int], str] | None = None
+    #: One that makes a key's row in the table of conflicts, where it is missing.
+    begin: str = """
+INSERT INTO {conflicts} (digest, prefix, name, conflicts, waited, held, latest, seen_at)
+VALUES (:digest, :prefix, :name, :conflicts, 0, 0, '', {now}) ON CONFLICT (digest) DO NOTHING
+"""
+    #: The text of the latest conflicts, with one more in front. `{age}`: of the holder.
+    told: str = "CAST({now} AS TEXT) || ' ' || COALESCE(CAST({age} AS TEXT), '') || :said || latest"
     joined: str = ":holder || done"
     noted: str = ":noted || done"
     over: str = "/"
@@ -108,10 +115,10 @@ class Statement:
 
 
 class Statements:
-    """The statements for one table of one database."""
+    """The statements for one table of one database, and the one beside it."""
 
-    def __init__(self, tongue: Tongue, table: str, dialect: Dialect) -> None:
-        self.tongue, self._table, self._dialect = tongue, table, dialect
+    def __init__(self, tongue: Tongue, table: str, conflicts: str, dialect: Dialect) -> None:
+        self.tongue, self._table, self._conflicts, self._dialect = tongue, table, conflicts, dialect
         self.look = self.made(LOOK)
         self.acquire = self.made(tongue.acquire)
         self.release = self.made(RELEASE)
@@ -144,6 +151,7 @@ class Statements:
         hour = f"({tongue.now}) {tongue.over} {HOUR}"
         parts = {
             "table": self._table,
+            "conflicts": self._conflicts,
             "now": tongue.now,
             "stable_now": tongue.stable_now,
             "joined": tongue.joined,

@@ -47,6 +47,26 @@ def made(name: str, schema: str | None = None) -> Table:
     return table
 
 
+def of_conflicts(name: str, schema: str | None = None) -> Table:
+    """One row a key that is often found taken, beside the table with this name. No lock needs it."""
+    return Table(
+        f"{name}_conflicts",
+        MetaData(),
+        Column("digest", _digits(DIGITS), primary_key=True, comment="as in the table of locks"),
+        Column("prefix", _text(), nullable=False),
+        Column("name", _text(), nullable=False, comment="the key, as it was given"),
+        Column("conflicts", BigInteger, nullable=False),
+        Column("waited", BigInteger, nullable=False, comment="microseconds, of all"),
+        Column("held", BigInteger, nullable=False, comment="microseconds, the longest that was seen"),
+        Column("latest", _text(), nullable=False, comment="a line for each, the latest first"),
+        Column("seen_at", BigInteger, nullable=False, comment="microseconds since 1970, by the database's clock"),
+        schema=schema,
+        mysql_engine="InnoDB",
+        mariadb_engine="InnoDB",
+        sqlite_with_rowid=False,
+    )
+
+
 def _text() -> TypeEngine[str]:
     exact = mysql.MEDIUMTEXT(charset="utf8mb4", collation="utf8mb4_bin")
     return Text().with_variant(exact, "mysql", "mariadb")

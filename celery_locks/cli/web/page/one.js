@@ -32,6 +32,7 @@ function holderOf(holder, jobs) {
   const job = Array.isArray(jobs) ? jobs.find((each) => each.owner === holder.owner) : null;
   const facts = [
     ["holder", holder.owner], ["task", holder.task], ["id", holder.task_id],
+    ["workflow", holder.step === "error" ? "the errback" : holder.step ? `step ${holder.step}` : null],
     ["process", holder.pid === null ? null : `${holder.pid} on ${holder.host}`],
     ["since", holder.since === null ? null : `${holder.since.slice(0, 19).replace("T", " ")} UTC, ${span(holder.age)} ago`],
     ["ttl", holder.remaining === null ? "until its process or connection ends" : `${span(holder.remaining)} unless renewed`],

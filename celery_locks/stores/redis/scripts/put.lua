@@ -1,11 +1,13 @@
--- KEYS: positions   ARGV: fence, and in turn a name with = before it, which the fence has not, and its text, or ''
--- Answers 1 when they are written, 0 under a higher fence.
-local last = redis.call('HGET', KEYS[1], 'fence')
-if last and tonumber(last) > tonumber(ARGV[1]) then
+-- KEYS: positions   ARGV: fence, number of the write, and in turn a name with = before it, which neither of those has in
+-- the hash, and its text, or ''
+-- Answers 1 when they are written, 0 under a higher fence, or after a later write of the same.
+local last = redis.call('HMGET', KEYS[1], 'fence', 'number')
+local above = tonumber(last[1] or 0) - tonumber(ARGV[1])
+if above > 0 or (above == 0 and tonumber(last[2] or 0) > tonumber(ARGV[2])) then
   return 0
 end
-redis.call('HSET', KEYS[1], 'fence', ARGV[1])
-for at = 2, #ARGV, 2 do
+redis.call('HSET', KEYS[1], 'fence', ARGV[1], 'number', ARGV[2])
+for at = 3, #ARGV, 2 do
   if ARGV[at + 1] == '' then
     redis.call('HDEL', KEYS[1], ARGV[at])
   else
