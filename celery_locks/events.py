@@ -23,7 +23,7 @@ def happen_in(worker: str) -> None:
 class Event:
     """Something happened to a key.
 
-    `owner` names the execution it happened to; `task` and `task_id` are set where a Celery job is behind it. `keys`:
+    `owner` names the execution it happened to; `task` and `task_id` are set where a job is behind it. `keys`:
     all that its lock is on, where that are several.
     """
 
@@ -32,7 +32,7 @@ class Event:
     task: str | None = field(default=None, kw_only=True)
     task_id: str | None = field(default=None, kw_only=True)
     pid: int = field(default_factory=os.getpid, kw_only=True)
-    #: The Celery worker it happened in, by its name.
+    #: The Celery or RQ worker it happened in, by its name.
     worker: str | None = field(default_factory=lambda: _worker, kw_only=True)
     keys: tuple[str, ...] = field(default=(), kw_only=True)
 

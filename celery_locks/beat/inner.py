@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ from celery_locks.stores.positions import Positions
 
 if TYPE_CHECKING:
     from celery_locks.stores import Store
+
+logger = logging.getLogger("celery_locks.beat")
 
 _ALIASES = "celery.beat_schedulers"
 
@@ -48,6 +51,16 @@ def opened(app: Any, alias: str | None) -> Locks:
     except LockConfigError as error:
         raise Refused(error.message) from None
     return locks
+
+
+def say_unconfirmed(app: Any) -> None:
+    """Warn where nobody would know that a job was not taken: AMQP answers to no message unless it is asked to."""
+    with app.connection_for_write() as connection:
+        if connection.transport.driver_type == "amqp" and not connection.transport_options.get("confirm_publish"):
+            logger.warning(
+                "beat: this broker is not asked to confirm what it is sent: a due time at which it dies may be lost."
+                " Set broker_transport_options = {'confirm_publish': True}"
+            )
 
 
 def entry_lock(app: Any, name: str, said: Any) -> EntryLock | None:

@@ -75,6 +75,11 @@ class LockedScheduler(_Scheduler):  # type: ignore[misc]  # Celery's, without ty
         above: str = super().info
         return f"{above}\n{lead}" if above else lead
 
+    def setup_schedule(self) -> None:
+        """Read the entries, when beat starts and is not only shown."""
+        inner.say_unconfirmed(self.app)
+        super().setup_schedule()
+
     def merge_inplace(self, b: Mapping[str, Any]) -> None:
         """Take the entries of `beat_schedule`, of which some may have a lock."""
         super().merge_inplace(self._unlocked(b))

@@ -32,6 +32,8 @@ class Carried(NamedTuple):
     options: dict[str, Any]
     #: Keys that it holds together with the first.
     others: tuple[str, ...] = ()
+    #: Of an errback, the steps of groups for whose failure it is called: it takes over from them.
+    groups: tuple[str, ...] = ()
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -56,7 +58,7 @@ class Carried(NamedTuple):
     def written(self) -> str:
         """As it goes into a header: every broker carries a text."""
         # A worker that knows of one key alone still reads what has one.
-        said = {name: each for name, each in self._asdict().items() if name != "others" or each}
+        said = {name: each for name, each in self._asdict().items() if name not in ("others", "groups") or each}
         return json.dumps(said, separators=(",", ":"))
 
 
@@ -66,4 +68,4 @@ def found(headers: Mapping[str, Any]) -> Carried | None:
     if not isinstance(text, str):
         return None
     carried = Carried(**json.loads(text))
-    return carried._replace(others=tuple(carried.others))
+    return carried._replace(others=tuple(carried.others), groups=tuple(carried.groups))

@@ -13,7 +13,7 @@ from celery_locks.canvas.carried import ERROR, HEADER
 from celery_locks.errors import LockConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from celery_locks.canvas.carried import Carried
 
@@ -54,8 +54,9 @@ def mark(canvas: Any, carried: Carried) -> None:
         mine = carried if carried.together else carried._replace(step=step, next=after, together=stage.together)
         for member in stage.members:
             _write(member, mine)
-    for errback in errbacks(canvas):
-        mark_errback(errback, carried)
+    groups = [step for stage, step in zip(fresh, steps, strict=True) if stage.together]
+    for errback, is_of_all in errbacks(canvas):
+        mark_errback(errback, carried, groups if is_of_all else ())
 
 
 def _steps(fresh: list[Stage], first: str) -> list[str]:
@@ -66,25 +67,34 @@ def _steps(fresh: list[Stage], first: str) -> list[str]:
     return steps
 
 
-def mark_errback(errback: Any, carried: Carried) -> None:
-    """Make it a step of its own, with which the workflow ends."""
+def mark_errback(errback: Any, carried: Carried, groups: Iterable[str]) -> None:
+    """Make it a step of its own, with which the workflow ends, also when one of these groups fails."""
     if not all(_is_marked(each) for stage in stages(errback) for each in stage.members):
-        mark(errback, carried._replace(step=ERROR, next=None, together=False))
+        mark(errback, carried._replace(step=ERROR, next=None, together=False, groups=tuple(groups)))
 
 
-def errbacks(canvas: Any) -> Iterator[Any]:
-    """What is called when something in a canvas fails."""
-    yield from maybe_list(canvas["options"].get("link_error")) or ()
+def groups_of(canvas: Any, first: str) -> list[str]:
+    """The steps of its groups."""
+    found = stages(canvas)
+    return [step for stage, step in zip(found, _steps(found, first), strict=True) if stage.together]
+
+
+def errbacks(canvas: Any, *, is_of_all: bool = True) -> Iterator[tuple[Any, bool]]:
+    """What is called when something in a canvas fails; and whether no task of a group runs any more by then."""
+    for errback in maybe_list(canvas["options"].get("link_error")) or ():
+        yield errback, is_of_all
     parts = canvas["kwargs"]
     match canvas.get("subtask_type"):
-        case "chain" | "group":
-            inner = parts["tasks"]
+        case "chain":
+            inner = [(each, is_of_all) for each in parts["tasks"]]
+        case "group":
+            inner = [(each, False) for each in parts["tasks"]]
         case "chord":
-            inner = [*_tasks(parts["header"]), parts["body"]]
+            inner = [*((each, False) for each in _tasks(parts["header"])), (parts["body"], is_of_all)]
         case _:
-            inner = ()
-    for part in inner:
-        yield from errbacks(part)
+            inner = []
+    for part, is_of_all_of_it in inner:
+        yield from errbacks(part, is_of_all=is_of_all_of_it)
 
 
 def _leaves(canvas: Any) -> Iterator[Any]:

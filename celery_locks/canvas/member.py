@@ -147,6 +147,13 @@ class Member(Execution):
         elif sent:
             self._hand_on(lease, ERROR)
 
+    def _failed_groups(self) -> list[str]:
+        """Those of whom an errback has the key next: all their tasks have ended, and none of them hands it on."""
+        # Else Celery also calls it for a task of the group while others run.
+        if self.task.app.conf.get("task_allow_error_cb_on_chord_header"):
+            return []
+        return [self._carried.named(step) for step in self._carried.groups]
+
     def _hand_on(self, lease: Lease, step: str, due: Any = None) -> None:
         hand_over(self._plan.guard, lease, self._carried.named(step), self._stay(due))
 
@@ -163,6 +170,11 @@ class Member(Execution):
 
     def _refused(self, refusal: Refusal, body: Callable[[], Any]) -> Any:
         request = self._request
+        if isinstance(refusal, Busy) and refusal.holder in self._failed_groups():
+            self._plan.guard.leave_line(refusal.key or self._carried.key, refusal.ticket)
+            self._claim = self._claim._replace(after=refusal.holder)
+            self._carried = self._carried._replace(groups=())
+            return self._run(body)
         if isinstance(refusal, Busy) and request and request.retries and _is_ours(refusal, self._claim.owner):
             # Not in line: it is not to be given back, but handed over.
             self._plan.guard.leave_line(refusal.key or self._carried.key, refusal.ticket)

@@ -11,7 +11,7 @@ from celery.utils.functional import maybe_list
 from celery_locks.asking import keys_of
 from celery_locks.canvas import plans
 from celery_locks.canvas.carried import Carried
-from celery_locks.canvas.marking import mark, mark_errback, stages
+from celery_locks.canvas.marking import groups_of, mark, mark_errback, stages
 from celery_locks.current import current_lease, sharing
 from celery_locks.errors import LockConfigError
 from celery_locks.lease import new_owner
@@ -102,7 +102,7 @@ class Baton:
         if sent.get("link_error"):
             sent["link_error"] = [_plain(each) for each in maybe_list(sent["link_error"])]
             for errback in sent["link_error"]:
-                mark_errback(errback, carried)
+                mark_errback(errback, carried, groups_of(plain, carried.step))
             sent["link_error"] = [signature(each, app=self._app) for each in sent["link_error"]]
         return signature(plain, app=self._app)
 

@@ -42,6 +42,7 @@ class Children:
         self._held: dict[tuple[int, int], Child] = {}
         #: How many processes have had each place, as far as we know of them.
         self._births = [0] * len(board.regions)
+        self._burying = threading.Lock()
         self._was_idle = True
         self._is_half_read = False
 
@@ -63,7 +64,9 @@ class Children:
 
     def bury(self, pid: int) -> None:
         """Give back whatever a dead process held, or may have asked for."""
-        bury(list(self._left_by(pid)))
+        # Whoever waits for what is given back is to see that it is, and not that its slot is free already.
+        with self._burying:
+            bury(list(self._left_by(pid)))
 
     def bury_all(self, longest: float) -> None:
         """Give back what all hold, who are dead: this process is about to end too, and waits for that."""

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from celery_locks.rq.horse import Mail
-    from celery_locks.rq.house import House
     from celery_locks.rq.waits import Wait
 
 logger = logging.getLogger("celery_locks.rq")
@@ -41,10 +40,9 @@ LAST = 2.0
 class Attending:
     """The waiting jobs of some queues, as far as this worker attends to them. All is done in one thread."""
 
-    def __init__(self, connection: Redis, queues: list[str], home: House, mail: Mail) -> None:
+    def __init__(self, connection: Redis, queues: list[str], mail: Mail) -> None:
         self._rooms = [Room(name, connection) for name in dict.fromkeys(queues)]
         self._mail = mail
-        self._house = home
         self._waiters: dict[str, Waiter] = {}
         #: Those whose turn has come, from threads of wakers, with their tickets of now.
         self._called: deque[tuple[Waiter, str]] = deque()

@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-#: An option that is not given: a pattern, a setting or the default says it.
-UNSAID: Any = type("_Unsaid", (), {"__repr__": lambda _: "as set"})()
-
 
 @overload
 def locked(function: Callable[P, R], /) -> Callable[P, R]: ...
@@ -63,7 +60,7 @@ def locked(function: Any = None, /, **options: Any) -> Any:
 
 
 def _locked(options: dict[str, Any], function: Any) -> Any:
-    declared = {f"lock_{name}": value for name, value in options.items() if value is not UNSAID}
+    declared = {f"lock_{name}": value for name, value in options.items()}
     name = f"{function.__module__}.{function.__qualname__}"
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise LockConfigError(

@@ -60,11 +60,10 @@ class Locking(_Worker):
     def bootstrap(self, *args: Any, **kwargs: Any) -> None:
         """Begin, before the first job is taken and anything is forked."""
         happen_in(self.name)
-        house = House.of(self.connection)
-        house.open_all()
+        House.of(self.connection).open_all()
         closing.adopt(Closing())
         mail = Mail()
-        self._attending = Attending(self.connection, self.queue_names(), house, mail)
+        self._attending = Attending(self.connection, self.queue_names(), mail)
         self._stable = self._made_stable(mail)
         horse.belong(mail, is_horse=False)
         super().bootstrap(*args, **kwargs)

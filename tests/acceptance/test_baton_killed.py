@@ -128,7 +128,7 @@ ERRBACK = {
         "au",
         "au",
     ),
-    "the errback of a chord is on its way": Scene(chords_errback_on_its_way, "abc", "u"),
+    "the errback of a chord is on its way": Scene(chords_errback_on_its_way, "abc", "u", is_kept=True, travel=60),
 }
 
 
@@ -194,10 +194,11 @@ def test_a_worker_is_killed_at_each_boundary(
         stages = {}
         for name, scene in scenes.items():
             office = desk.beside(name)
-            stages[name] = Stage(scene, Desk(office, door, queues), stack.enter_context(Rival(office)))
+            stages[name] = Stage(scene, Desk(office, door, queues), stack.enter_context(Rival(office, rest=0.1)))
         for stage in stages.values():
             key = stage.desk.office.key
-            baton(stage.scene.canvas(stage.desk), key, ttl=TTL, travel=stage.scene.travel).delay()
+            # The tasks of a group stand in no line: if they have lost the key they ask often.
+            baton(stage.scene.canvas(stage.desk), key, ttl=TTL, travel=stage.scene.travel, countdown=0.2).delay()
         for name, stage in stages.items():
             wait_until(stage.is_still, f"the task {name} to stand still", PATIENCE)
         victim.kill()

@@ -11,6 +11,7 @@ import pytest
 
 from tests.acceptance.journal import judge
 from tests.acceptance.office import PATIENCE, Office, only_redis
+from tests.commands import celery_locks
 from tests.judging import Stay, crowding
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ def store_url(request: pytest.FixtureRequest) -> str:
 def test_jobs_on_every_store(desk: Office, hire: Callable[..., Worker], store_url: str, tmp_path: Path) -> None:
     """Contending jobs of two processes, one of which is killed in mid-job, all run, one at a time, with higher fences.
 
-    The killed one's key is taken over, and its job, which the broker had not heard to be done, runs again.
+    The killed one's key is taken over, and its job, which the broker had not heard to be done, runs again. `stats` has
+    their conflicts, or says that this store remembers none.
     """
     end, names = tmp_path / "end", [f"job {number}" for number in range(JOBS)]
     conf = {"lock_store": store_url, "lock_ttl": TTL, "lock_countdown": 0.05, "task_reject_on_worker_lost": True}
@@ -65,6 +67,11 @@ def test_jobs_on_every_store(desk: Office, hire: Callable[..., Worker], store_ur
     runs = desk.journal.runs(desk.key)
     judge(runs, ["killed", "killed", *names], ended=lambda run: killed_at if run.pid == first.pid else run.end)
     assert len({run.pid for run in runs if run.job == "killed"}) == 2
+    told = celery_locks(store_url, "stats", "--json")
+    if store_url.startswith("sql+"):
+        assert [(said["key"], said["conflicts"] > 0) for said in told.said] == [(desk.key, True)]
+    else:
+        assert (told.code, told.out) == (4, "")
 
 
 @only_redis

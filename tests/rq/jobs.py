@@ -44,8 +44,8 @@ def hold_long(folder, name):
 
 
 @locked(key="{folder}", ttl=1.5)
-def hold_short(folder, name, seconds):
-    return stay(folder, name, seconds)
+def hold_short(folder, name):
+    return stay(folder, name, until=True)
 
 
 @locked(key="{folder}", ttl=300, countdown=30)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 
 import pytest
 from rq import Callback, Retry
@@ -140,6 +141,7 @@ def test_a_second_send_gives_the_first_job(shared):
     assert queue.enqueue(jobs.single, shared.key, "first").id == first.id
     shared.began("first")
     assert queue.enqueue(jobs.single, shared.key, "second").id == first.id
+    assert queue.enqueue_in(timedelta(seconds=1), jobs.single, shared.key, "third").id == first.id
     shared.enough("first")
     shared.becomes(first, "finished")
     second = queue.enqueue(jobs.single, shared.key, "second")

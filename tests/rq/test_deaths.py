@@ -10,7 +10,11 @@ import psutil
 
 from tests.rq import jobs
 from tests.rq.yard import PATIENCE
+from tests.servers.redis import RedisServer
 from tests.waiting import wait_until
+
+#: The ttl of the job that is to outlive its worker.
+SHORT = 1.5
 
 
 def test_a_killed_work_horse_frees_its_key_at_once(yard):
@@ -28,20 +32,22 @@ def test_a_killed_work_horse_frees_its_key_at_once(yard):
         yard.becomes(job, "failed")
 
 
-def test_a_work_horse_keeps_its_key_when_its_worker_is_killed_and_what_waited_there_is_taken_over(yard):
-    """It beats itself past its ttl, and nobody has the key meanwhile. Another worker attends to what waits."""
-    with yard.workers(1) as [first]:
-        yard.send(jobs.hold_short, "first", 4.0)
-        yard.began("first")
-        with yard.workers(1) as [second]:
-            waits = yard.send(jobs.patient, "second")
-            yard.waits(waits)
-            assert "second" in waits.args
-            first.process.kill()
-            first.process.wait()
-            yard.becomes(waits, "finished")
-            yard.were_apart(2)
-            assert second.process.poll() is None
+def test_a_work_horse_keeps_its_key_when_its_worker_is_killed(yard):
+    """It beats itself, past its ttl, and nobody has the key meanwhile."""
+    with yard.workers() as hands:
+        job = yard.send(jobs.hold_short, "first")
+        horse = yard.began("first")
+        waits = yard.send(jobs.patient, "second")
+        yard.waits(waits)
+        [main] = [hand for hand in hands if hand.horse_is(horse)]
+        main.process.kill()
+        main.process.wait()
+        time.sleep(2 * SHORT)
+        assert job.id in yard.locks.holder(yard.key).owner
+        yard.enough("first")
+        yard.becomes(waits, "finished")
+        yard.becomes(job, "finished")
+        yard.were_apart(2)
 
 
 def test_what_a_killed_worker_attended_to_is_taken_over(yard):
@@ -65,14 +71,16 @@ def test_what_a_killed_worker_attended_to_is_taken_over(yard):
 def test_a_worker_that_was_stopped_past_the_ttl_finds_its_job_with_its_key(yard):
     """The work horse stands in for it, and gives way when it goes on."""
     with yard.workers() as hands:
-        job = yard.send(jobs.hold_short, "first", 5.0)
+        job = yard.send(jobs.hold_short, "first")
         horse = yard.began("first")
         waits = yard.send(jobs.patient, "second")
         yard.waits(waits)
         [main] = [hand for hand in hands if hand.horse_is(horse)]
         main.send(signal.SIGSTOP)
-        time.sleep(2.5)
+        time.sleep(2 * SHORT)
+        assert job.id in yard.locks.holder(yard.key).owner
         main.send(signal.SIGCONT)
+        yard.enough("first")
         yard.becomes(job, "finished")
         yard.becomes(waits, "finished")
         yard.were_apart(2)
@@ -134,3 +142,15 @@ def test_a_work_horse_is_ended_when_its_lease_is_lost(yard):
         assert "LockLost" in (said := job.latest_result().exc_string)
         assert "ended before another could have the key" in said
         wait_until(lambda: not psutil.pid_exists(horse), "the end of the process", PATIENCE)
+
+
+def test_a_job_whose_store_is_down_comes_again_when_it_is_up(yard):
+    """It never runs unlocked, and is not lost."""
+    with RedisServer() as store:
+        store.stop()
+        with yard.workers(1, CELERY_LOCK_STORE=store.url):
+            job = yard.send(jobs.impatient, "first")
+            yard.waits(job)
+            store.start()
+            yard.becomes(job, "finished")
+    yard.were_apart(1)

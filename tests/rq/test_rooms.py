@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime, timezone
 
 import pytest
 from rq import Queue
@@ -100,6 +101,12 @@ def test_a_job_that_is_to_be_gone_by_a_time_is_gone_also_when_it_waits(yard, wai
     """RQ lifts its ttl when it begins: it has the rest of it again, counted from when it was sent."""
     job = yard.queue.fetch_job(waiting(ttl=100).id)
     assert 90 < yard.connection.ttl(job.key) <= 100
+
+
+def test_a_time_without_a_zone_is_of_utc():
+    """As the oldest RQ writes it: the place of a job is named by when it was made."""
+    made = datetime(2026, 1, 2, 3, tzinfo=timezone.utc)
+    assert waits.seconds(made.replace(tzinfo=None)) == waits.seconds(made)
 
 
 def test_what_was_waited_for_is_forgotten_when_a_job_begins(yard, room, waiting):

@@ -76,6 +76,15 @@ def test_a_conflict_is_counted_once(store: SqlStore, key: str) -> None:
     assert store.time() - 60 < other.when <= latest.when <= store.time()
 
 
+def test_those_who_never_come_back_are_forgotten(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process remembers so many whom it need not count again, and no more."""
+    monkeypatch.setattr(conflicts, "_ASKERS", 2)
+    take(store, "wallet", "holder")
+    for asker in ("ann", "ben", "cleo", "cleo", "ann"):
+        conflict(store, "wallet", asker)
+    assert (counts(store), len(store._refusals)) == ({"wallet": 4}, 2)
+
+
 def test_the_longest_hold_that_was_seen(store: SqlStore) -> None:
     """Not the last one."""
     take(store, "wallet", "holder")

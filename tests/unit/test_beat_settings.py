@@ -97,6 +97,26 @@ def test_a_mistake_stops_beat_with_one_line(app: Celery, settings, said: str) ->
     assert isinstance(caught.value, click.ClickException)
 
 
+@pytest.mark.parametrize(
+    ("broker", "options", "warned"),
+    [
+        ("amqp://nobody", {}, True),
+        ("amqp://nobody", {"confirm_publish": True}, False),
+        ("redis://nobody", {}, False),
+    ],
+)
+def test_a_broker_that_does_not_confirm(
+    caplog: pytest.LogCaptureFixture, broker: str, options, *, warned: bool
+) -> None:
+    """It is said when beat starts, and not when it is only shown: what is sent while such a broker dies is lost."""
+    app = Celery("bank", broker=broker, set_as_current=False)
+    app.conf.update(lock_store="memory://beat-settings", broker_transport_options=options)
+    LockedScheduler(app, lazy=True)
+    assert caplog.text == ""
+    LockedScheduler(app)
+    assert ("'confirm_publish': True" in caplog.text) is warned
+
+
 def entry(app: Celery, **fields) -> LockedScheduler:
     app.conf.beat_schedule = {"report": {"task": "t", "schedule": 1.0, **fields}}
     return LockedScheduler(app)

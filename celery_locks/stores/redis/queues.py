@@ -49,10 +49,7 @@ class RedisQueues(RedisCondition, Queues, Evicts, Remembers, abc.ABC):
     @property
     def unseen(self) -> str:
         """Scripts of other nodes cannot write to where these are."""
-        is_cluster = isinstance(self._wire, Clustered)
-        return (
-            "of a cluster only the node that has these numbers counts, for keys that live there" if is_cluster else ""
-        )
+        return _OF_A_CLUSTER if isinstance(self._wire, Clustered) else ""
 
     def most_contended(self, most: int = 20) -> list[Tally]:
         # In braces that are not a lock's, so that a cluster has all three in one place.

@@ -112,7 +112,9 @@ class ConflictsInTable(Remembers, abc.ABC):
         # It may merely have come too late.
         elif answer.holder is not None and who not in self._refusals:
             if len(self._refusals) >= _ASKERS:
-                self._refusals.pop(next(iter(self._refusals)))
+                # Another thread may come in between: the names are copied in one step.
+                first_of_all, *_ = self._refusals
+                self._refusals.pop(first_of_all, None)
             self._refusals[who] = self.clock()
             self._try(self._add_conflict, claim, answer.holder)
         return answer
