@@ -79,8 +79,9 @@ def test_a_worker_in_burst_mode_waits_for_the_jobs_that_wait_there(yard):
     """Else they would wait until somebody starts another; it ends when it is told to all the same."""
     lock = yard.locks.lock(yard.key, ttl=60)
     assert lock.acquire()
+    # Before there is a worker, which would find its queue empty.
+    first, second = yard.send(jobs.patient, "first"), yard.send(jobs.brief, "second")
     with yard.workers(1, LOCKED, "--burst") as [told]:
-        first, second = yard.send(jobs.patient, "first"), yard.send(jobs.brief, "second")
         yard.waits(first)
         yard.waits(second)
         told.send(signal.SIGTERM)
