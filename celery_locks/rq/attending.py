@@ -50,6 +50,7 @@ class Attending:
         self._tick_at = 0.0
         self._ticked = time.monotonic()
         self._is_open = True
+        self._is_looking = False
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -70,6 +71,11 @@ class Attending:
             logger.info("those who wait are taken over in a moment: %s", error)
         for guard in {each.guard for each in self._waiters.values() if each.guard}:
             guard.leave_lines()
+
+    def has_some(self) -> bool:
+        """Whether jobs wait here, or are about to: those that nobody attends to. Not those of other workers."""
+        # In this order: none is overlooked while it is taken up.
+        return any(room.has_forlorn() for room in self._rooms) or self._is_looking or bool(self._waiters)
 
     def _go(self) -> None:
         leave_signals_to_main()
@@ -109,15 +115,20 @@ class Attending:
         if time.monotonic() - self._ticked > ATTENDED:
             # We were stopped: by now others attend to ours.
             self._forget_all()
+        self._is_looking = True
         for room in self._rooms:
-            own = [job_id for job_id, each in self._waiters.items() if each.room is room]
-            gone, taken = room.attend(own)
-            for job_id in gone:
-                self._forget(self._waiters.pop(job_id), leaves=True)
-            for job_id, wait in taken.items():
-                self._take_up(room, job_id, wait)
+            self._look(room)
+        self._is_looking = False
         self._ticked = time.monotonic()
         self._tick_at = self._ticked + TICK
+
+    def _look(self, room: Room) -> None:
+        own = [job_id for job_id, each in self._waiters.items() if each.room is room]
+        gone, taken = room.attend(own)
+        for job_id in gone:
+            self._forget(self._waiters.pop(job_id), leaves=True)
+        for job_id, wait in taken.items():
+            self._take_up(room, job_id, wait)
 
     def _take_up(self, room: Room, job_id: str, wait: Wait) -> None:
         if job_id in self._waiters:

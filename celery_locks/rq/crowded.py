@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: A job that was called is to have a slot within so many seconds: as long as the shortest claim window.
 SOON = 0.25
+#: Others stand aside for so many seconds at most: the worker that took the called job may be dead, which RQ finds late.
+LONGEST = 30.0
 
 
 class Crowded:
@@ -27,7 +29,8 @@ class Crowded:
     def __init__(self, waiters: Callable[[], Iterable[Waiter]]) -> None:
         #: All who wait here.
         self._waiters = waiters
-        self._called: dict[tuple[Guard, str], Waiter] = {}
+        #: Who was called for a key last, and when.
+        self._called: dict[tuple[Guard, str], tuple[Waiter, float]] = {}
         self._aside: dict[tuple[Guard, str], dict[str, Waiter]] = {}
         #: When to look whether they have begun.
         self.look_at = math.inf
@@ -35,8 +38,9 @@ class Crowded:
     def expect(self, waiter: Waiter) -> None:
         """It was called, and is to begin."""
         if waiter.line:
-            self._called[waiter.line] = waiter
-            self.look_at = min(self.look_at, time.monotonic() + SOON)
+            now = time.monotonic()
+            self._called[waiter.line] = waiter, now
+            self.look_at = min(self.look_at, now + SOON)
 
     def keeps(self, waiter: Waiter) -> bool:
         """Whether it is to stand aside with the others that wait for its key."""
@@ -57,11 +61,14 @@ class Crowded:
 
     def look(self) -> None:
         """See who has begun, and who has no slot."""
-        if time.monotonic() < self.look_at:
+        now = time.monotonic()
+        if now < self.look_at:
             return
-        for line, called in list(self._called.items()):
+        for line, (called, since) in list(self._called.items()):
             status, has_begun = called.room.progress(called.job_id)
-            if status == "queued":
+            if now - since > LONGEST:
+                self._come_back(line)
+            elif status == "queued":
                 self._stand_aside(line, called)
             elif has_begun or status != "started":
                 # One that has a slot has still to ask for the key, which might be kept for the next by then.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
+from celery_locks.errors import LockConfigError
 from celery_locks.keys import Arguments, KeyMaker
 from celery_locks.options import Options
 from celery_locks.rq.taking import called
@@ -60,6 +62,11 @@ def locked(function: Any = None, /, **options: Any) -> Any:
 def _locked(options: dict[str, Any], function: Any) -> Any:
     declared = {f"lock_{name}": value for name, value in options.items()}
     name = f"{function.__module__}.{function.__qualname__}"
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise LockConfigError(
+            f"job {name} is a generator function: a call of it does none of its work, which would be done later,"
+            " without the lock. Have it do its work itself, and return a list"
+        )
     # A mistake in it is found before there is a job.
     checked = Options.made(declared, where=f"job {name}")
     KeyMaker(name, checked.key, Arguments.of(function, bound=_takes_self(function)))
@@ -73,5 +80,6 @@ def _locked(options: dict[str, Any], function: Any) -> Any:
 
 
 def _takes_self(function: Any) -> bool:
-    """Whether it is being defined in a class: RQ gives a job of a method its instance apart."""
-    return "." in function.__qualname__.rpartition("<locals>.")[2]
+    """Whether it is a method being defined: RQ gives a job of one its instance apart. A static method takes none."""
+    first = next(iter(inspect.signature(function).parameters), None)
+    return first in ("self", "cls") and "." in function.__qualname__.rpartition("<locals>.")[2]

@@ -44,7 +44,8 @@ def plan_for(house: House, name: str, function: Callable[..., Any], declared: Ma
 
     Raises `LockConfigError` saying what to mend.
     """
-    known = (name, declared is None)
+    # A method by hand is given its instance, and as a job is not.
+    known = (name, declared is None, inspect.ismethod(function))
     if known not in house.plans:
         house.plans[known] = _planned(house, name, function, declared)
     found: Plan | None = house.plans[known]

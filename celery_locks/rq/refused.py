@@ -84,7 +84,7 @@ class Refused:
         """Whether it is on its queue twice, and the other copy runs, for all that RQ knows."""
         if self._options.at_least or Owner.of(contention.holder or "")[1:3] != (self._claim.task, job.id):
             return False
-        return len(job.execution_registry.get_execution_ids()) > 1
+        return _executions(job) > 1
 
     def _goes_back(
         self, job: Job, contention: Contention, asked: float | str, ticket: str | None, *, counted: bool = True
@@ -153,6 +153,13 @@ class Refused:
             requeues=self._known.requeues,
             waited=self._known.waited,
         )
+
+
+def _executions(job: Job) -> int:
+    """How many of a job go on. One that RQ has given up is remembered for a while by the job alone."""
+    known, registry = job.execution_registry.get_execution_ids(), job.started_job_registry
+    until = (registry.connection.zscore(registry.key, f"{job.id}:{each}") for each in known)
+    return sum(each is not None and each > time.time() for each in until)
 
 
 def _attended(room: Room) -> tuple[bool, bool]:

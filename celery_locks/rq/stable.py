@@ -52,5 +52,16 @@ class Stable:
         adopt(Parent(self._board, 0, self._bell.ring))
 
     def close(self) -> None:
-        """In the main process, which is about to end and has no other any more: give back what that held."""
-        self._children.bury_all(LAST)
+        """In the main process, which is about to end: give back what its last job's process held, if that is dead.
+
+        RQ ends a worker also while a job runs on, as when it cannot reach its Redis to say that it is here still.
+        """
+        if not _lives(self._board.regions[0].pid):
+            self._children.bury_all(LAST)
+
+
+def _lives(child: int) -> bool:
+    try:
+        return bool(child) and os.waitpid(child, os.WNOHANG)[0] == 0
+    except ChildProcessError:
+        return False

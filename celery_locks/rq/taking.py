@@ -42,7 +42,12 @@ def called(
 
 
 def finished(result: Any) -> Any:
-    """What a coroutine comes to: its work is done under the lock too."""
+    """What a coroutine comes to: its work is done under the lock too. That of a generator would not be."""
+    if inspect.isgenerator(result) or inspect.isasyncgen(result):
+        raise LockConfigError(
+            f"{result.__qualname__} gives a generator, whose work would be done later, without the lock: have the"
+            " function do its work itself, and return a list"
+        )
     return asyncio.run(result) if inspect.iscoroutine(result) else result
 
 

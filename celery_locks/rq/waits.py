@@ -98,16 +98,21 @@ class Room:
         return bool(served), bool(scheduled)
 
     def put(self, pipeline: Pipeline, job: Job, wait: Wait, *, served: bool) -> None:
-        """Have a job wait here, in the same step that ends its execution."""
-        score = math.ceil(wait.due + (GRACE if served else 0.0))
-        _show(pipeline, job, JobStatus.SCHEDULED, wait)
-        pipeline.zadd(self.scheduled_key, {job.id: score})
-        pipeline.zadd(self.waiting_key, {job.id: 0})
+        """Have a job wait here, in the same step that ends its execution; not one that was cancelled or deleted."""
+        due = math.ceil(wait.due + (GRACE if served else 0.0))
+        self._put(pipeline, job, JobStatus.SCHEDULED, [wait.to_json(), due], self.scheduled_key, self.waiting_key)
 
     def put_back(self, pipeline: Pipeline, job: Job, wait: Wait) -> None:
-        """Put a job at the end of its queue, in the same step that ends its execution."""
-        _show(pipeline, job, JobStatus.QUEUED, wait)
-        pipeline.rpush(self.queue_key, job.id)
+        """Put a job at the end of its queue, in the same step that ends its execution; likewise."""
+        self._put(pipeline, job, JobStatus.QUEUED, [wait.to_json(), 0], self.queue_key)
+
+    @staticmethod
+    def _put(pipeline: Pipeline, job: Job, status: JobStatus, said: list[Any], *where: str) -> None:
+        # What the worker does next looks at the status that the object has.
+        job._status = status  # noqa: SLF001 - its only name
+        # Sent whole: a Redis that was restarted an instant ago would refuse a mere digest, and do the rest of the step.
+        keys = [job.key, *where]
+        pipeline.eval(_script("put"), len(keys), *keys, job.id, status.value, *said, _expires(job))
 
     def extend(self, job_id: str, due: float) -> None:
         """Let it wait for longer."""
@@ -122,6 +127,11 @@ class Room:
         return [_text(each) for each in gone], {
             job_id: Wait.from_json(text) or Wait() for job_id, text in zip(said[::2], said[1::2], strict=True)
         }
+
+    def has_forlorn(self) -> bool:
+        """Whether jobs wait here to whom nobody attends."""
+        seconds, microseconds = self.connection.time()
+        return bool(self.connection.zcount(self.waiting_key, "-inf", seconds + microseconds / 1_000_000))
 
     def abandon(self, own: list[str]) -> None:
         """Attend to these no more: others may at once."""
@@ -171,14 +181,12 @@ def seconds(when: datetime) -> float:
     return (when if when.tzinfo else when.replace(tzinfo=timezone.utc)).timestamp()
 
 
-def _show(pipeline: Pipeline, job: Job, status: JobStatus, wait: Wait) -> None:
-    # What the worker does next looks at the status that the object has.
-    job._status = status  # noqa: SLF001 - its only name
-    pipeline.hset(job.key, mapping={"status": status.value, FIELD: wait.to_json()})
-    if job.ttl:
-        # RQ lifted it when the job began, and counts it from when that was sent.
-        begun = seconds(job.enqueued_at) if job.enqueued_at else time.time()
-        pipeline.expire(job.key, max(1, math.ceil(begun + job.ttl - time.time())))
+def _expires(job: Job) -> int | str:
+    """In how many seconds a job that was sent with a ttl is no more: RQ lifted that when the job began."""
+    if not job.ttl:
+        return ""
+    begun = seconds(job.enqueued_at) if job.enqueued_at else time.time()
+    return max(1, math.ceil(begun + job.ttl - time.time()))
 
 
 @cache

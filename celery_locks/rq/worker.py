@@ -80,6 +80,25 @@ class Locking(_Worker):
             horse.belong(horse.mail, is_horse=True)
         super().main_work_horse(job, queue)
 
+    def dequeue_job_and_maintain_ttl(self, timeout: int | None, *args: Any, **kwargs: Any) -> Any:
+        """Take the next job. In burst mode, which has no timeout, jobs that wait for their keys are waited for."""
+        found = super().dequeue_job_and_maintain_ttl(timeout, *args, **kwargs)
+        has_some = True
+        while found is None and timeout is None and has_some:
+            # One that is called meanwhile is on its queue when that is looked at once more.
+            has_some = self._attending is not None and self._has_waiting(self._attending)
+            found = super().dequeue_job_and_maintain_ttl(timeout, *args, **kwargs)
+        return found
+
+    def _has_waiting(self, attending: Attending) -> bool:
+        try:
+            has_some = attending.has_some()
+        except (Unreachable, Unanswered):
+            has_some = True
+        if has_some:
+            time.sleep(PAUSE)
+        return has_some
+
     def handle_job_retry(self, job: Job, queue: Queue, *args: Any, **kwargs: Any) -> Any:
         """Put a job back that has not ended, however long that takes; nobody else knows that it is to come again."""
         execution = getattr(self, "execution", None)

@@ -40,7 +40,7 @@ def test_jobs_of_one_key_run_one_at_a_time_and_keep_what_they_were_sent_with(sha
     wait_until(lambda: len(shared.lines("done.txt")) == 8, "all callbacks", PATIENCE)
     assert sorted(shared.lines("done.txt")) == sorted(f"{job.id} n{each}" for each, job in enumerate(sent))
     assert shared.lines("wrong.txt") == []
-    assert not list(shared.connection.scan_iter("rq:locks:waiting:*"))
+    assert not list(shared.connection.scan_iter("rq:locks:waiting:shared"))
     counts = [shared.connection.hget(key, "failed_job_count") for key in shared.connection.smembers("rq:workers")]
     assert {int(count or 0) for count in counts} == {0}
 

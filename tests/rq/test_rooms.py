@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 
 import pytest
 from rq import Queue
+from rq.job import JobStatus
 from rq.registry import ScheduledJobRegistry
 
 from celery_locks.rq import waits
@@ -27,6 +28,7 @@ def waiting(yard, room):
     def put(name="first", **options):
         job = yard.send(jobs.brief, name, **options)
         yard.queue.remove(job)
+        job.set_status(JobStatus.STARTED)
         with yard.connection.pipeline() as pipeline:
             room.put(pipeline, job, Wait(1, time.time(), key=yard.key, due=time.time() + 30), served=True)
             pipeline.execute()
