@@ -41,7 +41,8 @@ class _Awaited(NamedTuple):
         self.lease.ttl = max(0.0, left) + self.after
         try:
             verdict = self.guard.verbs(self.lease.claim).renew([self.lease])[0]
-        except Exception as error:  # noqa: BLE001 - whatever it is, the others' leases depend on this thread too
+        except Exception as error:
+            # Whatever it is: the leases of others depend on this thread too.
             expected = isinstance(error, StoreUnavailable)
             logger.warning("no answer for %s, trying again: %s", self.lease.claim.shown, error, exc_info=not expected)
             return left > 0
