@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from celery_locks.crowd import inspects
 from celery_locks.errors import LockConfigError, StoreUnavailable
 from celery_locks.owner import Owner
-from celery_locks.stores.base import Crowds, require_name
+from celery_locks.stores.base import Crowds
+from celery_locks.stores.naming import require_name
 from celery_locks.stores.operations import Evicts, Queues, Remembers
 
 if TYPE_CHECKING:
