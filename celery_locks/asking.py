@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from celery_locks import duration
 from celery_locks.errors import LockConfigError, LockNotOwned, LockTimeout
 from celery_locks.keys import in_order
-from celery_locks.stores.base import require_name
+from celery_locks.stores.naming import require_name
 
 if TYPE_CHECKING:
     from celery_locks.lease import Busy, Claim, Holding

@@ -24,6 +24,7 @@ from celery_locks.waker import Waker
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from celery_locks.kept import OnLost
     from celery_locks.lease import Claim
     from celery_locks.stores import Store
 
@@ -53,15 +54,11 @@ class Guard:
         self.store = store
         self._several = Several(store)
         self._clock = clock
-        self._keeper = keeper or Keeper(store, clock)
+        #: Who beats for its leases in this process.
+        self.keeper = keeper or Keeper(store, clock)
         self.waker = Waker(store, clock) if isinstance(store, Lines) else None
-        self.care = Care(store, self._keeper)
+        self.care = Care(store, self.keeper)
         self._patience = Patience(store, self.waker, clock, sleep or time.sleep)
-
-    @property
-    def keeper(self) -> Keeper:
-        """Who beats for its leases in this process."""
-        return self._keeper
 
     def run(  # noqa: PLR0913 - a call that says how, by name
         self,
@@ -71,7 +68,7 @@ class Guard:
         *,
         wait: float = 0.0,
         beat: float | None = None,
-        on_lost: Callable[[Lease], None] | None = None,
+        on_lost: OnLost = None,
         strict: bool = True,
         in_line: bool = True,
     ) -> T | B:
@@ -107,7 +104,7 @@ class Guard:
         *,
         wait: float | None = 0.0,
         beat: float | None = None,
-        on_lost: Callable[[Lease], None] | None = None,
+        on_lost: OnLost = None,
         in_line: bool = True,
     ) -> Lease | Busy:
         """Take the key, waiting at most `wait` seconds for it (None: for ever), and keep it with a beat."""
@@ -125,7 +122,7 @@ class Guard:
         started: float,
         *,
         beat: float | None,
-        on_lost: Callable[[Lease], None] | None,
+        on_lost: OnLost,
         wait: float | None = 0.0,
         once: bool = False,
     ) -> Lease | Busy:
@@ -205,16 +202,10 @@ class Guard:
 
     def verbs(self, claim: Claim) -> Store | Several:
         """The verbs of the store for a claim of one key, or for one of several."""
-        return self._several if claim.others else self.store
+        return self._several.verbs(claim)
 
     def _entered(
-        self,
-        claim: Claim,
-        wait: float,
-        beat: float | None,
-        on_lost: Callable[[Lease], None] | None,
-        *,
-        in_line: bool,
+        self, claim: Claim, wait: float, beat: float | None, on_lost: OnLost, *, in_line: bool
     ) -> Lease | Refusal:
         try:
             return self.enter(claim, wait=wait, beat=beat, on_lost=on_lost, in_line=in_line)

@@ -48,7 +48,6 @@ class Keeper:
     is_inherited = False
 
     def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
-        self._store = store
         self._several = Several(store)
         self._clock = clock
         self._watched: dict[str, Watched] = {}
@@ -94,12 +93,12 @@ class Keeper:
 
     def give_back(self, lease: Lease) -> bool:
         """Release what a process held that is no more, when its key need not stay taken."""
-        return self._stays(lease) is True or self._verbs(lease.claim).disown(lease.claim)
+        return self._stays(lease) is True or self._several.verbs(lease.claim).disown(lease.claim)
 
     def leave(self, lease: Lease) -> bool:
         """Give the key back, or have it freed when it need not stay taken any more; False when it was not ours."""
         ours = self._stays(lease)
-        return self._verbs(lease.claim).release(lease.claim) if ours is None else ours
+        return self._several.verbs(lease.claim).release(lease.claim) if ours is None else ours
 
     def forget(self, held: Lease | Claim) -> None:
         """Beat for it no more. A beat under way may still reach the store and is not reported."""
@@ -146,9 +145,6 @@ class Keeper:
         with self._beating:
             left = lease.until - self._clock()
             return stays(self._several, lease, left) if left > 0 else None
-
-    def _verbs(self, claim: Claim) -> Store | Several:
-        return self._several if claim.others else self._store
 
     def _beat_in(self, watched: Watched, soon: float) -> None:
         with self._mutex:

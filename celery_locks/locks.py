@@ -13,7 +13,7 @@ from celery_locks.guard import Guard
 from celery_locks.lease import Busy, Lease
 from celery_locks.lock import Lock
 from celery_locks.stores import DEFAULT_PREFIX, Store, open_store
-from celery_locks.stores.base import require_name
+from celery_locks.stores.naming import require_name
 from celery_locks.stores.several import joined
 
 if TYPE_CHECKING:

@@ -22,6 +22,11 @@ T = TypeVar("T")
 
 #: Keys are looked at this much after the time at which something may have changed, spread out among the workers.
 LATER = 0.05
+#: A key that somebody here waits for is looked at this often at least: whoever is called elsewhere is told there alone,
+#: and may not come. Shorter than a claim window, for a look within that knows when it is over.
+OFTEN = 1.5
+#: With more keys than these it is less often, so that looking stays a small part of the work.
+MANY = 1000
 #: Looks that need not be made any more are forgotten when there are so many.
 STALE = 1000
 #: Wakes for those who are not here yet, as many as are remembered.
@@ -103,6 +108,10 @@ class Roll:
         """All who wait here for this key, in that order: a store that has forgotten them may call the first at once."""
         known = self.keys.get(key)
         return sorted((self.waiters[name].waiting for name in known.names), key=_since) if known else []
+
+    def often(self) -> float:
+        """In so many seconds at most a key is looked at again."""
+        return OFTEN * max(1.0, len(self.keys) / MANY)
 
     def look_at(self, key: str, when: float) -> float | None:
         """Look at this key a little after that time, which is returned; None when nobody here waits for it."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from typing import TYPE_CHECKING, NamedTuple
 
 from celery_locks.crowd import inspects
-from celery_locks.errors import LockConfigError
+from celery_locks.errors import LockConfigError, StoreUnavailable
 from celery_locks.owner import Owner
-from celery_locks.stores.base import Crowds, require_name
+from celery_locks.stores.base import Crowds
+from celery_locks.stores.naming import require_name
 from celery_locks.stores.operations import Evicts, Queues, Remembers
 
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
     from celery_locks.lease import Holding
     from celery_locks.stores import Store
-    from celery_locks.stores.operations import Conflict, Waiter
+    from celery_locks.stores.operations import Conflict, Tally, Waiter
 
 #: So many keys at a time.
 PAGE = 200
@@ -48,7 +50,7 @@ class View(NamedTuple):
     waiting: int | None
     line: list[Waiter] | None
     slots: int | None
-    #: The latest times it was found taken; None where nobody remembers.
+    #: The latest times it was found taken; None where nobody remembers, or what does cannot be asked.
     conflicts: list[Conflict] | None
 
 
@@ -62,11 +64,21 @@ def rows(store: Store, pattern: str = "*") -> Iterator[list[Row]]:
 def view(store: Store, key: str) -> View:
     """One key. What is asked one after the other may not be of one moment."""
     found = [seen(store, holding) for holding in holders(store, key)]
-    conflicts = store.conflicts(key) if isinstance(store, Remembers) else None
+    conflicts = _conflicts(store, key)
     if not isinstance(store, Queues):
         return View(key, found, None, None, _slots(store, key), conflicts)
     [waiting] = store.waiting([key])
     return View(key, found, waiting, store.line(key, SHOWN_IN_LINE), _slots(store, key), conflicts)
+
+
+def most_contended(store: Store, most: int) -> list[Tally] | None:
+    """The keys with the most conflicts; None where nobody remembers, or what does cannot be asked."""
+    if not isinstance(store, Remembers):
+        return None
+    # It may lie in a table of its own, or need rights of its own: without those the locks are shown nevertheless.
+    with contextlib.suppress(StoreUnavailable):
+        return store.most_contended(most)
+    return None
 
 
 def holders(store: Store, key: str) -> list[Holding]:
@@ -103,6 +115,13 @@ def evict(store: Store, key: str, fence: int) -> bool:
 def compares(store: Store) -> bool:
     """Whether the store itself sees to it that nobody but the holder that is meant is put out."""
     return isinstance(store, Evicts)
+
+
+def _conflicts(store: Store, key: str) -> list[Conflict] | None:
+    if isinstance(store, Remembers):
+        with contextlib.suppress(StoreUnavailable):
+            return store.conflicts(key)
+    return None
 
 
 def _slots(store: Store, key: str) -> int | None:

@@ -28,11 +28,6 @@ logger = logging.getLogger("celery_locks.waker")
 
 #: Those who come to a key that is taken are told to the store together with who comes next, within this time.
 TOGETHER = 0.005
-#: A key that somebody here waits for is looked at this often at least: whoever is called elsewhere is told there alone,
-#: and may not come. Shorter than a claim window, for a look within that knows when it is over.
-OFTEN = 1.5
-#: With more keys than these it is less often, so that looking stays a small part of the work.
-MANY = 1000
 
 
 class Waker:
@@ -154,8 +149,7 @@ class Waker:
         self._rounds.expect(self._tell_at)
 
     def _look_in(self, key: str, seconds: float) -> None:
-        often = OFTEN * max(1.0, len(self._roll.keys) / MANY)
-        look_at = self._roll.look_at(key, self._clock() + min(seconds, often))
+        look_at = self._roll.look_at(key, self._clock() + min(seconds, self._roll.often()))
         if look_at is not None:
             self._rounds.expect(look_at)
 

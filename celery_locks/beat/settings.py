@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from celery_locks import config, duration, options
 from celery_locks.errors import LockConfigError
-from celery_locks.stores.base import require_name
+from celery_locks.stores.naming import require_name
 
 if TYPE_CHECKING:
     from celery_locks.config import Settings

@@ -6,6 +6,7 @@ Their siblings in other processes set it to their own length, each time that one
 from __future__ import annotations
 
 import copy
+import logging
 import os
 import threading
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,6 +17,9 @@ from celery_locks.lease import Verdict
 if TYPE_CHECKING:
     from celery_locks.guard import Guard
     from celery_locks.lease import Lease
+
+
+logger = logging.getLogger("celery_locks.canvas")
 
 
 class _Awaited(NamedTuple):
@@ -37,7 +41,10 @@ class _Awaited(NamedTuple):
         self.lease.ttl = max(0.0, left) + self.after
         try:
             verdict = self.guard.verbs(self.lease.claim).renew([self.lease])[0]
-        except StoreUnavailable:
+        except Exception as error:
+            # Whatever it is: the leases of others depend on this thread too.
+            expected = isinstance(error, StoreUnavailable)
+            logger.warning("no answer for %s, trying again: %s", self.lease.claim.shown, error, exc_info=not expected)
             return left > 0
         return verdict is not Verdict.LOST and left > 0
 

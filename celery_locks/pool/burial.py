@@ -6,7 +6,6 @@ import logging
 import math
 import threading
 import time
-import weakref
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -67,30 +66,35 @@ def bury(left: Iterable[Left]) -> None:
 def await_done(longest: float) -> None:
     """Wait for what is being given back: this process is about to end, and its threads with it."""
     until = time.monotonic() + longest
-    for thread in list(_burying):
-        thread.join(max(0.0, until - time.monotonic()))
+    # A copy is made in one step: another thread may begin to give something back meanwhile.
+    for done in list(_burying):
+        done.wait(max(0.0, until - time.monotonic()))
 
 
-_burying: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+_burying: set[threading.Event] = set()
 
 
 def _begin(left: list[Left]) -> None:
+    done = threading.Event()
+    _burying.add(done)
     try:
-        thread = threading.Thread(target=_bury, args=(left,), name="celery_locks-dead", daemon=True)
-        thread.start()
-        _burying.add(thread)
+        threading.Thread(target=_bury, args=(left, done), name="celery_locks-dead", daemon=True).start()
     except RuntimeError as error:
         logger.warning("%r: a dead process's locks are given back without a thread, which holds up the others", error)
-        _bury(left)
+        _bury(left, done)
 
 
-def _bury(left: list[Left]) -> None:
+def _bury(left: list[Left], done: threading.Event) -> None:
     leave_signals_to_main()
-    give_back(left)
-    for each in left:
-        # It found that out itself and ended for it.
-        if each.child and (reason := each.child.lost_by_itself()):
-            lose(each.child.lease, reason)
+    try:
+        give_back(left)
+        for each in left:
+            # It found that out itself and ended for it.
+            if each.child and (reason := each.child.lost_by_itself()):
+                lose(each.child.lease, reason)
+    finally:
+        _burying.discard(done)
+        done.set()
 
 
 def give_back(left: Sequence[Left], clock: Callable[[], float] = time.monotonic) -> None:

@@ -6,8 +6,6 @@ import abc
 import time
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-from celery_locks.errors import LockConfigError
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -238,16 +236,3 @@ class Together(abc.ABC):
     @abc.abstractmethod
     def release_together(self, claim: Claim, *, is_dead: bool = False) -> bool:
         """Give back all of them, of an owner that may be dead; False when one was not ours."""
-
-
-def require_name(key: object) -> str:
-    """Refuse a key that not every store could keep."""
-    if not isinstance(key, str) or not key:
-        raise LockConfigError(f"a lock's key must be a text of at least one character, not {key!r}")
-    if not key.isascii():
-        try:
-            key.encode()
-        except UnicodeEncodeError as error:
-            stray = f"{key[error.start]!r} at {error.start}"
-            raise LockConfigError(f"the key {key!r} cannot be written as UTF-8: take {stray} out of it") from None
-    return key

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from celery_locks.errors import LockConfigError
 from celery_locks.lease import Holding, Lease, Verdict
-from celery_locks.stores.base import DEFAULT_PREFIX, Crowds, Inspects, Store, require_name
+from celery_locks.stores.base import DEFAULT_PREFIX, Crowds, Inspects, Store
+from celery_locks.stores.naming import require_name
 from celery_locks.stores.notes import Notes
 from celery_locks.stores.positions import Positions
 from celery_locks.stores.space import Holders, Name, Space, Taken, Written, busy, handed_over

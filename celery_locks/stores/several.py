@@ -40,6 +40,10 @@ class Several:
         #: By owner, what a release that was interrupted had given back.
         self._given_back: dict[str, set[str]] = {}
 
+    def verbs(self, claim: Claim) -> Store | Several:
+        """These verbs for a claim of several keys, the store's own for one of a single key."""
+        return self if claim.others else self._store
+
     def acquire(self, claim: Claim) -> Lease | Busy:
         """Take all keys, or say which is the first of them that is taken."""
         if self._together and self._together.joins(claim):

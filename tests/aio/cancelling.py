@@ -99,7 +99,7 @@ class CancelledWhileAsked:
 
         run(work)
         assert left("a") == []
-        assert locks.guard._keeper._watched == {}
+        assert locks.guard.keeper._watched == {}
 
     def test_while_the_key_is_being_given_back(
         self, locks: Locks, left: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch

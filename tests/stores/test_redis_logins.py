@@ -162,10 +162,12 @@ def _does_everything(store: RedisStore, between: Callable[[], object] = lambda: 
 
 
 def _is_asked_besides(store: RedisStore) -> None:
-    """What workflows, jobs that are sent once, those for several keys, and operators ask for."""
+    """What workflows, jobs that are sent once, those for several keys, beats, and operators ask for."""
     assert isinstance(store.acquire(claim("wallet 1", "anna")._replace(after="anna")), Lease)
     store.note("done", 30)
     assert store.is_noted("done")
+    assert store.take_up("proj", 7) is not None
+    assert store.put("proj", 7, 1, {"report": "position"})
     store.set_slots("wallet 0", 3)
     assert store.slots("wallet 0") == 3
     assert store.waiting(["wallet 0"]) == [len(store.line("wallet 0"))]

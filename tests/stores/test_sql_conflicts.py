@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from celery_locks import Locks
+from celery_locks.cli.exits import Unreached
 from celery_locks.lease import Busy, Claim, Lease
 from celery_locks.stores.sql import conflicts
 from tests.commands import celery_locks
@@ -213,6 +214,20 @@ def test_something_else_under_its_name_does_no_harm(store: SqlStore, monkeypatch
     assert not [words for words in said if "celery_locks_conflicts" in words]
     assert store.release(claim("wallet", "holder"))
     take(store, "wallet", "ann")
+
+
+def test_locks_are_shown_where_no_conflicts_can_be(url: str, store: SqlStore) -> None:
+    """By whoever may not make the second table, or finds something else under its name; `stats` and `init` say it."""
+    url = f"sql+{url}"
+    take(store, "wallet", "holder")
+    ask(store, "DROP TABLE {conflicts}")
+    ask(store, "CREATE TABLE {conflicts} (mine INTEGER)")
+    shown = celery_locks(url, "show", "wallet")
+    assert (shown.code, "holder" in shown.out, "not known" in shown.out) == (0, True, True)
+    assert [line["owner"] for line in celery_locks(url, "top", "--once", "--json").said] == ["holder"]
+    assert celery_locks(url, "stats").code == Unreached.exit_code
+    made = celery_locks(url, "init")
+    assert (made.code, "no conflicts are remembered" in made.err) == (0, True)
 
 
 def test_one_that_waits_in_plain_code(url: str, store: SqlStore) -> None:

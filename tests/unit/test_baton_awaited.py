@@ -89,3 +89,13 @@ def test_a_store_that_does_not_answer_is_asked_again(relay: Relay, looks):
     relay.room.clock.advance(COUNTDOWN)
     relay.room.store.fail("renew", StoreUnavailable("down"))
     assert looks() is None
+
+
+@pytest.mark.usefixtures("body")
+def test_whatever_a_client_raises_ends_no_thread(relay: Relay, looks, caplog):
+    """It is asked again, and the log has it: nobody else would renew what is awaited in this process."""
+    relay.room.store.fail("renew", RuntimeError("a defect"))
+    assert looks() is not None
+    assert "a defect" in caplog.text
+    looks()
+    assert relay.left() == pytest.approx(COUNTDOWN + TRAVEL, abs=5)

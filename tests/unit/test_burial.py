@@ -192,3 +192,19 @@ def test_a_machine_without_a_thread_to_spare_still_gives_back(pool: Pool, region
     pool.children.bury(7)
     assert region.state(0) == FREE
     assert pool.room.store.inspect(lease.key) is None
+
+
+def test_one_that_ends_waits_for_what_is_being_given_back(pool: Pool, monkeypatch: pytest.MonkeyPatch):
+    """As long as it may, also for what a thread that had no place gives back; and nothing of it is kept after that."""
+    opened, began = threading.Event(), threading.Event()
+    monkeypatch.setattr(burial, "give_back", lambda _left: began.set() or opened.wait(30))
+    pool.hold(pid=7)
+    pool.children.bury(7)
+    assert began.wait(30)
+    burial.await_done(0.0)
+    [under_way] = burial._burying
+    assert not under_way.is_set()
+    threading.Timer(0.05, opened.set).start()
+    burial.await_done(30)
+    assert under_way.is_set()
+    assert not burial._burying

@@ -66,14 +66,14 @@ def interrupted_everywhere(locks: Locks, work: Callable[[], object]) -> Iterator
         if interrupter.where is None:
             return
         yield interrupter.where
-        locks.guard._keeper._watched.clear()
+        locks.guard.keeper._watched.clear()
         locks.force_release(KEY)
     raise AssertionError("the work never came through")
 
 
 def leftovers(locks: Locks) -> list[str]:
     """What an interrupted piece of work has left behind."""
-    keeper = locks.guard._keeper
+    keeper = locks.guard.keeper
     found = []
     if keeper._mutex.locked() or keeper._beating.locked():
         found.append("a mutex of the keeper, locked for good")
@@ -92,7 +92,7 @@ def locks() -> Iterator[Locks]:
     # The keeper's threads are there already, and would not be profiled.
     made.run("warm", lambda: None, heartbeat=True)
     yield made
-    made.guard._keeper._watched.clear()
+    made.guard.keeper._watched.clear()
 
 
 def a_job(locks: Locks) -> None:
@@ -155,12 +155,12 @@ def test_an_interrupt_in_a_with_leaves_the_keeper_alive(locks: Locks) -> None:
     for where in interrupted_everywhere(locks, work):
         if not where.startswith(NOT_YET_BEGUN):
             assert leftovers(locks) == [], f"interrupted at {where}"
-        assert not locks.guard._keeper._mutex.locked(), where
+        assert not locks.guard.keeper._mutex.locked(), where
 
 
 def test_the_keeper_survives_a_thread_that_was_interrupted_before_it_began() -> None:
     """A thread that was made and not started is no thread: the next lease starts another."""
-    keeper = Locks(MemoryStore()).guard._keeper
+    keeper = Locks(MemoryStore()).guard.keeper
     keeper._beats.thread = threading.Thread(target=print)
     with keeper._mutex:
         keeper._beats.expect(0.0)

@@ -34,7 +34,7 @@ def still(lines: FakeLines, clock: FakeClock, monkeypatch) -> Waker:
     """A waker that does something only when it is told to."""
     monkeypatch.setattr(roll, "LATER", 0.0)
     monkeypatch.setattr(waker, "AGAIN", 0.0)
-    monkeypatch.setattr(waker, "OFTEN", 60.0)
+    monkeypatch.setattr(roll, "OFTEN", 60.0)
     monkeypatch.setattr(hearing, "AGAIN", 0.0)
     made = Waker(lines, clock)
     made._rounds.thread = made._hearing.thread = threading.current_thread()
@@ -108,7 +108,7 @@ def test_a_line_is_looked_at_when_a_claim_window_is_over(still, lines, clock):
 
 def test_a_line_is_looked_at_often(still, lines, clock, monkeypatch):
     """Somebody else may have been called, at another process alone, and may not come."""
-    monkeypatch.setattr(waker, "OFTEN", 1.5)
+    monkeypatch.setattr(roll, "OFTEN", 1.5)
     still.wait(Waiting(KEY, "1-a"), lambda _: None)
     for _ in range(3):
         still._attend()
@@ -586,8 +586,8 @@ def test_a_call_keeps_the_date_of_its_ticket(still):
 
 def test_many_keys_are_looked_at_less_often(still, clock, monkeypatch):
     """Looking stays a small part of the work of a process that waits for ten thousand keys."""
-    monkeypatch.setattr(waker, "OFTEN", 1.5)
-    monkeypatch.setattr(waker, "MANY", 2)
+    monkeypatch.setattr(roll, "OFTEN", 1.5)
+    monkeypatch.setattr(roll, "MANY", 2)
     for number in range(8):
         still.wait(Waiting(f"wallet:{number}", f"1700000000000000-{number}"), lambda _: None)
     still._attend()

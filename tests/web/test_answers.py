@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import sqlite3
 from urllib.parse import quote
 
 import pytest
@@ -42,6 +43,17 @@ def test_a_key_is_shown_with_all_that_is_known(store, site):
     assert (said["line"], said["waiting"], said["conflicts"]) == (None, None, None)
     assert site.one("free")["holders"] == []
     assert site.get("/api/stats").said == {"tallies": None}
+
+
+def test_locks_are_shown_where_no_conflicts_can_be(tmp_path):
+    """Something else has the name of their table: for the page it is as if nobody remembered any."""
+    file = tmp_path / "locks.db"
+    with contextlib.closing(sqlite3.connect(file)) as other:
+        other.execute("CREATE TABLE celery_locks_conflicts (mine INTEGER)")
+    with contextlib.closing(open_store(f"sql+sqlite:///{file}")) as store, served(store) as site:
+        take(store, "wallet:42")
+        assert site.get("/api/stats").said == {"tallies": None}
+        assert (len(site.rows()), site.one("wallet:42")["conflicts"]) == (1, None)
 
 
 def test_a_key_comes_as_it_is_and_as_it_can_be_shown(store, site):

@@ -10,7 +10,6 @@ from celery_locks import sight
 from celery_locks.cli.effects import LOOKED_FIRST, effect_on, had_by
 from celery_locks.cli.printing import plain
 from celery_locks.errors import LockError
-from celery_locks.stores.operations import Remembers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -75,7 +74,7 @@ def read(store: Store, subject: Subject, *, most: int = MOST, clock: Callable[[]
     """Look once, a page at a time."""
     if subject.key is not None:
         return Frame(subject, clock(), view=sight.view(store, subject.key))
-    tallies = store.most_contended(REMEMBERED) if isinstance(store, Remembers) else None
+    tallies = sight.most_contended(store, REMEMBERED)
     conflicts = None if tallies is None else {tally.key: tally.conflicts for tally in tallies}
     found = tuple(itertools.islice(_lines(store, subject.pattern, conflicts), most + 1))
     return Frame(subject, clock(), found[:most], len(found) > most)

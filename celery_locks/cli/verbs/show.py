@@ -90,7 +90,7 @@ def _print(view: View, asked: _Asked) -> None:
         table = Table("    PLACE", "STANDS", "SINCE", "TICKET")
         table.print((f"    {place}", each.stands, _since(each.since), each.ticket) for place, each in _placed(view))
     if view.conflicts is None:
-        facts([("taken", "not known: this store remembers no conflicts")])
+        facts([("taken", "not known: this store remembers no conflicts, or could not be asked for them")])
     elif view.conflicts:
         facts([("taken", "found so lately by")])
         Table("    WHEN", "BY", "HELD FOR", "HOLDER").print(map(_conflict, view.conflicts))

@@ -7,7 +7,8 @@ import click
 from celery_locks.cli.desk import Desk
 from celery_locks.cli.exits import Misused, Unable
 from celery_locks.cli.printing import as_json, plain, say
-from celery_locks.stores.base import Crowds, require_name
+from celery_locks.stores.base import Crowds
+from celery_locks.stores.naming import require_name
 
 
 @click.command("slots")

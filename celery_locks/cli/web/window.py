@@ -16,7 +16,7 @@ from celery_locks.cli.inquiry import Inquiry
 from celery_locks.cli.printing import plain
 from celery_locks.cli.web.gate import Refused
 from celery_locks.owner import Owner
-from celery_locks.stores.operations import Queues, Remembers
+from celery_locks.stores.operations import Queues
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,11 +79,9 @@ class Window:
         return {"jobs": [_job(inquiry, seen.owner) for seen in found]}
 
     def stats(self, _asked: Mapping[str, str]) -> dict[str, Any]:
-        """The keys that are most often found taken; None where nobody remembers."""
-        if not isinstance(self._store, Remembers):
-            return {"tallies": None}
-        found = self._store.most_contended(CHARTED)
-        return {"tallies": [{**tally._asdict(), "shown": plain(tally.key)} for tally in found]}
+        """The keys that are most often found taken; None where nobody remembers, or what does cannot be asked."""
+        found = sight.most_contended(self._store, CHARTED)
+        return {"tallies": found and [{**tally._asdict(), "shown": plain(tally.key)} for tally in found]}
 
     def release(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """Free a key from the holder that was shown, and from nobody who came after."""

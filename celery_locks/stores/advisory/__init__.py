@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from celery_locks.stores.advisory.server import PostgresServer
 from celery_locks.stores.advisory.waiter import Waiter
-from celery_locks.stores.base import DEFAULT_PREFIX, Watches, require_name
+from celery_locks.stores.base import DEFAULT_PREFIX, Watches
+from celery_locks.stores.naming import require_name
 from celery_locks.stores.sessions import SessionStore, naming
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import re
 from typing import NamedTuple
 
 from celery_locks.errors import LockConfigError
-from celery_locks.stores.base import require_name
+from celery_locks.stores.naming import require_name
 
 #: No key has these letters in its name: where the prefix ends and where the key is never in doubt.
 _MEMBER = re.compile(r"/([rs])/[0-9a-f]{32}")

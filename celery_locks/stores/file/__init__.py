@@ -16,10 +16,11 @@ from urllib.parse import parse_qsl, unquote
 
 from celery_locks.errors import LockConfigError
 from celery_locks.lease import Busy, Lease, Verdict
-from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, Store, require_name
+from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, Store
 from celery_locks.stores.file.lockfile import LockFile, Written
 from celery_locks.stores.file.outage import speaking
 from celery_locks.stores.file.sweeper import Sweeper, names
+from celery_locks.stores.naming import require_name
 from celery_locks.stores.url import hidden
 
 if TYPE_CHECKING:

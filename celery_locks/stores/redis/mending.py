@@ -12,7 +12,7 @@ from celery_locks.errors import StoreUnavailable
 RIGHTS = (
     "+eval +evalsha +get +set +del +rename +pexpire +pttl +time +zadd +zrem +zrange +zscore +zcount"
     " +zrangebyscore +zremrangebyscore +hget +hmget +hset +hdel +publish +subscribe +pubsub|numsub +ping +scan"
-    " +zcard +zincrby +zrevrange +lpush +ltrim +lrange"
+    " +zcard +zincrby +zrevrange +lpush +ltrim +lrange +hgetall"
 )
 _GIVE = f"this user may not do that: give it {RIGHTS}, the locks' keys and their channel (ACL SETUSER)"
 

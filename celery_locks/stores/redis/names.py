@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from celery_locks.stores.base import require_name
+from celery_locks.stores.naming import require_name
 
 _SPECIAL = "*?[]\\"
 

@@ -8,7 +8,8 @@ import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from celery_locks.errors import StoreUnavailable
-from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, Store, require_name
+from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, Store
+from celery_locks.stores.naming import require_name
 from celery_locks.stores.notes import Notes
 from celery_locks.stores.redlock import scripts
 from celery_locks.stores.redlock.address import Address, parse

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 
 from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Busy, Claim, Holding, Lease, Verdict
-from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, Store, require_name
+from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, Store
 from celery_locks.stores.living import SessionLease
+from celery_locks.stores.naming import require_name
 from celery_locks.stores.sessions.room import Room
 from celery_locks.stores.sessions.session import Broken, Held, Trouble, Unheard
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Busy, Claim, Holding, Lease, Verdict
-from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, Store, require_name
+from celery_locks.stores.base import DEFAULT_PREFIX, Inspects, Store
 from celery_locks.stores.members import is_alone
+from celery_locks.stores.naming import require_name
 from celery_locks.stores.operations import Clocked, Evicts, Tables
 from celery_locks.stores.sql.address import parse
 from celery_locks.stores.sql.conflicts import ConflictsInTable

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Busy, Lease
-from celery_locks.stores.base import require_name
+from celery_locks.stores.naming import require_name
 from celery_locks.stores.operations import Conflict, Remembers, Tally
 from celery_locks.stores.sql.table import digest, read, written
 from celery_locks.stores.sql.window import MICRO

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Busy, Lease, Verdict
-from celery_locks.stores.base import require_name
 from celery_locks.stores.members import Member, Members, admitted, is_alone
+from celery_locks.stores.naming import require_name
 from celery_locks.stores.sql.beats import renewed
 from celery_locks.stores.sql.notes import NotesInTable, remember
 from celery_locks.stores.sql.reading import Read, holdings, members_of, read_of

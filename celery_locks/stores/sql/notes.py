@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Busy, Lease
-from celery_locks.stores.base import Crowds, require_name
+from celery_locks.stores.base import Crowds
+from celery_locks.stores.naming import require_name
 from celery_locks.stores.sql.statements import HOUR
 from celery_locks.stores.sql.swaps import Swaps
 from celery_locks.stores.sql.table import about, written

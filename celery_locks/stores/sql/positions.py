@@ -11,7 +11,7 @@ from __future__ import annotations
 import abc
 from typing import TYPE_CHECKING, Any
 
-from celery_locks.stores.base import require_name
+from celery_locks.stores.naming import require_name
 from celery_locks.stores.positions import Positions
 from celery_locks.stores.sql.statements import HOUR
 from celery_locks.stores.sql.table import about, read, written

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from celery_locks.errors import LockConfigError
-from celery_locks.stores.base import require_name
+from celery_locks.stores.naming import require_name
 
 #: What a node's name is made of as it is. Neither the comma that ends a prefix nor the ~ of a short name is among it.
 _ODD = re.compile(rb"[^A-Za-z0-9_:@=+.-]|^\.")
