@@ -14,7 +14,7 @@ from celery_locks.interrupt import Interruption, await_end, kill
 from celery_locks.lease import Claim, new_owner
 from celery_locks.policies import Fail, Skip
 from celery_locks.rq import horse
-from celery_locks.rq.again import Again
+from celery_locks.rq.again import Again, GoesBack
 from celery_locks.rq.place import Place
 from celery_locks.rq.refused import Refused
 from celery_locks.rq.waits import Room, Wait, wait_of
@@ -128,9 +128,12 @@ class Execution:
     def _begins(self, job: Job) -> None:
         if self._options.wait and closing.mine:
             closing.mine.leave(self._claim.owner, 0)
+        self._forget(job)
+
+    def _forget(self, job: Job) -> None:
+        """What counts its waiting ends here, and no retry takes it along."""
         if self._known is None:
             return
-        # What counts its waiting ends here, and no retry takes it along.
         try:
             Room(job.origin, job.connection).forget(job)
         except RedisError as error:
@@ -146,7 +149,14 @@ class Execution:
 
     def _refused(self, refusal: Refusal, body: Callable[[], Any]) -> Any:
         refused = Refused(self._plan, self._claim, self._job, self._known or Wait())
-        result = refused.end(refusal, lambda lease: self._work(lease, body))
+        try:
+            result = refused.end(refusal, lambda lease: self._work(lease, body))
+        except GoesBack:
+            raise
+        except BaseException:
+            if self._job is not None:
+                self._forget(self._job)
+            raise
         if self._place and isinstance(result, Again):
             self._place.waits()
         return result

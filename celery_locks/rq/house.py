@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 #: What `configure` was given.
 _given: dict[str, Any] = {}
-_houses: dict[str | None, House] = {}
+#: By where RQ's Redis is, and by whether Django's settings were known: a job's module may be the first to load them.
+_houses: dict[tuple[str | None, bool], House] = {}
 #: The locks of each store that was opened in this process, or before it was forked, by the store's word.
 _opened: dict[str, Locks] = {}
 #: Those that the process has opened which spawned this one.
@@ -52,10 +53,12 @@ def configure(**settings: Any) -> None:
 class House:
     """The settings that hold for the jobs of one Redis, and what is opened by them."""
 
-    def __init__(self, conf: Mapping[str, Any], own: str | None = None, tls: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, conf: Mapping[str, Any], own: str | None = None, options: Mapping[str, Any] | None = None
+    ) -> None:
         self.conf = conf
-        #: The store where RQ's own keys are, and how its certificates are looked at.
-        self._own, self._tls = own, tls or {}
+        #: The store where RQ's own keys are, and what its URL cannot say: certificates, and the login of sentinels.
+        self._own, self._besides = own, options or {}
         #: What each function's declaration comes to.
         self.plans: dict[Any, Any] = {}
 
@@ -63,10 +66,12 @@ class House:
     def of(cls, connection: Redis | None) -> House:
         """The house of the jobs that RQ keeps there; of a call by hand, which has no job and no Redis of RQ."""
         url, options = _url_of(connection) if connection else (None, None)
-        if url not in _houses:
-            conf = {"lock_store": url, **_of_django(), **_given}
-            _houses[url] = cls({name: value for name, value in conf.items() if value is not None}, url, options)
-        return _houses[url]
+        django = _django()
+        known = (url, django is not None)
+        if known not in _houses:
+            conf = {"lock_store": url, **_named_in(django), **_given}
+            _houses[known] = cls({name: value for name, value in conf.items() if value is not None}, url, options)
+        return _houses[known]
 
     @cached_property
     def patterns(self) -> Patterns:
@@ -85,8 +90,8 @@ class House:
                 "no lock_store is set, and where RQ's Redis is cannot be told here (only a job's is known, by host or"
                 " socket): set CELERY_LOCK_STORE, or call celery_locks.rq.configure(store='redis://...')"
             )
-        if self._tls and settings.url == self._own:
-            return settings._replace(options={**settings.options, **self._tls})
+        if self._besides and settings.url == self._own:
+            return settings._replace(options={**settings.options, **self._besides})
         return settings
 
     def open_all(self) -> None:
@@ -143,10 +148,12 @@ def all_known() -> dict[str, Locks]:
     return dict(_opened)
 
 
-def _of_django() -> dict[str, Any]:
+def _django() -> Any:
     settings = getattr(sys.modules.get("django.conf"), "settings", None)
-    if settings is None or not settings.configured:
-        return {}
+    return settings if settings is not None and settings.configured else None
+
+
+def _named_in(settings: Any) -> dict[str, Any]:
     named = (name for name in dir(settings) if name.startswith("CELERY_LOCK_"))
     return {name.removeprefix("CELERY_").lower(): getattr(settings, name) for name in named}
 
@@ -159,14 +166,22 @@ def _url_of(connection: Redis) -> tuple[str | None, dict[str, Any] | None]:
     login = f"{quote(user or '', safe='')}:{quote(password, safe='')}@" if password else ""
     if named.get("credential_provider"):
         return None, None
+    tls = issubclass(pool.connection_class, SSLConnection)
+    certificates = {name: value for name, value in named.items() if tls and name.startswith("ssl_") and value}
     if isinstance(pool, SentinelConnectionPool):
-        hosts = [each.connection_pool.connection_kwargs for each in pool.sentinel_manager.sentinels]
-        places = ",".join(f"{each['host']}:{each['port']}" for each in hosts)
-        return f"redis+sentinel://{login}{places}/{pool.service_name}/{db}", None
+        sentinels = [each.connection_pool for each in pool.sentinel_manager.sentinels]
+        if any(issubclass(each.connection_class, SSLConnection) != tls for each in sentinels):
+            # A URL means TLS for all or for none.
+            return None, None
+        places = ",".join(_place(each.connection_kwargs) for each in sentinels)
+        theirs = sentinels[0].connection_kwargs
+        logins = {f"sentinel_{name}": theirs[name] for name in ("username", "password") if theirs.get(name)}
+        return f"redis{'s' * tls}+sentinel://{login}{places}/{pool.service_name}/{db}", {**certificates, **logins}
     if issubclass(pool.connection_class, UnixDomainSocketConnection):
         return f"unix://{login}{named['path']}?db={db}", None
+    return f"redis{'s' * tls}://{login}{_place(named)}/{db}", certificates
+
+
+def _place(named: Mapping[str, Any]) -> str:
     host = named.get("host", "localhost")
-    place = f"{login}{f'[{host}]' if ':' in host else host}:{named.get('port', 6379)}/{db}"
-    if not issubclass(pool.connection_class, SSLConnection):
-        return f"redis://{place}", None
-    return f"rediss://{place}", {name: value for name, value in named.items() if name.startswith("ssl_") and value}
+    return f"{f'[{host}]' if ':' in host else host}:{named.get('port', 6379)}"

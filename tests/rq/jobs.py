@@ -98,6 +98,41 @@ def both(folder, name):
     return stay(folder, name, 0.05)
 
 
+@locked(key="{folder}", at_least=3, countdown=30)
+def lasting(folder, name):
+    return stay(folder, name)
+
+
+@locked(key="{folder}", shared=True)
+def reads(folder, name):
+    return stay(folder, name, until=True)
+
+
+@locked(key="{folder}", max_requeues=2, countdown=0.2)
+def gives_up(folder, name):
+    return stay(folder, name)
+
+
+@locked(key="{folder}", max_wait=1)
+def gives_up_late(folder, name):
+    return stay(folder, name)
+
+
+@locked(key="{folder}", store="away", on_outage="fail")
+def needs_store(folder, name):
+    return stay(folder, name)
+
+
+@locked(key="{folder}", store="away", on_outage="run")
+def runs_anyway(folder, name):
+    return stay(folder, name)
+
+
+@locked(key="{folder}", store="away", countdown=0.5)
+def outlasts(folder, name):
+    return stay(folder, name)
+
+
 @locked(key="{folder}", on_lost="kill", ttl=1.5)
 def doomed(folder, name):
     return stay(folder, name, until=True)

@@ -78,9 +78,11 @@ class Yard:
         self.locks = Locks(server.url)
 
     @contextlib.contextmanager
-    def workers(self, count: int = 2, cls: str = LOCKED, *words: str, **env: str) -> Iterator[list[Hand]]:
-        """So many workers on its queue, ended at the end."""
-        command = [sys.executable, "-m", "rq.cli", "worker", "-u", self.server.url, "-w", cls, *words, self.queue.name]
+    def workers(
+        self, count: int = 2, cls: str = LOCKED, *words: str, what: str = "worker", **env: str
+    ) -> Iterator[list[Hand]]:
+        """So many workers on its queue, ended at the end; or pools."""
+        command = [sys.executable, "-m", "rq.cli", what, "-u", self.server.url, "-w", cls, *words, self.queue.name]
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("CELERY_LOCK")}
         given = {**inherited, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **env}
         hands = []

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from celery_locks import Contention, LockedTask, Locks, Requeue, current_lease, events, signals
+from celery_locks.rq import locked as rq_locked
 
 
 class Wrong(LockedTask):
@@ -71,6 +72,19 @@ with locks.lock("wallet:42") as lease:
 
 current_lease().fence.upper()  # error: attr-defined
 locks.lock("wallet:42").fence + 1  # error: operator
+
+
+@rq_locked
+def rq_job(user_id: int) -> None: ...
+
+
+@rq_locked(key="job:{user_id}")
+def rq_keyed_job(user_id: int) -> None: ...
+
+
+rq_job("7")  # error: arg-type
+rq_keyed_job()  # error: call-arg
+rq_locked(key=7)  # error: call-overload
 
 
 def on_lost(event: events.Lost) -> None: ...
