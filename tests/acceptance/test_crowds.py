@@ -44,14 +44,16 @@ def test_three_of_four_processes_work_at_once(office: Office) -> None:
 
 
 def test_readers_go_together_and_a_writer_alone(office: Office) -> None:
-    """Jobs that read run side by side before and after one that does not, which is not left waiting."""
+    """Jobs that read run side by side before and after one that does not.
+
+    In which order they get in line is their workers' doing; that a writer in line is not overtaken is the next test's.
+    """
     kinds = "rrrrwrrrrwrrrr"
     for number, kind in enumerate(kinds):
         office.send("reads" if kind == "r" else "line", f"{kind}{number}", seconds=0.2)
     runs = office.journal.wait_for_runs(office.key, len(kinds), PATIENCE)
     assert crowding(stays(runs), 0) == []
     assert most_together(stays(runs)) > 1
-    assert [run.job[0] for run in runs[-2:]] != ["w", "w"]
 
 
 def test_a_writer_that_waits_is_before_readers_that_come(office: Office, tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_readers_hold_a_key_together_and_a_writer_alone(shared):
     ("function", "said"), [(jobs.gives_up, "went back to its queue 2 times"), (jobs.gives_up_late, "lock_max_wait=1")]
 )
 def test_a_job_gives_up(shared, function, said):
-    """It fails with LockTimeout, and only that spends a retry. What it waits for then is its retry, which counts anew."""
+    """It fails with LockTimeout, and only that spends a retry. What it waits for then is its retry: it counts anew."""
     with shared.locks.lock(shared.key, ttl=60):
         job = shared.send(function, "a", retry=Retry(max=1, interval=60), on_failure=Callback(jobs.gone_wrong))
         wait_until(lambda: (shown := waiting(job)) and shown.requeues, "the job to wait", PATIENCE)
