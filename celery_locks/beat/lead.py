@@ -34,8 +34,9 @@ class Lead:
         self.lease: Lease | None = None
         #: Who else was last seen to lead.
         self.leader: str | None = None
+        #: Whether the store did not answer when it was asked last.
+        self.is_out = False
         self._guard = guard
-        self._is_out = False
 
     def seek(self) -> float:
         """Take the lead, or keep it: 0.0 while it is ours, else the seconds until this is to be called again."""
@@ -78,15 +79,15 @@ class Lead:
 
     def doubt(self, error: StoreUnavailable) -> None:
         """Say once that the store cannot be reached: until it can, nothing is sent."""
-        if not self._is_out:
+        if not self.is_out:
             logger.warning("beat: nothing is sent until the store answers: %s", error)
-        self._is_out = True
+        self.is_out = True
 
     def hear(self) -> None:
         """Note that the store has answered."""
-        if self._is_out:
+        if self.is_out:
             logger.info("beat: the store answers again")
-        self._is_out = False
+        self.is_out = False
 
     def leave(self) -> None:
         """Give the lead back, so that another beat takes it at its next look."""

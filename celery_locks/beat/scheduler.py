@@ -61,7 +61,7 @@ class LockedScheduler(_Scheduler):  # type: ignore[misc]  # Celery's, without ty
         self._agenda = Agenda()
         #: By entry, the job that was published last.
         self._published: dict[str, str] = {}
-        #: Up to here another beat led.
+        #: Up to here another beat was seen to lead.
         self._led_until = _LONG_AGO
         #: Those that never overlap themselves.
         self._locks: dict[str, EntryLock] = {}
@@ -95,7 +95,7 @@ class LockedScheduler(_Scheduler):  # type: ignore[misc]  # Celery's, without ty
             wait = self._lead.seek()
             if wait == 0.0:
                 return self._led()
-            if self._lead.leader is not None:
+            if self._lead.leader is not None and not self._lead.is_out:
                 self._led_until = self._now()
             longest: float = self.max_interval
             return min(wait, longest)

@@ -64,12 +64,14 @@ class Attending:
         self._mail.send()
         if self._thread:
             self._thread.join(LAST)
+        # A thread that hangs for longer may come back at any moment.
+        waiters = list(self._waiters.values())
         try:
             for room in self._rooms:
-                room.abandon([job_id for job_id, each in self._waiters.items() if each.room is room])
+                room.abandon([each.job_id for each in waiters if each.room is room])
         except RedisError as error:
             logger.info("those who wait are taken over in a moment: %s", error)
-        for guard in {each.guard for each in self._waiters.values() if each.guard}:
+        for guard in {each.guard for each in waiters if each.guard}:
             guard.leave_lines()
 
     def has_some(self) -> bool:

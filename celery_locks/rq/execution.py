@@ -14,7 +14,7 @@ from celery_locks.interrupt import Interruption, await_end, kill
 from celery_locks.lease import Claim, new_owner
 from celery_locks.policies import Fail, Skip
 from celery_locks.rq import horse
-from celery_locks.rq.again import Again, GoesBack
+from celery_locks.rq.again import GoesBack
 from celery_locks.rq.place import Place
 from celery_locks.rq.refused import Refused
 from celery_locks.rq.waits import Room, Wait, wait_of
@@ -150,16 +150,16 @@ class Execution:
     def _refused(self, refusal: Refusal, body: Callable[[], Any]) -> Any:
         refused = Refused(self._plan, self._claim, self._job, self._known or Wait())
         try:
-            result = refused.end(refusal, lambda lease: self._work(lease, body))
+            return refused.end(refusal, lambda lease: self._work(lease, body))
         except GoesBack:
             raise
         except BaseException:
             if self._job is not None:
                 self._forget(self._job)
             raise
-        if self._place and isinstance(result, Again):
-            self._place.waits()
-        return result
+        finally:
+            if self._place and refused.waits:
+                self._place.waits()
 
 
 def _past_of(claim: Claim) -> telling.Past:

@@ -48,7 +48,8 @@ class Refused:
         self._claim = claim
         self._job = job
         self._known = known
-        self._started = time.monotonic()
+        #: Whether the job waits, and comes again.
+        self.waits = False
 
     def end(self, refusal: Refusal, work: Callable[[Lease], Any]) -> Any:
         """The job's result; or what tells the worker that the job has not ended."""
@@ -107,9 +108,9 @@ class Refused:
             due=time.time() + delay,
         )
         logger.info("%s[%s] waits, at most %.1f s: %s", self._claim.task, job.id, delay, contention)
-        again = _put(room, job, wait, served=served, scheduled=scheduled)
+        self.waits = True
         signals.requeued.send(self._event(events.Requeued, contention, delay, wait.requeues))
-        return again
+        return _put(room, job, wait, served=served, scheduled=scheduled)
 
     def _comes(self) -> bool:
         """Whether it comes into a slot as the next in line."""
@@ -126,6 +127,7 @@ class Refused:
             wait = replace(self._known, task=self._claim.task or "", due=time.time() + delay)
             room = Room(self._job.origin, self._job.connection)
             served, scheduled = _attended(room)
+            self.waits = True
             return _put(room, self._job, wait, served=served, scheduled=scheduled)
         raise outage
 

@@ -43,7 +43,7 @@ def hold_long(folder, name):
     return stay(folder, name, until=True)
 
 
-@locked(key="{folder}", ttl=1.5)
+@locked(key="{folder}", ttl=3)
 def hold_short(folder, name):
     return stay(folder, name, until=True)
 
@@ -88,9 +88,14 @@ def single(folder, name):
     return stay(folder, name, until=True)
 
 
+@locked(key="{folder}", unique="until_done", on_contention="skip")
+def single_skipped(folder, name):
+    return stay(folder, name)
+
+
 @locked(key="{folder}", slots=2)
-def in_slots(folder, name, seconds=0.2):
-    return stay(folder, name, seconds)
+def in_slots(folder, name):
+    return stay(folder, name, until=True)
 
 
 @locked(key=["{folder}:a", "{folder}:b"])
@@ -100,7 +105,7 @@ def both(folder, name):
 
 @locked(key="{folder}", at_least=3, countdown=30)
 def lasting(folder, name):
-    return stay(folder, name)
+    return stay(folder, name, until=True)
 
 
 @locked(key="{folder}", shared=True)
@@ -133,7 +138,7 @@ def outlasts(folder, name):
     return stay(folder, name)
 
 
-@locked(key="{folder}", on_lost="kill", ttl=1.5)
+@locked(key="{folder}", on_lost="kill", ttl=3)
 def doomed(folder, name):
     return stay(folder, name, until=True)
 

@@ -98,6 +98,20 @@ def test_a_store_that_is_out_for_less_or_more_than_a_ttl(beats: Beats, seconds: 
     assert beats.seconds() == grid(1, int(25.5 + seconds))
 
 
+def test_a_store_that_lost_everything_while_it_was_out(beats: Beats) -> None:
+    """Who stood by saw the leader for the last time before that: nobody has sent anything since."""
+    crew = [beats.new() for _ in range(2)]
+    beats.run(5.5, *crew)
+    for each in crew:
+        store_of(each).is_down = True
+    beats.run(20.0, *crew)
+    beats.space.empty()
+    for each in crew:
+        store_of(each).is_down = False
+    beats.run(10.0, crew[1])
+    assert beats.seconds() == grid(1, 35)
+
+
 def test_beats_of_two_versions_take_turns(beats: Beats) -> None:
     """What both have is sent without a gap; what one of them has, while that leads."""
     both, mine, theirs = ({name: {"task": "t", "schedule": 1.0}} for name in ("both", "mine", "theirs"))
