@@ -41,7 +41,8 @@ def test_jobs_of_one_key_run_one_at_a_time_and_keep_what_they_were_sent_with(sha
     assert sorted(shared.lines("done.txt")) == sorted(f"{job.id} n{each}" for each, job in enumerate(sent))
     assert shared.lines("wrong.txt") == []
     assert not list(shared.connection.scan_iter("rq:locks:waiting:shared"))
-    counts = [shared.connection.hget(key, "failed_job_count") for key in shared.connection.smembers("rq:workers")]
+    workers = shared.connection.smembers("rq:workers:shared")
+    counts = [shared.connection.hget(key, "failed_job_count") for key in workers]
     assert {int(count or 0) for count in counts} == {0}
 
 
@@ -157,8 +158,14 @@ def test_a_second_send_gives_the_first_job(shared):
 
 def test_slots_several_keys_and_coroutines(shared):
     """The options mean what they mean for Celery, and a coroutine's work is done under its lock."""
-    sent = [shared.send(jobs.in_slots, f"s{each}") for each in range(5)]
-    for job in sent:
+    with shared.locks.lock(shared.key, ttl=60, slots=2):
+        first = shared.send(jobs.in_slots, "s1")
+        shared.began("s1")
+        second = shared.send(jobs.in_slots, "s2")
+        shared.waits(second)
+    shared.began("s2")
+    for name, job in {"s1": first, "s2": second}.items():
+        shared.enough(name)
         shared.becomes(job, "finished")
     assert most_together(shared.stays()) == 2
     for path in shared.folder.glob("*.stay"):

@@ -13,8 +13,8 @@ from tests.rq.yard import PATIENCE
 from tests.servers.redis import RedisServer
 from tests.waiting import wait_until
 
-#: The ttl of the job that is to outlive its worker.
-SHORT = 1.5
+#: Longer than the ttl of a job that is to outlive its worker.
+PAST = 4.0
 
 
 def test_a_killed_work_horse_frees_its_key_at_once(yard):
@@ -25,9 +25,7 @@ def test_a_killed_work_horse_frees_its_key_at_once(yard):
         waits = yard.send(jobs.patient, "second")
         yard.waits(waits)
         os.kill(horse, signal.SIGKILL)
-        killed = time.monotonic()
         wait_until(lambda: (it := yard.locks.holder(yard.key)) is None or job.id not in it.owner, "the key", PATIENCE)
-        assert time.monotonic() - killed < 1
         yard.becomes(waits, "finished")
         yard.becomes(job, "failed")
 
@@ -42,7 +40,7 @@ def test_a_work_horse_keeps_its_key_when_its_worker_is_killed(yard):
         [main] = [hand for hand in hands if hand.horse_is(horse)]
         main.process.kill()
         main.process.wait()
-        time.sleep(2 * SHORT)
+        time.sleep(PAST)
         assert job.id in yard.locks.holder(yard.key).owner
         yard.enough("first")
         yard.becomes(waits, "finished")
@@ -77,7 +75,7 @@ def test_a_worker_that_was_stopped_past_the_ttl_finds_its_job_with_its_key(yard)
         yard.waits(waits)
         [main] = [hand for hand in hands if hand.horse_is(horse)]
         main.send(signal.SIGSTOP)
-        time.sleep(2 * SHORT)
+        time.sleep(PAST)
         assert job.id in yard.locks.holder(yard.key).owner
         main.send(signal.SIGCONT)
         yard.enough("first")

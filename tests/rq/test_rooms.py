@@ -74,13 +74,16 @@ def test_a_job_that_has_ended_is_not_put_back(yard, room, waiting, how):
 def test_one_worker_attends_to_a_job_and_another_when_that_is_silent(room, waiting, monkeypatch):
     """What is attended to is left alone for a while after it was last said."""
     job = waiting()
-    monkeypatch.setattr(waits, "ATTENDED", 0.3)
+    monkeypatch.setattr(waits, "ATTENDED", 60)
     gone, taken = room.attend([])
     assert (gone, [*taken]) == ([], [job.id])
     assert room.attend([]) == ([], {})
+    monkeypatch.setattr(waits, "ATTENDED", 0.3)
     assert room.attend([job.id]) == ([], {})
     taken = wait_until(lambda: room.attend([])[1], "the job to be taken over")
     assert taken[job.id].key
+    monkeypatch.setattr(waits, "ATTENDED", 60)
+    assert room.attend([job.id]) == ([], {})
     room.abandon([job.id])
     assert [*room.attend([])[1]] == [job.id]
     assert room.attend([job.id, "never was"]) == (["never was"], {})
