@@ -1,7 +1,8 @@
 """Workflows whose worker is killed at each boundary of a chord and of an errback: who has their keys, and what comes.
 
-Each scene has a key, a rival that wants it, and a task that stands still at a boundary. When all scenes of a test have
-come to theirs, the worker of all of them is killed as a whole. RabbitMQ carries the messages, for it loses none.
+Each scene has a key, a rival that wants it, and a task that stands still at a boundary. They wait for each other at a
+gate before it. When all scenes of a test have come to theirs, the worker of all of them is killed as a whole. RabbitMQ
+carries the messages, for it loses none.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 pytestmark = [only_rabbitmq, pytest.mark.usefixtures("crew")]
 
-#: Longer than a busy machine takes to bring all scenes of a test to their boundaries.
+#: Longer than a busy machine takes to bring all scenes of a test from the gate to their boundaries.
 TTL = 5.0
 #: Where the worker is that is killed; and what nobody takes before that.
 VICTIM, LATER = "victim", "later"
@@ -38,6 +39,7 @@ class Desk(NamedTuple):
 
     office: Office
     door: Path
+    gate: Path
     queues: Mapping[str, str]
 
     def step(self, job: str, task: str = "step", *, queue: str = QUEUE, **arguments: Any) -> Any:
@@ -45,11 +47,16 @@ class Desk(NamedTuple):
 
     def stops(self, job: str, at: str, *, late: bool = True, **arguments: Any) -> Any:
         """A task that stands still at a boundary; `late`: its message comes again."""
-        return self.step(job, "step_stopped_late" if late else "step_stopped", queue=VICTIM, at=at, **arguments)
+        told = {"at": at, "gate": str(self.gate), **arguments}
+        return self.step(job, "step_stopped_late" if late else "step_stopped", queue=VICTIM, **told)
 
     def undo(self, task: str = "undo", *, queue: str = VICTIM, **arguments: Any) -> Any:
         undo = self.office.app.signature(task, kwargs={"key": self.office.key, "job": "u", **arguments})
         return undo.set(queue=self.queues[queue])
+
+    def undo_stops(self, at: str) -> Any:
+        """An errback that stands still."""
+        return self.undo("undo_stopped", at=at, gate=str(self.gate))
 
     def chord(self, *header: Any, body: Any = None) -> Any:
         return self.step("a") | group(*header) | (body or self.step("d"))
@@ -118,10 +125,10 @@ ERRBACK = {
     "the errback is lost for long": Scene(errback_on_its_way, "a", "u"),
     "the errback is on its way": Scene(errback_on_its_way, "a", "u", is_kept=True, travel=60),
     "in the errback": Scene(
-        lambda desk: desk.fails(desk.undo("undo_stopped", at="inside"), desk.step("a", "step_fails")), "au", "u"
+        lambda desk: desk.fails(desk.undo_stops("inside"), desk.step("a", "step_fails")), "au", "u"
     ),
     "at the end of the errback": Scene(
-        lambda desk: desk.fails(desk.undo("undo_stopped", at="release"), desk.step("a", "step_fails")), "au", "u"
+        lambda desk: desk.fails(desk.undo_stops("release"), desk.step("a", "step_fails")), "au", "u"
     ),
     "in an errback that Celery calls": Scene(
         lambda desk: desk.fails(desk.undo("undo_called_stopped"), desk.step("a", "step_fails_late", queue=VICTIM)),
@@ -139,11 +146,14 @@ class Stage(NamedTuple):
     desk: Desk
     rival: Rival
 
+    def has_come(self) -> bool:
+        """Whether it has come to the gate, or stands still already."""
+        return sorted(run.job for run in members(self.desk.office)) == sorted(self.scene.before)
+
     def is_still(self) -> bool:
         """Whether it has come to its boundary."""
         office = self.desk.office
-        has_run = sorted(run.job for run in members(office)) == sorted(self.scene.before)
-        return has_run and bool(office.journal.events("still", office.key))
+        return self.has_come() and bool(office.journal.events("still", office.key))
 
     def is_free_within_a_ttl(self) -> None:
         """Nobody renews the lease that is there, and then the rival has the key."""
@@ -186,7 +196,8 @@ def test_a_worker_is_killed_at_each_boundary(
 ) -> None:
     """The key is free within one ttl, or kept for those that go on; nobody has it twice, and each workflow ends."""
     sending(desk, desk.vault.url)
-    door, queues = tmp_path / "door", {name: f"{desk.key}-{name}" for name in (VICTIM, LATER)}
+    door, gate = tmp_path / "door", tmp_path / "gate"
+    queues = {name: f"{desk.key}-{name}" for name in (VICTIM, LATER)}
     hired = {"module": "tests.acceptance.workflows", "concurrency": len(scenes)}
     victim, heir = hire("victim", queues=[queues[VICTIM]], **hired), hire("heir", queues=queues.values(), **hired)
     victim.start()
@@ -194,11 +205,14 @@ def test_a_worker_is_killed_at_each_boundary(
         stages = {}
         for name, scene in scenes.items():
             office = desk.beside(name)
-            stages[name] = Stage(scene, Desk(office, door, queues), stack.enter_context(Rival(office, rest=0.1)))
+            stages[name] = Stage(scene, Desk(office, door, gate, queues), stack.enter_context(Rival(office, rest=0.1)))
         for stage in stages.values():
             key = stage.desk.office.key
             # The tasks of a group stand in no line: if they have lost the key they ask often.
             baton(stage.scene.canvas(stage.desk), key, ttl=TTL, travel=stage.scene.travel, countdown=0.2).delay()
+        for name, stage in stages.items():
+            wait_until(stage.has_come, f"the task {name} to come to the gate", PATIENCE)
+        gate.touch()
         for name, stage in stages.items():
             wait_until(stage.is_still, f"the task {name} to stand still", PATIENCE)
         victim.kill()

@@ -41,12 +41,13 @@ def stand_still(key: str, job: str) -> None:
     wait_until(lambda: False, f"somebody to kill {job}", timeout=60)
 
 
-def stopped(key: str, job: str, at: str) -> str:
-    """Stand still at a place of its way, or inside its body, the first time that a task of its workflow does so."""
-    is_first = not Journal.of_this_process().events("still", key)
-    if is_first and at != "inside":
+def stopped(key: str, job: str, at: str, gate: str | None = None) -> str:
+    """The first in its workflow stands still inside its body, or when the gate is open at a place behind it."""
+    if Journal.of_this_process().events("still", key):
+        return body(key, job, None)
+    if at != "inside":
         stop_at(at, key, job)
-    return body(key, job, None, is_stopped=is_first and at == "inside")
+    return body(key, job, gate, is_stopped=at == "inside")
 
 
 def stop_at(place: str, key: str, job: str) -> None:
@@ -143,8 +144,8 @@ def undo_called(_request: Any, _error: Any, _trace: Any, key: str, job: str) -> 
     return body(key, job, None)
 
 
-def step_stopped(_task: Any, key: str, job: str, at: str, *, fails: bool = False) -> str:
-    stopped(key, job, at)
+def step_stopped(_task: Any, key: str, job: str, at: str, gate: str, *, fails: bool = False) -> str:
+    stopped(key, job, at, gate)
     if fails:
         raise BrokenJobError(job)
     return job
@@ -156,8 +157,8 @@ for _name, _late in {"step_stopped": False, "step_stopped_late": True}.items():
 
 
 @shared_task(name="undo_stopped", acks_late=True, reject_on_worker_lost=True)
-def undo_stopped(_uuid: str, *, key: str, job: str, at: str) -> str:
-    return stopped(key, job, at)
+def undo_stopped(_uuid: str, *, key: str, job: str, at: str, gate: str) -> str:
+    return stopped(key, job, at, gate)
 
 
 @shared_task(name="undo_called_stopped")
