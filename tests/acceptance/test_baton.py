@@ -57,8 +57,8 @@ def test_a_task_of_a_group_that_is_tried_again_later_keeps_it(office: Office, tm
     """For longer than a ttl, while the other one ends in its own process, which counts on no more than that."""
     door = tmp_path / "door"
     with Rival(office) as rival:
-        header = group(step(office, "b", "step_retried", countdown=4), step(office, "b", door=str(door)))
-        result = baton(step(office, "a") | header | step(office, "c"), office.key, ttl=1.5).delay()
+        header = group(step(office, "b", "step_retried", countdown=6), step(office, "b", door=str(door)))
+        result = baton(step(office, "a") | header | step(office, "c"), office.key, ttl=3).delay()
         office.wait_for_messages("b", 3)
         door.touch()
         assert result.get(timeout=PATIENCE) == "c"

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 pytestmark = only_redis
 
-#: As long as a busy machine may be without a beat, and no longer: a test waits for its end.
-TTL = 3.0
+#: Longer than a busy machine is without a beat, and no longer: a test waits for its end.
+TTL = 5.0
 #: Each store by the fixture that has its server, and how its URL is spelt.
 STORES = {"etcd": ("etcd_url", "{}"), "sql+postgresql": ("postgres_url", "sql+{}")}
 

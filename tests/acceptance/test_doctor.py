@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
 pytestmark = only_redis  # workers are asked as all of Celery's inspection does
 
-#: What the tests' servers are, without persistence and shared with everything; and tasks that other tests declare.
-KNOWN = [word for code in ("CL103", "CL202", "CL206") for word in ("--ignore", code)]
+#: What the tests' servers are, without persistence and shared with everything; tasks that other tests declare; and a
+#: broker that a busy machine had no time to ask.
+KNOWN = [word for code in ("CL000", "CL103", "CL202", "CL206") for word in ("--ignore", code)]
 
 
 def found(desk: Office, store: str, *words: object) -> list[dict[str, Any]]:

@@ -6,7 +6,6 @@ import json
 import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
-from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
@@ -61,7 +60,7 @@ class Flower(PrivateServer):
         try:
             with urlopen(f"http://{HOST}:{self.port}/{path}", timeout=PATIENCE) as answer:
                 return json.load(answer)
-        except URLError:
+        except OSError:
             return {}
 
 

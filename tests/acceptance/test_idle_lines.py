@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from celery_locks.roll import OFTEN
 from tests.acceptance.doorstep import at_the_door, names
 from tests.acceptance.journal import judge
 from tests.acceptance.office import PATIENCE, Office, only_redis
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
     from tests.acceptance.nodes import Worker
 
 SECONDS = 3.0
-#: Of the three. A worker that holds no line takes a hundredth of one.
-LITTLE = 0.3
-#: A line is looked at each second and a half, and a connection that has been silent is asked for a sign of life.
-FEW = 6
+#: Of each second. A worker that holds no line takes a three-hundredth of one.
+LITTLE = 0.1
+#: Besides the looks at a line: a connection that has been silent is asked for a sign of life.
+FEW = 4
 
 
 def _processor_time(worker: Worker) -> float:
@@ -42,8 +43,10 @@ def test_a_worker_that_holds_a_line_is_idle(desk: Office, hire: Callable[..., Wo
     with desk.taken(ttl=120):
         at_the_door(desk, 8, queue=f"idle-{pool}")
         took, asked, began = _processor_time(worker), calls(desk.vault, "evalsha"), time.monotonic()
-        wait_until(lambda: time.monotonic() > began + SECONDS, "three seconds to pass")
+        wait_until(lambda: time.monotonic() > began + SECONDS, "three seconds to pass", PATIENCE)
         took, asked = _processor_time(worker) - took, calls(desk.vault, "evalsha") - asked
-    assert took < LITTLE
-    assert asked <= FEW
+        # On a busy machine they are more than three.
+        seconds = time.monotonic() - began
+    assert took < LITTLE * seconds
+    assert asked <= FEW + seconds / OFTEN
     judge(desk.journal.wait_for_runs(desk.key, 8, PATIENCE), names(8))

@@ -34,7 +34,8 @@ def test_a_line_goes_on_without_a_worker_that_stands_still(desk: Office, hire: C
         ann.pause()
     for name in ("bob 0", "bob 1"):
         assert jobs[name].get(timeout=PATIENCE) == name
-    assert desk.journal.jobs(desk.key) == ["bob 0", "bob 1"]
+    # On a busy machine one of them may miss its window, and come behind the other.
+    assert sorted(desk.journal.jobs(desk.key)) == ["bob 0", "bob 1"]
     ann.resume()
     for name in sent:
         assert jobs[name].get(timeout=PATIENCE) == name

@@ -90,6 +90,7 @@ class CrowdRaces:
         waits(other, "writer")
         assert turned_away(store, reader("wallet", "b")).holder == "a"
         assert verdict(store, lease) is Verdict.RENEWED
+        waits(other, "writer")
         assert store.release(lease.claim)
         for ask in (reader, part):
             assert turned_away(store, ask("wallet", "b")).holder is None

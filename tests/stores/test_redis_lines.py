@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from celery_locks.guard import Guard
 from celery_locks.lease import Lease
+from celery_locks.roll import OFTEN
 from celery_locks.stores.base import Waiting, Wake
 from celery_locks.ticket import Stance
 from tests.stores.contract.asking import claim, refused, take
@@ -179,9 +181,11 @@ def test_who_waits_in_line_is_told_and_does_not_ask(store: RedisStore, redis_ser
     guard = Guard(store, sleep=never)
     with running(lambda: guard.enter(claim("wallet", "ben"), wait=LONG)) as answers:
         wait_until(lambda: redis_server.ask("ZCARD", LINE) == 1, "it to be in line")
-        asked = calls(redis_server, "evalsha")
+        asked, began = calls(redis_server, "evalsha"), time.monotonic()
         pause(1.0)
-        assert calls(redis_server, "evalsha") - asked <= 2
+        asked = calls(redis_server, "evalsha") - asked
+        # A busy machine may pause for longer.
+        assert asked <= 2 + (time.monotonic() - began) / OFTEN
         assert store.release(claim("wallet", "holder"))
         wait_until(lambda: answers, "the key to be had")
     assert isinstance(answers[0], Lease)

@@ -78,7 +78,7 @@ def test_a_worker_whose_clock_is_not_the_stores(database):
     """It is compared with the store, whatever this machine's clock says; the way of both questions is no difference."""
     for here in (0, 3600):
         case = StoreCase("sql", database, now=lambda here=here: time.time() + here)
-        clocks = {"right": -here, "near": 1.9 - here, "slow": 4 - here, "ahead": 30 - here, "behind": -2.5 - here}
+        clocks = {"right": -here, "near": 1.9 - here, "slow": 4 - here, "ahead": 30.5 - here, "behind": -2.5 - here}
         slow = {name: Ahead(ahead - (name == "slow") * 3, ahead + 0.01) for name, ahead in clocks.items()}
         *others, finding = doctor.of_store(replace(case, clocks=slow))
         assert (finding.code, len(others)) == ("CL004", 1 if here else 0)
