@@ -9,7 +9,7 @@ from celery import Celery, shared_task
 from django.conf import settings
 
 from celery_locks import LockedTask
-from tests.acceptance import tasks
+from tests.acceptance import bodies
 
 CONF = json.loads(os.environ["ACCEPTANCE_CONF"])
 settings.configure(**{f"CELERY_{name.upper()}": value for name, value in CONF.items()})
@@ -22,4 +22,4 @@ app.set_default()
 @shared_task(base=LockedTask, name="of_django", lock_key="{key}")
 def of_django(key: str, job: str, seconds: float = 0.0) -> str:
     """A shared task, which is declared without an app."""
-    return tasks.work(app.current_task, key, job, seconds)
+    return bodies.work(app.current_task, key, job, seconds)

@@ -10,10 +10,10 @@ from celery import Celery, Task, shared_task
 from celery.worker.request import Request
 
 import celery_locks
+from tests.acceptance.bodies import BrokenJobError, fails, stays_open, work
 from tests.acceptance.journal import Journal
 from tests.acceptance.queues import configure
 from tests.acceptance.stubborn import holds_the_interpreter
-from tests.acceptance.tasks import BrokenJobError, fails, stays_open, work
 
 app = Celery("foreign")
 configure(app)

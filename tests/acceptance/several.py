@@ -11,9 +11,10 @@ from celery import Celery
 
 from celery_locks import LockedTask, Locks
 from celery_locks.current import current_lease
+from tests.acceptance.bodies import noted
 from tests.acceptance.queues import configure
 from tests.acceptance.stubborn import _C, app
-from tests.acceptance.tasks import declare, noted
+from tests.acceptance.tasks import declare
 from tests.waiting import wait_until
 
 __all__ = ["app"]

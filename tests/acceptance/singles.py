@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from tests.acceptance import tasks
+from tests.acceptance import bodies, tasks
 from tests.acceptance.counter import SINGLES
 from tests.acceptance.tasks import app
 
 __all__ = ["app"]
 
 BODIES = {
-    "single": tasks.work,
-    "single_start": tasks.stays_open,
-    "single_open": tasks.stays_open,
-    "single_late": tasks.stays_open,
-    "single_late_start": tasks.stays_open,
-    "single_retry": tasks.retries_itself,
-    "single_fails": tasks.fails,
-    "single_reject": tasks.rejects,
-    "single_hard": tasks.work,
+    "single": bodies.work,
+    "single_start": bodies.stays_open,
+    "single_open": bodies.stays_open,
+    "single_late": bodies.stays_open,
+    "single_late_start": bodies.stays_open,
+    "single_retry": bodies.retries_itself,
+    "single_fails": bodies.fails,
+    "single_reject": bodies.rejects,
+    "single_hard": bodies.work,
 }
 
 for name, options in SINGLES.items():

@@ -15,8 +15,9 @@ from celery.signals import worker_process_init
 from celery_locks import Locks, events, signals
 from celery_locks.lease import Busy, Verdict
 from celery_locks.stores.redis import RedisStore
+from tests.acceptance.bodies import noted, stays_open
 from tests.acceptance.journal import Journal
-from tests.acceptance.tasks import app, declare, noted, stays_open
+from tests.acceptance.tasks import app, declare
 from tests.waiting import wait_until
 
 __all__ = ["app"]

@@ -12,8 +12,9 @@ from celery import Task, shared_task
 
 from celery_locks import LockedTask, current_lease, install
 from celery_locks.guard import Guard
+from tests.acceptance.bodies import BrokenJobError
 from tests.acceptance.journal import Journal
-from tests.acceptance.tasks import BrokenJobError, app
+from tests.acceptance.tasks import app
 from tests.waiting import wait_until
 
 __all__ = ["app"]
