@@ -11,9 +11,7 @@ from celery_locks import closing, pooled, requeue
 from celery_locks.current import apart
 from celery_locks.interrupt import Interruption, await_end, kill
 from celery_locks.lease import Claim, new_owner
-from celery_locks.policies import Fail, Skip
 from celery_locks.refused import Refused
-from celery_locks.ticket import Stance, Ticket, marked, ticket_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
     from celery_locks.guard import Refusal
     from celery_locks.lease import Lease
     from celery_locks.plan import Plan
+    from celery_locks.ticket import Ticket
 
 #: Where a request keeps its job's lease, among its properties.
 LEASE = "lock_lease"
@@ -97,19 +96,10 @@ class Execution:
             await_end()
 
     def _ticket(self, keys: tuple[str, ...], owner: str) -> Ticket | None:
-        """A job that can go back to its queue waits in its slot only when it is the next, and else away from here."""
-        options = self._options
         if not (self._queued and self._plan.lines_up):
             return None
         place = requeue.place(self._request.headers or {}) if self._request else None
-        stance = Stance.WAITS_IF_NEXT if options.wait else Stance.GOES
-        waker = self._plan.guard.waker
-        home = waker.home() if waker and options.wait else ""
-        if place and place[0] in keys:
-            return Ticket(marked(place[1], options.slots, shared=options.shared), stance, home)
-        if options.on_contention in ("skip", "fail") or isinstance(options.on_contention, (Skip, Fail)):
-            return None
-        return Ticket(ticket_of(owner, options.slots, shared=options.shared), stance, home)
+        return self._plan.ticket(keys, owner, place)
 
     def _work(self, lease: Lease, body: Callable[[], Any]) -> Any:
         if self._options.on_lost != "flag":

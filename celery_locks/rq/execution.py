@@ -12,13 +12,11 @@ from rq import Retry
 from celery_locks import closing, telling
 from celery_locks.interrupt import Interruption, await_end, kill
 from celery_locks.lease import Claim, new_owner
-from celery_locks.policies import Fail, Skip
 from celery_locks.rq import horse
 from celery_locks.rq.again import GoesBack
 from celery_locks.rq.place import Place
 from celery_locks.rq.refused import Refused
 from celery_locks.rq.waits import Room, Wait, wait_of
-from celery_locks.ticket import Stance, Ticket, marked, ticket_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +26,7 @@ if TYPE_CHECKING:
     from celery_locks.guard import Refusal
     from celery_locks.lease import Lease
     from celery_locks.rq.plans import Plan
+    from celery_locks.ticket import Ticket
 
 logger = logging.getLogger("celery_locks.rq")
 
@@ -93,19 +92,9 @@ class Execution:
             await_end()
 
     def _ticket(self, keys: tuple[str, ...], owner: str) -> Ticket | None:
-        """A job that can go back to its queue waits in its slot only when it is the next, and else away from here."""
-        options = self._options
         if self._job is None or not self._plan.lines_up:
             return None
-        stance = Stance.WAITS_IF_NEXT if options.wait else Stance.GOES
-        waker = self._plan.guard.waker
-        home = waker.home() if waker and options.wait else ""
-        known = self._known
-        if known and known.ticket and known.key in keys:
-            return Ticket(marked(known.ticket, options.slots, shared=options.shared), stance, home)
-        if options.on_contention in ("skip", "fail") or isinstance(options.on_contention, (Skip, Fail)):
-            return None
-        return Ticket(ticket_of(owner, options.slots, shared=options.shared), stance, home)
+        return self._plan.ticket(keys, owner, self._known.place if self._known else None)
 
     def _work(self, lease: Lease, body: Callable[[], Any]) -> Any:
         if self._options.on_lost != "flag":

@@ -62,6 +62,11 @@ class Wait:
         """Seconds since it first found its key taken."""
         return 0.0 if self.since is None else max(0.0, time.time() - self.since)
 
+    @property
+    def place(self) -> tuple[str, str] | None:
+        """Its place in a line: in that of which key, and by which ticket."""
+        return (self.key, self.ticket) if self.key and self.ticket else None
+
     def to_json(self) -> str:
         """As it is written."""
         return json.dumps({name: value for name, value in asdict(self).items() if value})
