@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from celery.result import AsyncResult
+
     from tests.acceptance.nodes import Worker
 
 #: What is counted, and each histogram with the event and its field that it is made of.
@@ -79,16 +81,7 @@ def test_what_is_scraped_and_exported_is_what_happened(
     os.kill(min(before), signal.SIGKILL)
     wait_until(lambda: len(worker.children() - before) == 1, "a process that replaces the dead one", PATIENCE)
     keys = [f"{desk.key}-{number}" for number in range(5)]
-    with contextlib.ExitStack() as taken:
-        for key in keys:
-            taken.enter_context(desk.locks.lock(key, ttl=60))
-        jobs = [
-            desk.app.send_task("line", kwargs={"key": key, "job": f"job {number}", "seconds": 0.005}, queue="scraped")
-            for number in range(20)
-            for key in keys
-        ]
-        for key in keys:
-            wait_until(partial(desk.journal.events, "told requeued", key), f"a job to wait for {key!r}", PATIENCE)
+    jobs = _hundred_jobs(desk, keys)
     for job in jobs:
         job.get(timeout=2 * PATIENCE)
     runs = [run for key in keys for run in desk.journal.runs(key)]
@@ -103,21 +96,42 @@ def test_what_is_scraped_and_exported_is_what_happened(
     waited = {note["task_id"] for note in notes["acquired"] if note["delayed"] is not None}
     assert {note["task_id"] for note in notes["contended"]} <= waited
     assert sum(times["hold"]) > sum((run.end or 0) - run.start for run in runs)
-    with _served(folders["PROMETHEUS_MULTIPROC_DIR"]) as url:
+    _judge_scraped(folders["PROMETHEUS_MULTIPROC_DIR"], told, times)
+    sums = {name: pytest.approx((len(each), sum(each))) for name, each in times.items()}
+    wait_until(lambda: _exported(folders["METERED_EXPORTS"]) == {**told, **sums}, "the exports to be as many", PATIENCE)
+    _judge_log(worker.log().splitlines(), desk.key, told["contended"])
+
+
+def _hundred_jobs(desk: Office, keys: list[str]) -> list[AsyncResult]:
+    """Sent while somebody else has the keys, until a job waits for each."""
+    with contextlib.ExitStack() as taken:
+        for key in keys:
+            taken.enter_context(desk.locks.lock(key, ttl=60))
+        jobs = [
+            desk.app.send_task("line", kwargs={"key": key, "job": f"job {number}", "seconds": 0.005}, queue="scraped")
+            for number in range(20)
+            for key in keys
+        ]
+        for key in keys:
+            wait_until(partial(desk.journal.events, "told requeued", key), f"a job to wait for {key!r}", PATIENCE)
+    return jobs
+
+
+def _judge_scraped(folder: Path, told: dict[str, int], times: dict[str, list[float]]) -> None:
+    with _served(folder) as url:
         counts, buckets = _scraped(url)
     assert {name: counts[f"{name}_total"] for name in told} == told
     for name, each in times.items():
         assert counts[f"{name}_seconds_sum"] == pytest.approx(sum(each))
         assert counts[f"{name}_seconds_count"] == len(each)
         assert buckets[name] == {le: sum(seconds <= le for seconds in each) for le in (*BUCKETS, float("inf"))}
-    sums = {name: pytest.approx((len(each), sum(each))) for name, each in times.items()}
-    wait_until(lambda: _exported(folders["METERED_EXPORTS"]) == {**told, **sums}, "the exports to be as many", PATIENCE)
 
-    lines = [line for line in worker.log().splitlines() if desk.key in line and "is held by" in line]
-    written = [line for line in lines if "]: '" in line]
-    assert len(written) == told["contended"]
+
+def _judge_log(log: list[str], key: str, contended: int) -> None:
+    lines = [line for line in log if key in line and "is held by" in line]
+    assert len([line for line in lines if "]: '" in line]) == contended
     assert all(": INFO/" in line for line in lines)
-    errors = [line for line in worker.log().splitlines() if "ERROR/" in line or "Traceback" in line]
+    errors = [line for line in log if "ERROR/" in line or "Traceback" in line]
     assert not [line for line in errors if "signal 9" not in line]
 
 

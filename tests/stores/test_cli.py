@@ -20,6 +20,7 @@ from tests.stores.session_stores import without_tls
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from celery_locks.stores import Store
     from tests.servers.redis import RedisServer
 
 #: A fixture each, and how its URL is written for a store.
@@ -93,15 +94,7 @@ def test_every_verb_works_with_every_store(url: str) -> None:
 
         assert isinstance(store.acquire(claim("wallet:42", "ben")), Busy)
         code, [key] = ask("show", "wallet:42")
-        told = celery_locks(url, "stats", "--json")
-        if isinstance(store, Remembers) and store.unseen:
-            assert (told.code, store.unseen in told.err) == (0, True)
-        elif isinstance(store, Remembers):
-            assert (told.code, [(said["key"], said["conflicts"]) for said in told.said]) == (0, [("wallet:42", 1)])
-            assert [(each["asker"], each["holder"]) for each in key["conflicts"]] == [("ben", owner)]
-        else:
-            assert (told.code, told.said, "remember" in told.err) == (4, [], True)
-            assert key["conflicts"] is None
+        conflicts_are_told(url, store, key["conflicts"], owner)
 
         assert ask("release", "wallet:42", "--force", "--if-fence", lease.fence + 1)[0] == 1
         assert verdict(store, lease) is Verdict.RENEWED
@@ -120,6 +113,19 @@ def test_every_verb_works_with_every_store(url: str) -> None:
         else:
             assert celery_locks(url, "slots", "api").code == 4
         assert (celery_locks(url, "init", "--ddl").code == 0) == isinstance(store, Tables)
+
+
+def conflicts_are_told(url: str, store: Store, shown: list[dict[str, Any]] | None, holder: str) -> None:
+    """The one that was, by `stats` and `show`; or what is not remembered, and why."""
+    told = celery_locks(url, "stats", "--json")
+    if isinstance(store, Remembers) and store.unseen:
+        assert (told.code, store.unseen in told.err) == (0, True)
+    elif isinstance(store, Remembers):
+        assert (told.code, [(said["key"], said["conflicts"]) for said in told.said]) == (0, [("wallet:42", 1)])
+        assert [(each["asker"], each["holder"]) for each in shown or ()] == [("ben", holder)]
+    else:
+        assert (told.code, told.said, "remember" in told.err) == (4, [], True)
+        assert shown is None
 
 
 @pytest.mark.parametrize("url", NOWHERE, ids=lambda url: url.partition(":")[0])
