@@ -41,7 +41,7 @@ def test_jobs_of_one_key_run_one_at_a_time(yard, cls, words):
 
 @NEWER
 def test_a_spawned_work_horse_that_is_killed_frees_its_key_at_once(yard):
-    """Its worker sees what it holds in a file that they share. The ttl is of minutes."""
+    """Its worker sees what it holds in a file that they share. Its ttl is of minutes."""
     with yard.workers(1, SPAWN):
         yard.send(jobs.hold_long, "first")
         os.kill(yard.began("first"), signal.SIGKILL)
