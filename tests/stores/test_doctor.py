@@ -109,11 +109,11 @@ def test_a_replica_that_is_not_in_sync(url: str, redis_server: RedisServer) -> N
 
 
 def test_a_store_that_is_too_far_for_a_ttl(url: str, proxy: Callable[[str], Proxy]) -> None:
-    """Over a way on which a round trip takes a fifth of a second; on one as short as ever nothing is wrong."""
-    made = task(withdraw, lock_ttl=0.5)._get_current_object()
+    """Over a way on which a round trip takes two fifths of a second; on one as short as ever nothing is wrong."""
+    made = task(withdraw, lock_ttl=1.0)._get_current_object()
     far = proxy(url)
     found = []
-    for delay in (0, 0.1):
+    for delay in (0, 0.2):
         far.delay(delay)
         with contextlib.closing(open_store(far.url)) as store:
             found += [list(doctor.of_store(StoreCase("far", store, [Locked(made, made._plan)])))]

@@ -212,7 +212,7 @@ def test_workers_that_cannot_be_asked():
     assert (ended.code, said.startswith("CL000 note: not looked for: clocks of workers: the broker could")) == (0, True)
     app = sound(broker_url="memory://")
     declare(app)
-    assert codes(app, "--timeout", "0.1") == []
+    assert codes(app, "--timeout", "0.5") == []
 
 
 def test_every_store_that_a_task_uses_is_examined():
