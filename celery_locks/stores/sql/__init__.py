@@ -69,6 +69,7 @@ class SqlStore(
     ) -> None:
         super().__init__(prefix=prefix, clock=clock)
         self._database = Database(address, options)
+        self.folder = address.folder
         self._prefix = written(prefix)
         self._patience = address.timeout
         self._retention = int(address.retention * MICRO)
