@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from celery.bin.base import CLIContext
 from celery.bin.control import inspect
 
+from celery_locks.cli.remote import offer
 from tests.acceptance.nodes import QUIET
 from tests.acceptance.office import PATIENCE, Office, only_redis
 from tests.commands import run
@@ -68,6 +69,8 @@ def test_an_operator_sees_what_a_worker_does(desk: Office, hire: Callable[..., W
     assert (holds["keys"], holds["fence"], holds["pid"]) == ([desk.key], began.fence, began.pid)
     assert holds["remaining"] > 0
 
+    # Celery loads ours after its own; another test may have been first.
+    offer()
     context = CLIContext(desk.app, no_color=True, workdir=None)
     ended = run(inspect, "locks", "-d", worker.name, "-t", PATIENCE, "--json", obj=context)
     assert (ended.code, ended.err) == (0, "")
