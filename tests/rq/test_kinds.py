@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 
 import pytest
 import rq.worker
@@ -42,10 +41,8 @@ def test_jobs_of_one_key_run_one_at_a_time(yard, cls, words):
 
 @NEWER
 def test_a_spawned_work_horse_that_is_killed_frees_its_key_at_once(yard):
-    """Its worker sees what it holds in a file that they share."""
+    """Its worker sees what it holds in a file that they share. Its ttl is of minutes."""
     with yard.workers(1, SPAWN):
         yard.send(jobs.hold_long, "first")
         os.kill(yard.began("first"), signal.SIGKILL)
-        killed = time.monotonic()
         wait_until(lambda: yard.locks.holder(yard.key) is None, "the key", PATIENCE)
-        assert time.monotonic() - killed < 1
