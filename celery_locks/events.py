@@ -78,11 +78,15 @@ class Contended(Event):
 
 @dataclass(frozen=True)
 class Requeued(Event):
-    """The job was put back on its queue and runs again in `delay` seconds at the latest; `attempts` so far."""
+    """The job was put back on its queue and runs again in `delay` seconds at the latest; `attempts` so far.
+
+    `place`: in line, when it found the key taken.
+    """
 
     holder: str | None
     delay: float
     attempts: int
+    place: int | None = None
 
 
 @dataclass(frozen=True)

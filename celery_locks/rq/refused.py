@@ -108,7 +108,7 @@ class Refused:
         )
         logger.info("%s[%s] waits, at most %.1f s: %s", self._claim.task, job.id, delay, contention)
         again = _put(room, job, wait, served=served, scheduled=scheduled)
-        signals.requeued.send(self._event(events.Requeued, contention, delay, wait.requeues))
+        signals.requeued.send(self._event(events.Requeued, contention, delay, wait.requeues, contention.place))
         return again
 
     def _comes(self) -> bool:
