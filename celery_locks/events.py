@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -35,6 +35,11 @@ class Event:
     #: The Celery or RQ worker it happened in, by its name.
     worker: str | None = field(default_factory=lambda: _worker, kw_only=True)
     keys: tuple[str, ...] = field(default=(), kw_only=True)
+
+
+def data(event: Event) -> dict[str, Any]:
+    """An event as data, which its line in the log has as `record.lock`."""
+    return {"lock": {"event": type(event).__name__.lower(), **asdict(event)}}
 
 
 def of(claim: Claim) -> dict[str, Any]:
@@ -73,11 +78,15 @@ class Contended(Event):
 
 @dataclass(frozen=True)
 class Requeued(Event):
-    """The job was put back on its queue and runs again in `delay` seconds at the latest; `attempts` so far."""
+    """The job was put back on its queue and runs again in `delay` seconds at the latest; `attempts` so far.
+
+    `place`: in line, when it found the key taken.
+    """
 
     holder: str | None
     delay: float
     attempts: int
+    place: int | None = None
 
 
 @dataclass(frozen=True)

@@ -180,8 +180,8 @@ class Guard:
         try:
             return self.leave(lease)
         except StoreUnavailable as error:
-            logger.warning("%s stays taken until its lease ends: %s", lease.claim.shown, error)
-            report_outage(lease.claim, "release", error.message)
+            extra = report_outage(lease.claim, "release", error.message)
+            logger.warning("%s stays taken until its lease ends: %s", lease.claim.shown, error, extra=extra)
             return lease.held()
 
     def interrupted(self, claim: Claim, error: BaseException) -> None:

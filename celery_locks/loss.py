@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from celery_locks import events, signals
 
@@ -34,19 +34,24 @@ def strike(lease: Lease, on_lost: Callable[[Lease], None] | None) -> None:
 
 def report(lease: Lease) -> None:
     """Say that it is lost, to the log and to all who listen: they may take their time."""
-    logger.warning("lost the lease of %s, held by %s: %s", lease.claim.shown, lease.owner, lease.reason)
+    said = lease.claim.shown, lease.owner, lease.reason
+    logger.warning("lost the lease of %s, held by %s: %s", *said, extra=events.data(_lost(lease)))
     tell(lease)
 
 
 def tell(lease: Lease) -> None:
     """Say that it is lost to all who listen."""
     if signals.lost:
-        claim = lease.claim
-        fence = lease.fence_of(claim.key)
-        signals.lost.send(events.Lost(claim.key, claim.owner, fence, lease.reason, **events.of(claim)))
+        signals.lost.send(_lost(lease))
 
 
-def report_outage(claim: Claim, during: str, reason: str) -> None:
-    """Say that the store had no answer: not knowing is not losing."""
-    if signals.outage:
-        signals.outage.send(events.Outage(claim.key, claim.owner, during, reason, **events.of(claim)))
+def report_outage(claim: Claim, during: str, reason: str) -> dict[str, Any]:
+    """Say that the store had no answer: not knowing is not losing. As data too, for a line in the log."""
+    event = events.Outage(claim.key, claim.owner, during, reason, **events.of(claim))
+    signals.outage.send(event)
+    return events.data(event)
+
+
+def _lost(lease: Lease) -> events.Lost:
+    claim = lease.claim
+    return events.Lost(claim.key, claim.owner, lease.fence_of(claim.key), lease.reason, **events.of(claim))

@@ -9,7 +9,9 @@ from typing import NamedTuple
 
 #: As `new_owner` writes it. What comes before the place may hold any letter.
 _WRITTEN = re.compile(r"(?P<what>.*)@(?P<host>[^@]*):(?P<pid>[0-9]+)#[0-9a-f]+", re.DOTALL)
-_JOB = re.compile(r"(?P<task>[^\[]*)\[(?P<id>.*)\]", re.DOTALL)
+#: What an RQ job's name begins with: no worker of Celery knows of such a one.
+OF_RQ = "rq:"
+_JOB = re.compile(rf"({OF_RQ})?(?P<task>[^\[]*)\[(?P<id>.*)\]", re.DOTALL)
 #: A workflow that has its key between two of its tasks, or beneath those of a group. No task has such an id.
 _STEP = re.compile(r"baton\[(?P<step>[0-9][0-9.]*|error)\]@")
 #: What a lock is called that is taken by no job.
@@ -37,6 +39,8 @@ class Owner(NamedTuple):
     task_id: str | None = None
     host: str | None = None
     pid: int | None = None
+    #: Whether it is, or stands for, a job of RQ.
+    is_rq: bool = False
 
     @classmethod
     def of(cls, name: str) -> Owner:
@@ -48,8 +52,8 @@ class Owner(NamedTuple):
         if _STEP.match(name):
             return cls(name, None, None, host, int(pid))
         job = _JOB.fullmatch(what)
-        task, task_id = job.groups() if job else (None if what == PLAIN else what, None)
-        return cls(name, task, task_id, host, int(pid))
+        of_rq, task, task_id = job.groups() if job else (None, None if what == PLAIN else what, None)
+        return cls(name, task, task_id, host, int(pid), of_rq is not None)
 
     @property
     def step(self) -> str | None:

@@ -134,7 +134,8 @@ class Refused:
         text = f"{contention}; tried again in {delay:.1f} s at the latest"
         reason = LockTimeout(text, contention.key, contention.holder)
         exception = requeue.again(self._task, delay, reason, counted=counted, in_line=place, is_copy=is_copy)
-        signals.requeued.send(self._event(events.Requeued, contention, delay, contention.requeues + counted))
+        told = delay, contention.requeues + counted, contention.place
+        signals.requeued.send(self._event(events.Requeued, contention, *told))
         return exception
 
     def _comes(self) -> bool:

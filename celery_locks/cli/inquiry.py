@@ -38,7 +38,7 @@ class Inquiry(Question):
     def __init__(self, app: Any, owners: Iterable[Owner]) -> None:
         super().__init__(app, "active", safe=True)
         # Another copy of a message, delivered again, has the same id and another process.
-        self._wanted = {(owner.task_id, owner.pid) for owner in owners if owner.task_id is not None}
+        self._wanted = {(owner.task_id, owner.pid) for owner in owners if owner.task_id is not None and not owner.is_rq}
         self._jobs: dict[tuple[Any, Any], Job] = {}
 
     def ask(self, patience: float) -> None:

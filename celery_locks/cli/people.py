@@ -38,7 +38,12 @@ def told(seen: Seen) -> dict[str, Any]:
 
 
 def no_job(owner: Owner) -> str:
-    """Why there is none to ask for, of a holder whose name says no job."""
+    """Why no worker of Celery is to be asked what a holder does; nothing of one that is a job of Celery's."""
+    if owner.is_rq:
+        asks = f"rq.job.Job.fetch({owner.task_id!r}, connection)"
+        return f"it is held for an RQ job, of which Celery's workers know nothing; what RQ knows of it tells {asks}"
+    if owner.task_id is not None:
+        return ""
     if owner.step is None:
         return "it is held by plain code: there is no job to ask for"
     return f"it is held for {step(owner)} of a workflow: for a message that is on its way, or the tasks of a group"

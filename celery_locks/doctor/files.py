@@ -1,4 +1,4 @@
-"""Hazards of lock files."""
+"""Hazards of lock files, and of the file in which SQLite keeps locks."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ SHARED = ("nfs", "cifs", "smb", "9p", "fuse", "ceph", "gluster", "lustre", "afs"
 NETWORK = Hazard(
     "CL501",
     "error",
-    "flock there may hold on each machine for itself, or be forgotten when the disk's server is restarted: two hold a"
-    " key at once and neither is told.",
-    "file:///var/lib/locks on a disk of this machine; for several machines another store",
+    "A lock on a file there may hold on each machine for itself, or be forgotten when the disk's server is restarted:"
+    " two hold a key at once and neither is told.",
+    "a folder on a disk of this machine, as in file:///var/lib/locks; for several machines another store",
 )
 
 

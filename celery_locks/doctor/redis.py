@@ -21,8 +21,8 @@ _SYNCED = "online"
 _REPLICA = re.compile(r"slave\d+")
 #: As Django's cache names its keys: prefix, version, key.
 _OF_DJANGO = re.compile(r"[^:]*:\d+:.*", re.DOTALL)
-#: What Celery and its transport for Redis keep.
-_OF_CELERY = re.compile(r"celery-task-meta-|celery-taskset-meta-|_kombu\.|unacked|.*\.reply\.celery\.pidbox$")
+#: What Celery and its transport for Redis keep, and what RQ does: its keys are where those of its locks are by default.
+_OF_QUEUES = re.compile(r"celery-task-meta-|celery-taskset-meta-|_kombu\.|unacked|.*\.reply\.celery\.pidbox$|rq:")
 
 EVICTS = Hazard(
     "CL201",
@@ -102,7 +102,7 @@ def a_cache_beside(case: StoreCase) -> Iterator[Finding]:
     """Something else keeps its keys in the same database, and may empty it."""
     if not isinstance(case.store, Served):
         return
-    names = [name for name in case.store.strangers(NAMES) if not _is_celerys(name, case)]
+    names = [name for name in case.store.strangers(NAMES) if not _is_of_queues(name, case)]
     cached = [name for name in names if _OF_DJANGO.fullmatch(name)]
     if cached:
         yield CACHE.found(f"{case.name}: a cache of Django is in the same database: {some(cached)}{_flushes(case)}")
@@ -129,8 +129,8 @@ def _place(replica: Mapping[str, str]) -> str:
     return f"{replica.get('ip')}:{replica.get('port')} ({how})"
 
 
-def _is_celerys(name: str, case: StoreCase) -> bool:
-    return bool(_OF_CELERY.match(name)) or name in _queues(case.app)
+def _is_of_queues(name: str, case: StoreCase) -> bool:
+    return bool(_OF_QUEUES.match(name)) or name in _queues(case.app)
 
 
 def _queues(app: Any) -> set[str]:

@@ -100,7 +100,8 @@ def another_app_with_this_prefix(case: StoreCase) -> Iterator[Finding]:
     if case.app is None:
         return
     owners = (Owner.of(each.owner) for each in itertools.islice(inspects(case.store).list(), LOOKED_AT))
-    named = {owner.task for owner in owners if owner.task and owner.task_id}
+    # Jobs of RQ are no tasks of any app, and may well be meant to share its keys.
+    named = {owner.task for owner in owners if owner.task and owner.task_id and not owner.is_rq}
     if theirs := sorted(named - case.app.tasks.keys()):
         what = f"keys with the prefix {case.store.prefix!r} are held by tasks that are not of this app: {some(theirs)}"
         yield SHARED.found(f"{case.name}: {what}", app=case.app.main or "shop")

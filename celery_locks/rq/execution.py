@@ -12,6 +12,7 @@ from rq import Retry
 from celery_locks import closing, telling
 from celery_locks.interrupt import Interruption, await_end, kill
 from celery_locks.lease import Claim, new_owner
+from celery_locks.owner import OF_RQ
 from celery_locks.rq import horse
 from celery_locks.rq.again import GoesBack
 from celery_locks.rq.place import Place
@@ -50,7 +51,7 @@ class Execution:
         self._job = job
         self._known = wait_of(job) if job else None
         self._place = Place(plan, job) if job and plan.options.unique else None
-        owner = new_owner(f"{name}[{job.id}]" if job else name)
+        owner = new_owner(f"{OF_RQ}{name}[{job.id}]" if job else name)
         keys = plan.keys(args, kwargs)
         kind = (*plan.kind, keys[1:], self._options.at_least)
         job_id = job.id if job else None

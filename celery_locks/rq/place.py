@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from celery_locks.errors import StoreUnavailable
 from celery_locks.lease import Claim
+from celery_locks.owner import OF_RQ
 from celery_locks.rq.plans import name_of
 from celery_locks.rq.waits import seconds
 
@@ -25,7 +26,7 @@ def claim_of(plan: Plan, job: Job) -> Claim:
     keys = plan.keys(tuple(job.args), dict(job.kwargs))
     key = f"unique:{name}:{keys[0] if len(keys) == 1 else json.dumps(keys)}"
     sent = round(seconds(job.created_at) * 1_000_000)
-    return Claim(key, f"{name}[{job.id}]@rq:0#{sent:016x}", plan.options.unique_ttl, name, job.id)
+    return Claim(key, f"{OF_RQ}{name}[{job.id}]@rq:0#{sent:016x}", plan.options.unique_ttl, name, job.id)
 
 
 class Place:

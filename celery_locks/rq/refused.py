@@ -109,7 +109,7 @@ class Refused:
         )
         logger.info("%s[%s] waits, at most %.1f s: %s", self._claim.task, job.id, delay, contention)
         self.waits = True
-        signals.requeued.send(self._event(events.Requeued, contention, delay, wait.requeues))
+        signals.requeued.send(self._event(events.Requeued, contention, delay, wait.requeues, contention.place))
         return _put(room, job, wait, served=served, scheduled=scheduled)
 
     def _comes(self) -> bool:

@@ -51,5 +51,10 @@ if "METERED_EXPORTS" in os.environ:
         }
         Journal.of_this_process().write(f"told {name}", key=event.key, **facts)
 
+    @signals.released.connect
+    def fail(_event: events.Released) -> None:
+        """Fail each time: no job knows of it."""
+        raise RuntimeError
+
     for each in (signals.acquired, signals.contended, signals.requeued, signals.released):
         each.connect(partial(note, each.name))

@@ -56,3 +56,20 @@ def test_workers_of_eventlet(desk: Office, hire: Callable[..., Worker]) -> None:
     """Its makers plan the end of eventlet; while it runs, its pool is woken as the others are."""
     start_all([hire(name, pool="eventlet", concurrency=4, queues=["eventlet"]) for name in ("ann", "bob")])
     assert requeues_of(desk, "eventlet") <= FEW
+
+
+@only_redis
+@pytest.mark.newest
+def test_workers_that_take_no_message_ahead(desk: Office, hire: Callable[..., Worker]) -> None:
+    """With worker_disable_prefetch a worker takes no more messages than it has slots: jobs that wait in it fill none.
+
+    Those for another key run meanwhile.
+    """
+    worker = hire("worker", {"worker_disable_prefetch": True}, queues=["at-once"])
+    worker.start()
+    with desk.taken():
+        jobs = [desk.send("line", name, queue="at-once") for name in NAMES[:6]]
+        desk.wait_for_line(len(jobs))
+        free = desk.app.send_task("line", kwargs={"key": f"{desk.key}-free", "job": "free"}, queue="at-once")
+        assert free.get(timeout=PATIENCE) == "free"
+    assert [job.get(timeout=PATIENCE) for job in jobs] == NAMES[:6]

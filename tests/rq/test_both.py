@@ -6,7 +6,10 @@ import os
 import subprocess
 import sys
 
-from tests.commands import celery_locks
+from celery.bin.base import CLIContext
+
+from celery_locks.cli import locks as command
+from tests.commands import celery_locks, run
 from tests.rq import jobs, office
 from tests.rq.yard import PATIENCE, ROOT
 from tests.servers.process import _end_with_us
@@ -14,9 +17,12 @@ from tests.waiting import wait_until
 
 
 def test_a_celery_job_and_an_rq_job_exclude_each_other(yard):
-    """Each waits for the other, and is called when that gives the key back. The command line shows who has it."""
+    """Each waits for the other, and is called when that gives the key back. The command line shows who has it.
+
+    Of an RQ job it says that no worker of Celery knows of it, and the doctor finds nobody else's keys beside the locks.
+    """
     url = yard.server.url
-    office.app.conf.update(broker_url=f"{url[:-1]}5")
+    office.app.conf.update(broker_url=f"{url[:-1]}5", lock_store=url)
     words = ["-m", "celery", "-A", "tests.rq.office", "worker", "-P", "solo", "--without-gossip", "--without-mingle"]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OFFICE_URL": url}
     with (yard.folder / "celery.log").open("wb") as log, yard.workers(1):
@@ -30,6 +36,12 @@ def test_a_celery_job_and_an_rq_job_exclude_each_other(yard):
             assert first.id in shown["owner"]
             office.visit.delay(yard.key, "second", until=True)
             wait_until(lambda: _waiting(yard), "the Celery job in line", PATIENCE)
+            context = CLIContext(office.app, no_color=True, workdir=None)
+            told = run(command, "show", yard.key, obj=context).out
+            assert "it is held for an RQ job, of which Celery's workers know nothing; what RQ knows of it" in told
+            assert f"Job.fetch({first.id!r}, connection)" in told
+            found = {said["code"] for said in run(command, "doctor", "--timeout", 0, "--json", obj=context).said}
+            assert not found & {"CL005", "CL206"}
             yard.enough("first")
             yard.began("second")
             third = yard.send(jobs.patient, "third")

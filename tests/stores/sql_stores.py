@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from celery_locks.lease import Busy
 from celery_locks.stores.sql import SqlStore
 from tests.stores.contract.asking import claim
 from tests.stores.places import Place, connected, opener
@@ -70,3 +71,16 @@ def place_of(served: Served) -> Place:
 def give_up(store: SqlStore, owner: str, key: str = "wallet") -> None:
     """Say what a client says that gives up its request."""
     store._give_up(store._row(claim(key, owner)))
+
+
+def ask(store: SqlStore, statement: str) -> int:
+    """How many rows of either table a statement of ours changed."""
+    return store._database.ask(store._database.statements.made(statement), {}).changed
+
+
+def conflict(store: SqlStore, key: str, asker: str = "asker") -> None:
+    assert isinstance(store.acquire(claim(key, asker)), Busy)
+
+
+def counts(store: SqlStore) -> dict[str, int]:
+    return {tally.key: tally.conflicts for tally in store.most_contended()}

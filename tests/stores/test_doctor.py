@@ -142,11 +142,13 @@ def test_a_cache_of_django_beside_the_locks(url: str) -> None:
         ("something", ["CL206"]),
         ("celery-task-meta-6b1c", []),
         ("_kombu.binding.celery", []),
+        ("rq:job:6b1c", []),
+        ("rqueue", ["CL206"]),
         ("celery\x06\x163", []),
     ],
 )
 def test_a_redis_that_is_shared(url: str, redis_server: RedisServer, name: str, found: list[str]) -> None:
-    """With a cache of Django, with something unknown; what Celery keeps there is known."""
+    """With a cache of Django, with something unknown; what Celery and RQ keep there is known."""
     redis_server.ask("SET", name, 1)
     told = findings(url)
     assert [each.code for each in told] == found

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from celery_locks import Locks
-from celery_locks.cli.exits import Unreached
 from celery_locks.lease import Busy, Claim, Lease
 from celery_locks.stores.sql import conflicts
 from tests.commands import celery_locks
 from tests.stores.contract.asking import claim, take
-from tests.stores.sql_stores import before_each, empty_database, opened
+from tests.stores.sql_stores import ask, before_each, conflict, counts, empty_database, opened
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -35,19 +34,6 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def store(url: str) -> Iterator[SqlStore]:
     with opened(url) as store:
         yield store
-
-
-def ask(store: SqlStore, statement: str) -> int:
-    """How many rows a statement of ours changed."""
-    return store._database.ask(store._database.statements.made(statement), {}).changed
-
-
-def conflict(store: SqlStore, key: str, asker: str = "asker") -> None:
-    assert isinstance(store.acquire(claim(key, asker)), Busy)
-
-
-def counts(store: SqlStore) -> dict[str, int]:
-    return {tally.key: tally.conflicts for tally in store.most_contended()}
 
 
 def test_who_finds_a_key_free_asks_and_writes_nothing_for_it(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,42 +178,6 @@ def test_slots_are_counted_too(store: SqlStore) -> None:
         ("alone", "owner 0", None),
         ("third", "owner 0", None),
     ]
-
-
-def test_a_table_that_is_missing_is_made(store: SqlStore) -> None:
-    """By the first conflict, beside a table of locks that an older version made."""
-    take(store, "wallet", "holder")
-    ask(store, "DROP TABLE {conflicts}")
-    conflict(store, "wallet")
-    assert counts(store) == {"wallet": 1}
-
-
-def test_something_else_under_its_name_does_no_harm(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The answer is as ever, and nothing more is tried for a while."""
-    take(store, "wallet", "holder")
-    ask(store, "DROP TABLE {conflicts}")
-    ask(store, "CREATE TABLE {conflicts} (mine INTEGER)")
-    conflict(store, "wallet", "ann")
-    said: list[str] = []
-    before_each(store, monkeypatch, said.append)
-    conflict(store, "wallet", "ben")
-    assert not [words for words in said if "celery_locks_conflicts" in words]
-    assert store.release(claim("wallet", "holder"))
-    take(store, "wallet", "ann")
-
-
-def test_locks_are_shown_where_no_conflicts_can_be(url: str, store: SqlStore) -> None:
-    """By whoever may not make the second table, or finds something else under its name; `stats` and `init` say it."""
-    url = f"sql+{url}"
-    take(store, "wallet", "holder")
-    ask(store, "DROP TABLE {conflicts}")
-    ask(store, "CREATE TABLE {conflicts} (mine INTEGER)")
-    shown = celery_locks(url, "show", "wallet")
-    assert (shown.code, "holder" in shown.out, "not known" in shown.out) == (0, True, True)
-    assert [line["owner"] for line in celery_locks(url, "top", "--once", "--json").said] == ["holder"]
-    assert celery_locks(url, "stats").code == Unreached.exit_code
-    made = celery_locks(url, "init")
-    assert (made.code, "no conflicts are remembered" in made.err) == (0, True)
 
 
 def test_one_that_waits_in_plain_code(url: str, store: SqlStore) -> None:

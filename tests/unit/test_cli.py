@@ -91,12 +91,17 @@ def test_show_says_why_it_does_not_know_the_job(url, locks):
     take(locks, "by hand")
     take(locks, "by a workflow", "baton[1.2]")
     take(locks, "by its errback", "baton[error]")
+    take(locks, "by rq", "rq:shop.withdraw[6b1c]")
     assert "celery -A proj locks show" in celery_locks(url, "show", "by job").out
     assert "held by plain code" in celery_locks(url, "show", "by hand").out
     assert "held for step 1.2 of a workflow" in celery_locks(url, "show", "by a workflow").out
     [told] = celery_locks(url, "show", "by its errback", "--json").said[0]["holders"]
     assert (told["task"], told["task_id"], told["step"]) == (None, None, "error")
     assert "the errback of a workflow" in told["job_unknown"]
+    [told] = celery_locks(url, "show", "by rq", "--json").said[0]["holders"]
+    assert (told["task"], told["task_id"]) == ("shop.withdraw", "6b1c")
+    assert told["job_unknown"].startswith("it is held for an RQ job, of which Celery's workers know nothing")
+    assert "Job.fetch('6b1c', connection)" in told["job_unknown"]
 
 
 @pytest.mark.parametrize(

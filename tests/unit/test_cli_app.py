@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import subprocess
@@ -17,6 +18,8 @@ from celery_locks import Locks
 from celery_locks.cli import locks as command
 from celery_locks.cli import main
 from celery_locks.cli.group import VERBS
+from celery_locks.cli.question import Question
+from celery_locks.cli.web.window import Window
 from celery_locks.lease import Claim, new_owner
 from tests.commands import celery, doors, run
 
@@ -88,6 +91,20 @@ def test_no_worker_at_all_is_said_in_the_answer(app, locks):
     """The time they are given is bounded."""
     take(app.conf.lock_store, "wallet:42")
     assert "no worker answered" in locks("show", "wallet:42", "--timeout", "0.2").out
+
+
+def test_no_worker_of_celery_is_asked_about_an_rq_job(app, locks, monkeypatch):
+    """Its holder says what it is, and the page says the same."""
+    monkeypatch.setattr(Question, "ask", lambda *_: pytest.fail("workers were asked"))
+    url = app.conf.lock_store
+    Locks(url).store.acquire(Claim("invoice:7", new_owner("rq:shop.send[6b1c]"), 30.0))
+    ended = locks("show", "invoice:7", "--json")
+    [holder] = ended.said[0]["holders"]
+    assert (ended.code, holder["job"]) == (0, None)
+    assert holder["job_unknown"].startswith("it is held for an RQ job")
+    with contextlib.closing(Locks(url)) as mine:
+        [told] = Window(mine.store, url, app).jobs({"key": "invoice:7"})["jobs"]
+    assert told["why"] == holder["job_unknown"]
 
 
 def test_celery_offers_the_command(tmp_path):

@@ -108,14 +108,16 @@ def test_a_fence_newer_than_the_clock(tmp_path):
     ("kind", "found"),
     [("nfs4", ["CL501"]), ("fuse.sshfs", ["CL501"]), ("cifs", ["CL501"]), ("ext4", []), ("tmpfs", [])],
 )
-def test_lock_files_on_a_disk_of_the_network(tmp_path, monkeypatch, kind, found):
+@pytest.mark.parametrize("form", ["file://{}", "sql+sqlite:///{}/locks.db"])
+def test_lock_files_on_a_disk_of_the_network(tmp_path, monkeypatch, kind, found, form):
     """By the kernel's table of mounts, for none can be mounted here."""
     folder = tmp_path / "my locks"
     written = str(folder).replace(" ", "\\040")
     mounts = tmp_path / "mounts"
     mounts.write_text(f"/dev/vda / ext4 rw 0 0\nold {written} ext4 rw 0 0\nbox:/x {written} {kind} rw 0 0\n")
     monkeypatch.setattr(files, "MOUNTS", mounts)
-    opened = open_store(f"file://{str(folder).replace(' ', '%20')}")
+    folder.mkdir()
+    opened = open_store(form.format(str(folder).replace(" ", "%20") if form.startswith("file") else folder))
     assert codes(StoreCase("files", opened)) == found
     monkeypatch.setattr(files, "MOUNTS", tmp_path / "none")
     assert codes(StoreCase("files", opened)) == []

@@ -188,13 +188,14 @@ def test_a_worker_may_hold_fewer_messages_than_jobs_wait(monkeypatch):
 
 
 def test_two_apps_with_one_prefix(tmp_path):
-    """Found by the tasks of those who hold keys; a workflow that has one between two tasks is none."""
+    """Found by the tasks of those who hold keys; a workflow that has one between two tasks, and an RQ job, are none."""
     app = sound(lock_store=f"file://{tmp_path}/locks")
     declare(app)
     store = Locks(f"file://{tmp_path}/locks").store
     store.acquire(Claim("wallet:1", new_owner("bank.withdraw[1]"), 30.0))
     store.acquire(Claim("wallet:2", new_owner(), 30.0))
     store.acquire(Claim("wallet:4", new_owner("baton[1.1]"), 30.0))
+    store.acquire(Claim("wallet:5", new_owner("rq:shop.send[1]"), 30.0))
     assert codes(app) == []
     store.acquire(Claim("wallet:3", new_owner("shop.order[2]"), 30.0))
     [said] = examined(app, "--json").said

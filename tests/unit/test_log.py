@@ -8,6 +8,8 @@ import pytest
 
 from celery_locks import events, signals
 from celery_locks.instrumentation import log
+from celery_locks.lease import Claim
+from celery_locks.loss import lose
 
 JOB = {"task": "bank.withdraw", "task_id": "7"}
 CONTENDED = events.Contended("wallet:42", "me", "somebody", 12.34, 3, 0.0, 4.06, **JOB)
@@ -61,6 +63,23 @@ def test_a_line_carries_its_event(caplog, event):
         "owner": "me",
         **JOB,
     }
+
+
+def test_a_lost_lease_and_a_key_that_stays_taken_carry_theirs(room, caplog):
+    """These lines are written by the keeper and the guard."""
+    claim = Claim("wallet:42", "me", 30.0, **JOB)
+    lease = room.guard.enter(claim)
+    room.store.fail("release")
+    assert room.guard.ended(lease)
+    lose(lease, "it was taken away")
+    outage, lost = caplog.records
+    assert [outage.lock[name] for name in ("event", "key", "task", "during")] == [
+        "outage", "wallet:42", "bank.withdraw", "release"
+    ]  # fmt: skip
+    assert [lost.lock[name] for name in ("event", "key", "task_id", "fence", "reason")] == [
+        "lost", "wallet:42", "7", lease.fence, "it was taken away"
+    ]  # fmt: skip
+    assert {outage.levelname, lost.levelname} == {"WARNING"}
 
 
 def test_what_is_not_known_is_left_out(caplog):

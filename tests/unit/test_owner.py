@@ -26,7 +26,7 @@ RANDOM = "0f" * 8
 def test_a_name_that_we_gave_tells_task_id_and_place(what, task, task_id):
     """Whatever is in the name of a task or in its id."""
     name = new_owner(what)
-    assert Owner.of(name) == (name, task, task_id, os.uname().nodename, os.getpid())
+    assert Owner.of(name) == (name, task, task_id, os.uname().nodename, os.getpid(), False)
 
 
 @pytest.mark.parametrize("step", ["1", "1.1", "1.1.2", "error"])
@@ -39,10 +39,19 @@ def test_a_workflow_is_no_job(step):
     assert (job.task, job.task_id, job.step) == ("baton", "6b1c-7", None)
 
 
+def test_a_job_of_rq_is_told_from_one_of_celery():
+    """By its name alone. What is no job is none of RQ's either, whatever it is called."""
+    name = new_owner("rq:shop.withdraw[6b1c-7]")
+    owner = Owner.of(name)
+    assert owner == (name, "shop.withdraw", "6b1c-7", os.uname().nodename, os.getpid(), True)
+    assert owner.brief.startswith("rq:shop.withdraw[6b1c-7]@")
+    assert [Owner.of(new_owner(what)).is_rq for what in ("rq:shop.withdraw", "shop.rq:withdraw[1]")] == [False, False]
+
+
 @pytest.mark.parametrize("name", ["anna", "", "a@b", f"a@b:c#{RANDOM}", "a@b:1#xyz", "unknown"])
 def test_a_name_that_a_program_chose_tells_nothing(name):
     """It is shown as it is."""
-    assert Owner.of(name) == (name, None, None, None, None)
+    assert Owner.of(name) == (name, None, None, None, None, False)
     assert Owner.of(name).brief == name
 
 

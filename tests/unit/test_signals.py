@@ -11,17 +11,7 @@ import pytest
 from celery_locks import events, signals
 from celery_locks.signals import Signal
 
-KINDS = [
-    events.Acquired,
-    events.Contended,
-    events.Requeued,
-    events.Woken,
-    events.Skipped,
-    events.Released,
-    events.Expired,
-    events.Lost,
-    events.Outage,
-]
+KINDS = events.Event.__subclasses__()
 
 
 @pytest.fixture
@@ -67,6 +57,31 @@ def test_a_failing_receiver_harms_nobody(signal, event, caplog):
     assert "'lost'" in record.getMessage()
     assert "fails" in record.getMessage()
     assert record.exc_info[0] is ZeroDivisionError
+
+
+def test_a_receiver_that_always_fails_is_told_of_once_a_minute(signal, event, caplog, clock, monkeypatch):
+    """Each by itself: thousands of events are no thousands of tracebacks. One that is connected anew begins anew."""
+    monkeypatch.setattr(signals, "_clock", clock)
+    # One that is equal to others cannot be hashed.
+    fails, other = [], _Failing()
+    for each in (fails, other):
+        signal.connect(each)
+    told = []
+    for seconds in (0.0, 1.0, 58.9, 0.2):
+        clock.advance(seconds)
+        signal.send(event)
+        told.append(len(caplog.records))
+    assert told == [2, 2, 2, 4]
+    signal.disconnect(fails)
+    signal.connect(fails)
+    signal.send(event)
+    assert len(caplog.records) == 5
+
+
+@dataclasses.dataclass
+class _Failing:
+    def __call__(self, _event):
+        raise ZeroDivisionError
 
 
 def test_connecting_twice_calls_once(signal, event):

@@ -15,7 +15,8 @@ def verb(*, as_json: bool) -> None:
     """Remove what expired long ago, where a store does not do that by itself.
 
     In an SQL table a row outlives its lock, because it remembers the last fence; it is removed when nobody used it for
-    the store's fence_retention. Workers do it too, a few rows at a time.
+    the store's fence_retention. Workers do it too, a few rows at a time. What is remembered of conflicts goes a week
+    after the last.
     """
     desk = Desk.here()
     if isinstance(desk.store, Tables):

@@ -50,8 +50,8 @@ def verb(key: str, *, timeout: float, as_json: bool) -> None:
 
 def _job(inquiry: Inquiry | None, seen: Seen) -> tuple[Job | None, str]:
     """What the holder is doing, or why that is not known."""
-    if seen.owner.task_id is None:
-        return None, people.no_job(seen.owner)
+    if why := people.no_job(seen.owner):
+        return None, why
     if inquiry is None:
         return None, "not asked: name the app, celery -A proj locks show KEY"
     job = inquiry.job(seen.owner)

@@ -141,8 +141,8 @@ def _conflict(conflict: Conflict) -> dict[str, Any]:
 
 
 def _job(inquiry: Inquiry, owner: Owner) -> dict[str, Any]:
-    if owner.task_id is None:
-        return {"owner": plain(owner.name), "why": people.no_job(owner)}
+    if why := people.no_job(owner):
+        return {"owner": plain(owner.name), "why": why}
     job: Job | None = inquiry.job(owner)
     told = {**_legible(job._asdict()), "why": None} if job else {"why": inquiry.outcome}
     return {"owner": plain(owner.name), **told}

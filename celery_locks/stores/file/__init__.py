@@ -135,10 +135,10 @@ class FileStore(Store, Inspects):
                 return self._taken(file, claim)
         elif not file.lock(fcntl.LOCK_SH):
             # One that is not named is about to be, is swept away, or has lost its file to a forced release.
-            owner = file.read().owner
-            if file.is_named() and (owner or not patient):
+            found = file.read()
+            if file.is_named() and (found.owner or not patient):
                 file.end()
-                return Busy(owner or None)
+                return found.busy()
         # Else only such stood in the way as looked at it: their locks are shared.
         file.end()
         return None

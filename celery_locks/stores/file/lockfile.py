@@ -9,10 +9,11 @@ import json
 import os
 import re
 import threading
+import time
 import weakref
 from typing import NamedTuple, final
 
-from celery_locks.lease import Holding
+from celery_locks.lease import Busy, Holding
 
 SUFFIX = ".lock"
 #: A name in a folder may have 255 bytes, on some encrypted disks 143.
@@ -54,6 +55,10 @@ class Written(NamedTuple):
     def holding(self) -> Holding:
         """As a store shows it."""
         return Holding(self.key, self.owner or "unknown", self.fence, None)
+
+    def busy(self) -> Busy:
+        """As it is answered to whoever finds the key taken. Its fence is the time at which it was."""
+        return Busy(self.owner, age=max(0.0, time.time() - self.fence / 1_000_000)) if self.owner else Busy()
 
 
 @final

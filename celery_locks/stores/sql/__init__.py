@@ -69,6 +69,7 @@ class SqlStore(
     ) -> None:
         super().__init__(prefix=prefix, clock=clock)
         self._database = Database(address, options)
+        self.folder = address.folder
         self._prefix = written(prefix)
         self._patience = address.timeout
         self._retention = int(address.retention * MICRO)
@@ -157,7 +158,7 @@ class SqlStore(
         while page >= PURGED_AT_ONCE:
             page = self._purged()
             removed += page
-        return removed
+        return removed + self._purge_conflicts()
 
     def time(self) -> float:
         now: int = self._look({"digest": ""})[0]
@@ -181,12 +182,11 @@ class SqlStore(
         if fence:
             return Lease(claim, fence, before + claim.ttl, self.clock)
         if not seen:
-            now, owner, _, until = self._look(row)
-            self._read(now)
-            if now > row["latest"]:
+            seen = self._look(row)
+            self._read(seen[0])
+            if seen[0] > row["latest"]:
                 return None
-            seen = [now, owner, until]
-        return self._refused(claim, row, *seen)
+        return self._refused(claim, row, seen)
 
     def _look(self, row: dict[str, Any]) -> Any:
         return self._database.ask(self._database.statements.look, row).rows[0]

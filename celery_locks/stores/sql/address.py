@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pathlib
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -34,6 +35,12 @@ class Address(NamedTuple):
     schema: str | None
     timeout: float
     retention: float
+
+    @property
+    def folder(self) -> str | None:
+        """Where the file is that SQLite keeps; None for a server."""
+        path = self.url.database if self.url.get_backend_name() == "sqlite" else None
+        return str(pathlib.Path(path.removeprefix("file:")).absolute().parent) if path else None
 
 
 def parse(url: str) -> Address:

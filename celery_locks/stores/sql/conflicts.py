@@ -7,7 +7,9 @@ nothing there. What cannot be written is not: no lock fails for its statistics.
 from __future__ import annotations
 
 import abc
+import contextlib
 import json
+import logging
 import math
 from typing import TYPE_CHECKING
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from celery_locks.stores.sql.database import Database
     from celery_locks.stores.sql.statements import Statement, Statements
 
+logger = logging.getLogger("celery_locks")
+
 #: So many keys of each prefix, and so many conflicts of each.
 MOST_CONTENDED, LATEST = 1000, 10
 WEEK = 7 * 24 * 3600 * MICRO
@@ -32,8 +36,9 @@ WEEK = 7 * 24 * 3600 * MICRO
 _LONGEST = 8000
 #: Those who wait are known to have been counted, so many in each process.
 _ASKERS = 1000
-#: Seconds without a try after one that failed.
-_PAUSE = 60.0
+#: Seconds without a try after one that failed, doubled after each that follows it: a table that is missing, and may not
+#: be made, would be asked for by each process for ever, and each time the server would write an error.
+_PAUSE, _LONGEST_PAUSE = 60.0, 3600.0
 
 # A crowd's fence changes with each that comes: it tells no time.
 _AGE = """(SELECT {now} - had.fence FROM {table} AS had
@@ -45,7 +50,8 @@ UPDATE {conflicts} SET conflicts = conflicts + 1, seen_at = {now},
 WHERE digest = :digest AND seen_at > {now} - {WEEK}
 """
 _WAITED = "UPDATE {conflicts} SET waited = waited + :waited WHERE digest = :digest"
-_FORGET = "DELETE FROM {conflicts} WHERE prefix = :prefix AND seen_at <= {now} - {WEEK}"
+_PURGE = "DELETE FROM {conflicts} WHERE seen_at <= {now} - {WEEK}"
+_FORGET = f"{_PURGE} AND prefix = :prefix"
 _FEWEST = """
 SELECT digest, conflicts, (SELECT count(*) FROM {conflicts} WHERE prefix = :prefix) FROM {conflicts}
 WHERE prefix = :prefix ORDER BY conflicts LIMIT 10
@@ -71,6 +77,7 @@ class _Steps:
 
         self.count, self.begin, self.waited = made(_COUNT), made(statements.tongue.begin), made(_WAITED)
         self.forget, self.fewest, self.go = made(_FORGET), made(_FEWEST), made(_GO)
+        self.purge = made(_PURGE)
         self.most, self.latest = made(_MOST), made(_LATEST)
 
 
@@ -84,6 +91,7 @@ class ConflictsInTable(Remembers, abc.ABC):
     #: Who was refused here and may come again, and when that was first.
     _refusals: dict[tuple[str, str], float]
     _silent_until = -math.inf
+    _pause = _PAUSE
     _conflict_steps: _Steps | None = None
 
     def most_contended(self, most: int = 20) -> list[Tally]:
@@ -124,8 +132,23 @@ class ConflictsInTable(Remembers, abc.ABC):
             return
         try:
             write(*arguments)
-        except StoreUnavailable:
-            self._silent_until = self.clock() + _PAUSE
+        except StoreUnavailable as error:
+            self._fall_silent(error)
+        else:
+            self._pause = _PAUSE
+
+    def _fall_silent(self, error: StoreUnavailable) -> None:
+        if self._silent_until == -math.inf:
+            # Once in each process: no lock needs it.
+            logger.info("conflicts are not remembered, which is tried again later: %s", error.message)
+        self._silent_until = self.clock() + self._pause
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+
+    def _purge_conflicts(self) -> int:
+        """Take away what is not remembered any more, whatever its prefix; nothing where the table cannot be asked."""
+        with contextlib.suppress(StoreUnavailable):
+            return self._database.ask(self._told.purge, {}).changed
+        return 0
 
     def _add_wait(self, claim: Claim, seconds: float) -> None:
         named = {"digest": digest(self.prefix, claim.key), "waited": round(seconds * MICRO)}

@@ -14,7 +14,7 @@ from celery_locks.stores.members import Member, Members, admitted, is_alone
 from celery_locks.stores.naming import require_name
 from celery_locks.stores.sql.beats import renewed
 from celery_locks.stores.sql.notes import NotesInTable, remember
-from celery_locks.stores.sql.reading import Read, holdings, members_of, read_of
+from celery_locks.stores.sql.reading import Read, holdings, members_of, read_of, taken
 from celery_locks.stores.sql.statements import HOUR, SEVERAL
 from celery_locks.stores.sql.table import about, digest, holder, read
 from celery_locks.stores.sql.window import MICRO, NEVER, micro
@@ -60,12 +60,13 @@ class CrowdInTable(NotesInTable):
                     self._leave(claim)
             raise
 
-    def _refused(self, claim: Claim, row: dict[str, Any], now: int, owner: str | None, until: int) -> Lease | Busy:
+    def _refused(self, claim: Claim, row: dict[str, Any], seen: Any) -> Lease | Busy:
+        now, owner, fence, until = seen
         if owner is None:
             return Busy()
         if members := members_of(owner):
             return self._amid(claim, row, members.alive(now), now)
-        return Busy(read(owner), (until - now) / MICRO)
+        return taken(read(owner), now, fence, until)
 
     def _amid(self, claim: Claim, row: dict[str, Any], members: Members, now: int) -> Lease | Busy:
         """The answer to a claim for the key alone, which these have."""

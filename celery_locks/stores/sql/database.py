@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 _TABLES = "SELECT count(*) FROM sqlite_master"
 _WAL = "PRAGMA journal_mode = WAL"
+#: Seconds for which a table that could not be made is not tried again, where locks do without it.
+_UNMADE = 3600.0
 
 
 class Database:
@@ -31,6 +34,7 @@ class Database:
         self._errors: tuple[type[Exception], ...] = (*self._opener.errors, Unreached)
         self._statements: Statements | None = None
         self.is_remote = self._wire.is_remote
+        self._may_make_at = -math.inf
 
     @property
     def name(self) -> str:
@@ -76,12 +80,13 @@ class Database:
     def _again(self, statement: Statement, named: dict[str, Any], error: BaseException) -> Answer:
         """Ask again after an error that can be mended; any other is an outage, and so is one that comes back."""
         end, sent = time.monotonic() + self._address.timeout, _sent(error)
-        may_make = may_connect = True
+        may_make, may_connect = time.monotonic() >= self._may_make_at, True
+        made = False
         while time.monotonic() < end:
             if mending.has_yielded(error):
                 time.sleep(random.uniform(0, 0.01))  # noqa: S311 - no secret
             elif mending.lacks_table(error) and may_make:
-                may_make = False
+                may_make, made = False, True
                 self.create_table()
             elif mending.is_broken(error) and may_connect and self.is_remote:
                 # It may have died while nobody used it, and the others with it. Every statement may be repeated.
@@ -93,6 +98,9 @@ class Database:
                 return self._wire.run(statement, named, mending.is_harmless)
             except self._errors as again:
                 error, sent = again, sent or _sent(again)
+        if made and mending.lacks_table(error):
+            # That of conflicts: of the other it would have been said. A live view asks for it every two seconds.
+            self._may_make_at = time.monotonic() + _UNMADE
         # Its cause tells whether anything may have arrived.
         raise mending.outage(self.name, error) from (sent or error)
 

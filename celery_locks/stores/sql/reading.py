@@ -36,7 +36,12 @@ class Read(NamedTuple):
         """The answer to one that does not get it."""
         if self.members and self.members.each:
             return Busy(self.members.each[0].owner, (self.members.until - self.now) / MICRO)
-        return Busy(self.alone, (self.until - self.now) / MICRO) if self.alone else Busy()
+        return taken(self.alone, self.now, self.fence, self.until) if self.alone else Busy()
+
+
+def taken(owner: str, now: int, fence: int, until: int) -> Busy:
+    """The answer where one owner has the key. Its fence is the time at which it took it, or a little later."""
+    return Busy(owner, (until - now) / MICRO, age=max(0, now - fence) / MICRO)
 
 
 def read_of(rows: Sequence[Any], named: Mapping[str, Any]) -> Read:

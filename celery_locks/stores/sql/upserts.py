@@ -26,14 +26,15 @@ RETURNING fence
 """
 # One round trip also for a claim that is refused, and no lock on the row of a key that is seen to be taken.
 _POSTGRES_ACQUIRE = (
-    "WITH seen AS (SELECT owner, holder, expires_at, {now} AS now FROM {table} WHERE digest = :digest),\ntaken AS ("
+    "WITH seen AS (SELECT owner, holder, fence, expires_at, {now} AS now FROM {table} WHERE digest = :digest),\n"
+    "taken AS ("
     + _TAKE.replace("{then}", "{now}").replace(
         "{unless}", " AND NOT EXISTS (SELECT 1 FROM seen WHERE expires_at > seen.now AND holder <> :holder)"
     )
     + """)
-SELECT fence, NULL AS now, NULL AS owner, NULL AS expires_at FROM taken
+SELECT fence, NULL AS now, NULL AS owner, NULL AS theirs, NULL AS expires_at FROM taken
 UNION ALL
-SELECT NULL, now, owner, expires_at FROM seen WHERE expires_at > now AND holder <> :holder
+SELECT NULL, now, owner, fence, expires_at FROM seen WHERE expires_at > now AND holder <> :holder
   AND NOT EXISTS (SELECT 1 FROM taken)
 """
 )
