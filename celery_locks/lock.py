@@ -56,6 +56,8 @@ class Lock(Tenure):
         self._guard = guard
         self._lease: Lease | None = None
         self._mine = _OfThread()
+        #: The bodies of `with` that it is around, each with the thread that began it.
+        self._entered: list[tuple[int, Lease]] = []
 
     def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:  # noqa: FBT001, FBT002 - as threading.Lock
         """Take the key and say whether we have it. Blocks for ever, or at most `timeout` seconds."""
@@ -126,7 +128,7 @@ class Lock(Tenure):
             lease = self._acquire(claim, None)
             if isinstance(lease, Busy):
                 raise timeout(lease.key or self.key, lease, 0.0)  # noqa: TRY301 - nothing may strike between here and the body
-            self._mine.entered.append(lease)
+            self._entered.append((threading.get_ident(), lease))
         except BaseException as error:
             surely(self._undo, claim, error)
             raise
@@ -135,9 +137,9 @@ class Lock(Tenure):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        lease = self._mine.entered[-1]
-        ours = surely(self._guard.ended, lease)
-        self._mine.entered.remove(lease)
+        inmost, ours = surely(self._left)
+        lease = inmost[1]
+        self._entered.remove(inmost)
         self._drop(lease)
         if not ours and error is None:
             raise lease.loss()
@@ -151,10 +153,20 @@ class Lock(Tenure):
     def _undo(self, claim: Claim, error: BaseException) -> None:
         self._guard.interrupted(claim, error)
         # By its owner: the claim that was asked with may have been given a ticket on the way.
-        self._mine.entered = [lease for lease in self._mine.entered if lease.owner != claim.owner]
+        for entered in [each for each in [*self._entered] if each[1].owner == claim.owner]:
+            self._entered.remove(entered)
         lease = self._mine.lease
         if lease and lease.owner == claim.owner:
             self._drop(lease)
+
+    def _left(self) -> tuple[tuple[int, Lease], bool]:
+        """The body that ends here, and whether its lease was ours to give back.
+
+        It is this thread's. One in a generator may have begun in another thread, and end here.
+        """
+        entered = [*self._entered]
+        inmost = ([each for each in entered if each[0] == threading.get_ident()] or entered)[-1]
+        return inmost, self._guard.ended(inmost[1])
 
     def _keep(self, lease: Lease) -> None:
         self._lease = self._mine.lease = lease
@@ -185,4 +197,3 @@ class _OfThread(threading.local):
     def __init__(self) -> None:
         self.lease: Lease | None = None
         self.has_acquired = False
-        self.entered: list[Lease] = []

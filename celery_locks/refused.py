@@ -80,11 +80,13 @@ class Refused:
         options = self._options
         if closing.calls(self._claim.owner):
             raise self._called_back(contention, ticket)
-        if self._meets_itself(contention):
+        meets_itself = self._meets_itself(contention)
+        # A key that is to stay taken may be so of a job that has ended.
+        if self._heed and (options.at_least or not meets_itself):
+            self._heed()
+        if meets_itself:
             # No policy is asked: were this copy dropped and the other died, the job would be lost.
             raise self._requeued(contention, options.countdown, ticket, counted=False)
-        if self._heed:
-            self._heed()
         decision = decide(options.on_contention, contention, most=options.max_requeues, longest=options.max_wait)
         match decision:
             case Requeue(delay) if self._queued:
@@ -98,10 +100,21 @@ class Refused:
         raise self._timeout(contention, getattr(decision, "reason", None))
 
     def _meets_itself(self, contention: Contention) -> bool:
-        """Whether a job that is sent once finds its key taken by itself: its message came twice, and the other runs."""
-        # A key that is to stay taken may be so of an earlier try.
-        is_once = self._heed is not None and not self._options.at_least
-        return is_once and Owner.of(contention.holder or "")[1:3] == (self._task.name, self._claim.task_id)
+        """Whether a job finds its key taken by itself.
+
+        One that is sent once: its message came twice, and the other runs. One that is tried again: its key is to stay
+        taken for a while after the try before.
+        """
+        is_seen_to = self._heed is not None or self._stays_for_it()
+        return is_seen_to and Owner.of(contention.holder or "")[1:3] == (self._task.name, self._claim.task_id)
+
+    def _is_copy(self, contention: Contention) -> bool:
+        """Whether what is known of the job is left to another copy of its message."""
+        return (self._meets_itself(contention) and not self._stays_for_it()) or self._has_ended()
+
+    def _stays_for_it(self) -> bool:
+        """Whether its key may have to stay taken after an earlier try of its own."""
+        return bool(self._options.at_least and self._queued and self._request.retries)
 
     def _without_store(self, outage: StoreUnavailable, work: Callable[[Lease], Any]) -> Any:
         if self._options.on_outage == "run":
@@ -125,9 +138,10 @@ class Refused:
     def _requeued(
         self, contention: Contention, asked: float | str, ticket: str | None, *, counted: bool = True
     ) -> Exception:
-        is_copy = self._meets_itself(contention) or self._has_ended()
+        is_copy = self._is_copy(contention)
         if requeue.expired(self._task):
-            return Passed(EXPIRED) if is_copy else self._revoked(EXPIRED)
+            # Of a key that is to stay taken nobody knows whether the other runs or has died: it is reported.
+            return Passed(EXPIRED) if is_copy and not self._options.at_least else self._revoked(EXPIRED)
         longest = self._options.max_wait
         delay = countdown(asked, contention, longest=longest, in_line=ticket is not None)
         place = requeue.Place(ticket, patient=is_patient(asked, longest), comes=self._comes()) if ticket else None

@@ -113,7 +113,7 @@ class AsyncLock(Tenure):
             # Its loop has left it behind, or is gone: nothing can be awaited here.
             self._collected()
             return
-        body = next(body for body in reversed(self._bodies) if body.is_of(_my_task()))
+        body = self._inmost()
         ending = self._left(body)
         body.ends()
         try:
@@ -141,10 +141,18 @@ class AsyncLock(Tenure):
         return partial(self._guard.ended, body.lease)
 
     def _collected(self) -> None:
-        """End a body that is thrown away as it is, by whoever does it, in any task or none."""
-        body = next((body for body in self._bodies if body.is_forgotten()), None)
-        if body is not None:
-            body.hands.do(self.key, self._left(body))
+        """End a body that is thrown away as it is, or that of a generator that is closed, in any task or none."""
+        body = next((body for body in [*self._bodies] if body.is_forgotten()), None) or self._inmost()
+        ending = self._left(body)
+        if body.is_of(_task()):
+            body.ends()
+        body.hands.do(self.key, ending)
+
+    def _inmost(self) -> Body:
+        """The body that ends here. One in a generator may have begun in another task, which may be gone by now."""
+        bodies = [*self._bodies]
+        mine = [body for body in bodies if body.is_of(_task())]
+        return (mine or [body for body in bodies if body.is_forgotten()] or bodies)[-1]
 
     def _try(self, on_lost: Callable[[Lease], None] | None = None) -> Try:
         return Try(self._guard, self._plain.claim(), self._plain.beat, on_lost)

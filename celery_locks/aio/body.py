@@ -36,14 +36,14 @@ class Body:
         self._carrying = carrying(lease)
         self._carrying.__enter__()
 
-    def is_of(self, task: asyncio.Task[Any]) -> bool:
+    def is_of(self, task: asyncio.Task[Any] | None) -> bool:
         """Whether it is this task's."""
-        return self._task() is task
+        return task is not None and self._task() is task
 
     def is_forgotten(self) -> bool:
         """Whether its task is, or will never go on, or is ended this moment from outside its loop."""
         task = self._task()
-        if task is None or self._loop.is_closed():
+        if task is None or task.done() or self._loop.is_closed():
             return True
         ends = getattr(task.get_coro(), "cr_running", False)
         return ends and task is not asyncio.current_task(self._loop)
@@ -56,8 +56,10 @@ class Body:
     def ends(self) -> None:
         """It is over. One that was stopped is not cancelled any more, unless somebody else has cancelled it too."""
         self._is_over = True
-        self._carrying.__exit__()
         task = self._task()
+        if self.is_of(asyncio.current_task()):
+            # Another task, which ends a generator's body, has a current lease of its own, or none.
+            self._carrying.__exit__()
         if self.is_stopped and task and sys.version_info >= (3, 11):
             task.uncancel()
             self.is_stopped = _cancelling(task) <= self._before

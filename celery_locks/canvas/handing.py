@@ -43,6 +43,13 @@ def free(guard: Guard, keys: tuple[str, ...], owner: str) -> None:
         logger.warning("%s stays taken until its lease ends: %s", claim.shown, error)
 
 
+def _undone(guard: Guard, claim: Claim) -> None:
+    try:
+        guard.verbs(claim).undo(claim)
+    except StoreUnavailable as error:
+        logger.warning("%s stays taken until its lease ends: %s", claim.shown, error)
+
+
 def _taken(guard: Guard, lease: Lease, claim: Claim, beat: float | None) -> Lease | None:
     care, taken = guard.care, None
     if not lease.held():
@@ -71,8 +78,9 @@ def _taken(guard: Guard, lease: Lease, claim: Claim, beat: float | None) -> Leas
 def _asked(guard: Guard, lease: Lease, claim: Claim) -> Lease | None:
     taken = _answered(guard, lease, claim)
     if isinstance(taken, Lease) and taken.fences != lease.fences:
-        # It was lost and free again: others may have had it while the job ran.
-        free(guard, claim.keys, claim.owner)
+        # It was lost and free again: others may have had it while the job ran. It is undone, and not released: whoever
+        # comes in this name, or comes back to it, would never be given the key.
+        _undone(guard, claim)
         return None
     return taken if isinstance(taken, Lease) else None
 

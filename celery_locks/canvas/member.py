@@ -131,7 +131,7 @@ class Member(Execution):
         elif isinstance(error, Reject):
             # What was acknowledged early does not come again.
             if error.requeue and self.task.acks_late:  # type: ignore[attr-defined]  # its stubs lack it
-                self._hand_on(lease, self._carried.step)
+                self._hand_on(lease, self._carried.step, 0.0)
         elif self._is_replaced:
             if not isinstance(error, Ignore):
                 free(self._plan.guard, self._carried.keys, self._carried.mine)
@@ -158,8 +158,8 @@ class Member(Execution):
         hand_over(self._plan.guard, lease, self._carried.named(step), self._stay(due))
 
     def _stay(self, due: Any) -> float:
-        """So long its lease lasts while a message is on its way."""
-        expires = self._request.expires if self._request else None
+        """So long its lease lasts while a message is on its way. One that is due is its own, and expires as it did."""
+        expires = self._request.expires if self._request and due is not None else None
         return stay(self.task, self._carried.travel, {"eta": due, "expires": expires})
 
     def _has_ended(self) -> bool:
@@ -212,7 +212,9 @@ class Together(Member):
         self._hand_on(lease, self._carried.step, error.when if isinstance(error, Retry) else None)
 
     def _hand_on(self, lease: Lease, step: str, due: Any = None) -> None:  # noqa: ARG002 - it stays where it is
-        guard, stay, ttl = self._plan.guard, self._stay(due), lease.claim.ttl
+        # What comes behind the group does not expire with one of its tasks.
+        stay = max(self._carried.travel, self._stay(due))
+        guard, ttl = self._plan.guard, lease.claim.ttl
         together.left(guard, lease, stay)
         if (wait := stay - self._carried.travel) > 0 and lease.held():
             awaits(guard, lease, wait, max(self._carried.travel, ttl), self._plan.beat or ttl)

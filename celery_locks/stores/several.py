@@ -87,6 +87,11 @@ class Several:
         self._given_back.pop(claim.owner, None)
         return ours
 
+    def undo(self, claim: Claim) -> None:
+        """Give back what was just given, as far as the store can say. The owner may ask again."""
+        for key in reversed(claim.keys):
+            _surely(self._store.undo, claim.of(key))
+
     def disown(self, claim: Claim) -> bool:
         """Give back what a dead owner may hold of them; False when it held none."""
         if self._together and self._together.joins(claim):

@@ -22,6 +22,7 @@ app.conf.lock_tasks = {
     "foreign.*": {"key": "{key}", "countdown": 60.0},
     "foreign.short_*": {"key": "{key}", "ttl": 2.0},
     "foreign.open": {"key": "{key}", "ttl": 300.0},
+    "foreign.single": {"key": "{key}", "ttl": 60.0, "unique": "until_done"},
     "foreign.none_such": {},
     "*": {"key": "a glob for all that is not Celery's own"},
 }
@@ -76,6 +77,7 @@ declare("autoretry", fails, autoretry_for=(BrokenJobError,), default_retry_delay
 declare("short_holds_the_interpreter", holds_the_interpreter)
 declare("short_work")
 declare("open", stays_open)
+declare("single", stays_open)
 by_class = ByClass()
 by_class.name = "foreign.by_class"  # type: ignore[misc]  # as Celery does it
 app.register_task(by_class)

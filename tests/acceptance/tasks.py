@@ -126,6 +126,7 @@ if str(app.conf.lock_store).startswith("redis://"):
     declare("at_least", lock_at_least=2.0, lock_countdown=60.0)
     declare("open_at_least", stays_open, lock_ttl=300.0, lock_at_least=4.0)
     declare("retry_at_least", retries_itself, max_retries=1, lock_at_least=2.0, lock_countdown=60.0)
+    declare("retry_at_least_skip", retries_itself, max_retries=1, lock_at_least=2.0, lock_on_contention="skip")
 
 app.task(alone, base=LockedTask, name="unbound", lock_key="{key}")
 shared_task(alone, base=LockedTask, name="shared", lock_key="{key}")

@@ -7,6 +7,8 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.acceptance.office import PATIENCE, Office, only_redis
 
 if TYPE_CHECKING:
@@ -33,9 +35,13 @@ def test_those_in_line_come_when_the_time_is_over(office: Office) -> None:
     assert [event["held"] for event in office.journal.events("lease", office.key)] == [True] * 3
 
 
-def test_a_retry_waits_for_it_too(office: Office) -> None:
-    """It comes back after a second, meets the key of its own first try taken, and is called when that is over."""
-    job = office.send("retry_at_least", "retried", times=1)
+@pytest.mark.parametrize("task", ["retry_at_least", "retry_at_least_skip"])
+def test_a_retry_waits_for_it_too(office: Office, task: str) -> None:
+    """It comes back after a second, meets the key of its own first try taken, and comes when that is over.
+
+    In line it is called; one that is to be skipped when others have its key stands in none.
+    """
+    job = office.send(task, "retried", times=1)
     assert job.get(timeout=PATIENCE) == 2
     first, second = office.journal.wait_for_runs(office.key, 2)
     assert second.start - taken(first) >= 2.0

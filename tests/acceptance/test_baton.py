@@ -39,6 +39,15 @@ def test_a_chain_holds_its_key_to_its_end(office: Office) -> None:
     assert [each["job"] for each in office.journal.events("called", office.key)] == ["b"]
 
 
+def test_a_first_task_that_was_not_to_begin_late_holds_it_for_the_next(office: Office) -> None:
+    """Its message would have expired by the time that the next one comes."""
+    with Rival(office) as rival:
+        tasks = chain(step(office, "a"), step(office, "b").set(countdown=5))
+        assert baton(tasks, office.key, ttl=5, travel=60).apply_async(expires=4).get(timeout=PATIENCE) == "b"
+        rival.has_it_again()
+    judge(office, ["a", "b"])
+
+
 def test_a_chord_holds_its_key_together(office: Office, tmp_path: Path) -> None:
     """The tasks of a group run at the same time under the one lease, which lasts until the task behind them is done."""
     door = tmp_path / "door"

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, NamedTuple
 
+import pytest
+
 from celery_locks import Locks
 from tests.acceptance.journal import Journal, judge
 from tests.acceptance.office import PATIENCE, Office, only_redis
@@ -89,11 +91,18 @@ def test_they_stand_in_one_line(office: Office, tmp_path: Path) -> None:
     assert [run.job for run in runs] == names()
 
 
+@pytest.fixture(params=["sql+postgresql", "etcd"])
+def url(request: pytest.FixtureRequest) -> str:
+    """A store without a line."""
+    if request.param == "etcd":
+        return str(request.getfixturevalue("etcd_url"))
+    return f"sql+{request.getfixturevalue('postgres_url')}"
+
+
 def test_they_exclude_each_other_without_a_line(
-    desk: Office, hire: Callable[..., Worker], postgres_url: str, tmp_path: Path
+    desk: Office, hire: Callable[..., Worker], url: str, tmp_path: Path
 ) -> None:
-    """In Postgres: all come at once, each has the key once and alone, under higher and higher fences."""
-    url = f"sql+{postgres_url}"
+    """All come at once, each has the key once and alone, under higher and higher fences."""
     hire("worker", {"lock_store": url, "lock_countdown": 0.2}, queues=[desk.key]).start()
 
     async def come(comers: list[Comer]) -> None:

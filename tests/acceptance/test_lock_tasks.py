@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from celery_locks import LockLost
+from celery_locks import LockLost, install
 from tests.acceptance.journal import judge
 from tests.acceptance.nodes import Worker
 from tests.acceptance.office import PATIENCE, Office, only_redis
@@ -17,6 +17,8 @@ from tests.waiting import wait_until
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from celery.result import AsyncResult
 
     from tests.acceptance.conftest import System
 
@@ -92,6 +94,33 @@ def test_its_key_is_free_when_its_process_dies(bureau: Office, tmp_path: Path) -
     os.kill(run.pid, signal.SIGKILL)
     bureau.wait_until_free()
     assert bureau.locks.holder(bureau.key) is None
+
+
+def test_its_job_is_sent_once(bureau: Office, tmp_path: Path) -> None:
+    """Its sender knows it as a plain task too: a second send gives the first's result, until that has ended or died."""
+    app, door, place = bureau.app, tmp_path / "door", f"unique:foreign.single:{bureau.key}"
+    app.conf.lock_tasks = {"foreign.single": {"key": "{key}", "ttl": 60.0, "unique": "until_done"}}
+    app.conf.lock_store = bureau.vault.url
+    install(app)
+
+    @app.task(name="foreign.single", shared=False)
+    def single(key: str, job: str, until: str) -> None:
+        raise NotImplementedError("it runs in a worker")
+
+    def send(job: str, until: Path) -> AsyncResult:
+        return single.apply_async(kwargs={"key": bureau.key, "job": job, "until": str(until)}, queue="foreign")
+
+    first = send("first", door)
+    bureau.journal.wait_for_start(bureau.key, "first")
+    assert send("second", door).id == first.id
+    door.touch()
+    assert first.get(timeout=PATIENCE) == "first"
+    wait_until(lambda: not bureau.locks.locked(place), "its place to be free", PATIENCE)
+    third = send("third", tmp_path / "never")
+    assert third.id != first.id
+    os.kill(bureau.journal.wait_for_start(bureau.key, "third").pid, signal.SIGKILL)
+    wait_until(lambda: not bureau.locks.locked(place), "the place of the dead to be free", PATIENCE)
+    assert bureau.journal.jobs(bureau.key) == ["first", "third"]
 
 
 def test_what_matches_nothing_is_warned_about(bureau: Office, foreign: Worker) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import random
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
@@ -55,6 +55,21 @@ async def within_a_time(locks: Locks, key: str) -> None:
 
 #: What they do with a lock.
 WORKS = [uses, takes, runs, within_a_time]
+
+
+class Mixed:
+    """Locks of which each is one of two slots, a reader's, or a writer's."""
+
+    KINDS: ClassVar[list[dict[str, Any]]] = [{"slots": 2}, {"shared": True}, {}]
+
+    def __init__(self, locks: Locks) -> None:
+        self._locks = locks
+
+    def alock(self, key: str, **how: Any) -> Any:
+        return self._locks.alock(key, **random.choice(self.KINDS), **how)
+
+    def arun(self, key: str, job: Any, **how: Any) -> Any:
+        return self._locks.arun(key, job, **random.choice(self.KINDS), **how)
 
 
 class Held:

@@ -14,7 +14,7 @@ import pytest
 
 from celery_locks import LockLost, Locks
 from celery_locks.lease import State
-from tests.aio.cancelling import WORKS, CancelledWhileAsked, Held, later, uses
+from tests.aio.cancelling import WORKS, CancelledWhileAsked, Held, Mixed, later, uses
 from tests.aio.conftest import PATIENCE, cancelled, in_line, run, settle, until, wait_until
 
 if TYPE_CHECKING:
@@ -42,6 +42,22 @@ def test_at_any_moment(
             if number % 2:
                 await asyncio.sleep(0)
                 victim.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    run(sweep)
+    assert left("swept") == []
+
+
+def test_with_slots_and_readers_at_any_moment(locks: Locks, left: Callable[[str], list[str]]) -> None:
+    """Nobody keeps a place among the holders, or in the line that all of them stand in."""
+    mixed: Any = Mixed(locks)
+
+    async def sweep() -> None:
+        for number in range(TIMES):
+            work = WORKS[number % len(WORKS)]
+            tasks = [asyncio.ensure_future(work(mixed, "swept")) for _ in range(1 + number % 4)]
+            await later(number % 40)
+            tasks[number % len(tasks)].cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
     run(sweep)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from celery_locks import Locks
-from tests.aio.cancelling import WORKS, CancelledWhileAsked, later
+from tests.aio.cancelling import WORKS, CancelledWhileAsked, Mixed, later
 from tests.aio.conftest import cancelled, run, settle
 
 if TYPE_CHECKING:
@@ -54,14 +54,25 @@ def left(locks: Locks) -> Callable[[str], list[str]]:
     return show
 
 
-@pytest.mark.parametrize("keys", ["swept", ["swept", "swept too"]], ids=["a key", "two keys"])
-def test_at_any_moment(locks: Locks, left: Callable[[str], list[str]], kind: str, keys: str | list[str]) -> None:
+@pytest.mark.parametrize(
+    ("keys", "mixed"),
+    [("swept", False), (["swept", "swept too"], False), ("swept", True)],
+    ids=["a key", "two keys", "slots and readers"],
+)
+def test_at_any_moment(
+    locks: Locks,
+    left: Callable[[str], list[str]],
+    kind: str,
+    keys: str | list[str],
+    mixed: bool,  # noqa: FBT001 - a parameter
+) -> None:
     """Alone and with others on the same key, once and twice, at moments swept over all that is done."""
+    those: Any = Mixed(locks) if mixed else locks
 
     async def sweep() -> None:
         for number in range(TIMES):
             work = WORKS[number % len(WORKS)]
-            tasks = [asyncio.ensure_future(work(locks, keys)) for _ in range(1 + number % 3)]
+            tasks = [asyncio.ensure_future(work(those, keys)) for _ in range(1 + number % 3)]
             await later(random.randrange(40), TENTH[kind])
             victim = random.choice(tasks)
             victim.cancel()

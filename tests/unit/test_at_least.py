@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from celery.exceptions import Retry
 
 from celery_locks import LockConfigError, LockedTask, LockLost, Locks, LockTimeout, StoreUnavailable, signals
 from celery_locks.board import CLAIMED, LEAVING
@@ -13,6 +14,7 @@ from celery_locks.pool import burial
 from tests.unit import bank
 from tests.unit.bank import job
 from tests.unit.fakes import START, heard, pass_time
+from tests.unit.mail import Mail
 
 if TYPE_CHECKING:
     from tests.unit.fakes import Room
@@ -63,6 +65,26 @@ def test_a_task_has_it_as_an_option(room):
     with pytest.raises(LockTimeout):
         task(42)
     assert bank.task(bank.withdraw, conf={"lock_at_least": 5})._plan.options.at_least == 5.0
+
+
+@pytest.mark.parametrize("unique", [None, "until_done"])
+@pytest.mark.parametrize("policy", ["requeue", "skip", "fail"])
+def test_a_retry_waits_for_the_key_of_its_own_try(room, policy, unique):
+    """Whatever its policy is for a key that others have: it is not dropped for what itself has left taken."""
+    mail = Mail(room, lock_at_least=60, lock_on_contention=policy, lock_unique=unique, lock_max_requeues=0)
+
+    def retry(task):
+        if not task.request.retries:
+            raise task.retry(countdown=5)
+        return "done"
+
+    mail.body = retry
+    mail.task.delay(42)
+    assert isinstance(mail.run(mail.sent[0]), Retry)
+    assert isinstance(mail.run(mail.sent[1]), Retry)
+    room.clock.advance(60.0)
+    assert mail.run(mail.sent[2]) == "done"
+    assert len(mail.runs) == 2
 
 
 def test_a_lock_that_is_released_leaves_its_key_taken(room):

@@ -182,3 +182,48 @@ def test_a_lock_that_another_thread_released_is_not_ours_any_more(lock):
     with pytest.raises(LockNotOwned):
         lock.release()
     assert (lock.owner, lock.fence) == (None, None)
+
+
+# a body that begins in one thread and ends in another
+
+
+def rows(lock):
+    with lock:
+        yield from range(3)
+
+
+def test_a_body_that_ends_in_another_thread_frees_its_key(lock, room):
+    """As the dependency of a web handler does, whose beginning and end come to any threads of a pool."""
+    in_thread(lock.__enter__)
+    assert room.holder()
+    assert in_thread(lambda: lock.__exit__(None, None, None)) is None
+    assert room.holder() is None
+
+
+def test_a_generator_that_each_row_reads_in_another_thread_frees_its_key(lock, room):
+    """To its end, or closed in the middle; and its loss is told there."""
+    read = rows(lock)
+    assert [in_thread(lambda: next(read)) for _ in range(3)] == [0, 1, 2]
+    assert isinstance(in_thread(lambda: next(read)), StopIteration)
+    assert room.holder() is None
+    read = rows(lock)
+    in_thread(lambda: next(read))
+    assert in_thread(read.close) is None
+    assert room.holder() is None
+    read = rows(lock)
+    in_thread(lambda: next(read))
+    room.steal()
+    assert isinstance(in_thread(lambda: [*read]), LockLost)
+    assert room.holder() == "thief"
+
+
+def test_each_thread_ends_its_own_body_first():
+    """Of a lock that several hold by one object."""
+    locks = Locks(MemoryStore())
+    lock = locks.lock("api", slots=2)
+    first = in_thread(lock.__enter__)
+    with lock as mine:
+        assert [holder.owner for holder in locks.holders("api")] == [first.owner, mine.owner]
+    assert [holder.owner for holder in locks.holders("api")] == [first.owner]
+    lock.__exit__(None, None, None)
+    assert not locks.locked("api")

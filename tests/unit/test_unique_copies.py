@@ -332,10 +332,14 @@ def shown(post) -> list[str]:
     return states
 
 
+@pytest.mark.parametrize("at_least", [0, 60])
 @pytest.mark.parametrize("policy", ["requeue", "skip", "fail", Skip(result="Processing")])
-def test_a_copy_says_nothing_of_a_job_that_runs(queued, policy):
-    """Neither that it waits nor that it was skipped or failed, whatever its policy: the job does well."""
-    post, message = queued(lock_on_contention=policy, lock_max_requeues=0)
+def test_a_copy_says_nothing_of_a_job_that_runs(queued, policy, at_least):
+    """Neither that it waits nor that it was skipped or failed, whatever its policy: the job does well.
+
+    Nor when the key stays taken after the job's end.
+    """
+    post, message = queued(lock_on_contention=policy, lock_max_requeues=0, lock_at_least=at_least)
     states, copies = shown(post), []
     post.body = lambda _: copies.append(post.run_elsewhere(message))
     post.run(message)

@@ -64,6 +64,16 @@ class CrowdsExpiringContract:
             assert enter(crowd, ask(key, "a")).fence > long.fence
             assert crowd.force_release(key)
 
+    def test_a_place_stays_taken_when_its_work_is_done(self, crowd: Crowd, other: Crowd, key: str) -> None:
+        """`at_least`: until so long after it came and no longer; the others keep theirs."""
+        names = {ask: f"{key} {ask.__name__}" for ask in (part, reader)}
+        for ask, name in names.items():
+            stays = enter(crowd, ask(name, "stays")).claim
+            Locks(crowd).run(name, lambda: None, ttl=60.0, at_least=1.5, slots=stays.slots, shared=stays.shared)
+            assert len(other.holders(name)) == 2
+        for name in names.values():
+            wait_until(lambda name=name: owners(other, name) == ["stays"], "its place to be free", timeout=15.0)
+
     def test_a_dead_ones_place_is_taken_in_time(self, crowd: Crowd, other: Crowd, key: str) -> None:
         """By the next that asks once the lease is over, and never before its holder knows."""
         short = enter(crowd, part(key, "a", 2, ttl=self.dies_after))

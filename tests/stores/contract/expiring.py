@@ -130,12 +130,16 @@ class ExpiringContract:
         assert fences == sorted(set(fences))
 
     def test_a_key_stays_taken_when_its_work_is_done(self, store: Store, other: Store, key: str) -> None:
-        """`at_least`: until so long after it was taken and no longer, though its ttl is a minute."""
+        """`at_least`: until so long after it was taken and no longer, though its ttl is a minute. So do several."""
+        several = [f"{key}:a", f"{key}:b"]
         before = time.monotonic()
-        Locks(store).run(key, lambda: None, ttl=60.0, at_least=2.0)
-        # Some count whole seconds.
-        assert 0 < refused(other, key).remaining <= 3.0
-        patient(other, key, "ben", timeout=30.0)
+        for keys in (key, several):
+            Locks(store).run(keys, lambda: None, ttl=60.0, at_least=2.0)
+        for each in (key, *several):
+            # Some count whole seconds.
+            assert 0 < refused(other, each).remaining <= 3.0
+        for each in (key, *several):
+            patient(other, each, "ben", timeout=30.0)
         assert time.monotonic() >= before + 2.0
 
     def test_an_expired_key_is_not_shown(self, store: Store, key: str) -> None:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
+from celery_locks import Locks
+from celery_locks.canvas.handing import hand_over
 from celery_locks.lease import Busy, Claim, Lease, Verdict
 from celery_locks.stores.several import Several
 from tests.stores.contract.asking import claim, refused, take, verdict
@@ -105,6 +109,24 @@ class HandingContract(StoreFixtures):
         assert (answer.key, answer.holder) == (keys[1], "rival")
         assert verdict(other, lease) is Verdict.RENEWED
         take(other, keys[0], "rival")
+
+    @pytest.mark.parametrize("names", [("",), (":a", ":b")], ids=["a key", "several"])
+    def test_what_was_lost_once_is_handed_over_again(self, store: Store, key: str, names: tuple[str, ...]) -> None:
+        """A step of a workflow whose lease was lost hands nothing on; the key is free then.
+
+        Whoever comes in the name of the next gets it, and a later try of that step hands it on in the same name.
+        """
+        guard, keys = Locks(store).guard, [f"{key}{name}" for name in names]
+        lost = guard.enter(Locks(store).lock(keys).claim())
+        assert isinstance(lost, Lease)
+        for each in keys:
+            assert Locks(store).force_release(each)
+        assert not hand_over(guard, lost, "next", 30.0)
+        assert not Locks(store).locked(keys)
+        again = guard.enter(Locks(store).lock(keys).claim("again"))
+        assert isinstance(again, Lease)
+        assert hand_over(guard, again, "next", 30.0)
+        assert {Locks(store).holder(each).owner for each in keys} == {"next"}
 
     def test_what_is_free_of_several_is_taken_anew(self, store: Store, key: str) -> None:
         """And what is there is handed over: the claim has all, as one that comes too late for its message."""
