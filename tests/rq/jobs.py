@@ -88,9 +88,14 @@ def single(folder, name):
     return stay(folder, name, until=True)
 
 
+@locked(key="{folder}", unique="until_start")
+def single_start(folder, name):
+    return stay(folder, name, until=True)
+
+
 @locked(key="{folder}", slots=2)
-def in_slots(folder, name, seconds=0.2):
-    return stay(folder, name, seconds)
+def in_slots(folder, name):
+    return stay(folder, name, until=True)
 
 
 @locked(key=["{folder}:a", "{folder}:b"])
@@ -131,6 +136,34 @@ def runs_anyway(folder, name):
 @locked(key="{folder}", store="away", countdown=0.5)
 def outlasts(folder, name):
     return stay(folder, name)
+
+
+@locked(key="{folder}", on_lost="flag", ttl=1.5)
+def flagged(folder, name):
+    lease = current_lease()
+    stay(folder, name, until=True)
+    wait_until(lambda: not lease.held(), "the end of the lease", PATIENCE)
+    return name
+
+
+@locked(key="{folder}", heartbeat=False, ttl=1.5)
+def unbeaten(folder, name):
+    return stay(folder, name, until=True)
+
+
+@locked(key="{folder}", fair=False, countdown=0.5)
+def unfair(folder, name):
+    return stay(folder, name)
+
+
+@locked(key="{task}:{args}")
+def named(folder):  # noqa: ARG001 - the key has it
+    return current_lease().key
+
+
+@locked(key=lambda folder, **_: [f"{folder}:b", f"{folder}:a"])
+def called_for(folder):  # noqa: ARG001 - the key has it
+    return current_lease().keys
 
 
 @locked(key="{folder}", on_lost="kill", ttl=1.5)

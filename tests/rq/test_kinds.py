@@ -40,6 +40,22 @@ def test_jobs_of_one_key_run_one_at_a_time(yard, cls, words):
     assert len(yard.lines("done.txt")) == 3
 
 
+@pytest.mark.parametrize("cls", [LOCKED, pytest.param(SPAWN, marks=NEWER)])
+def test_the_worker_beats_for_its_work_horse(yard, cls):
+    """It keeps its key past its ttl although nothing in it runs, as while a C call holds its interpreter."""
+    with yard.workers(1, cls):
+        job = yard.send(jobs.hold_short, "first")
+        horse = yard.began("first")
+        os.kill(horse, signal.SIGSTOP)
+        until = time.monotonic() + 3.0
+        while time.monotonic() < until:
+            assert job.id in yard.locks.holder(yard.key).owner
+            time.sleep(0.05)
+        os.kill(horse, signal.SIGCONT)
+        yard.enough("first")
+        yard.becomes(job, "finished")
+
+
 @NEWER
 def test_a_spawned_work_horse_that_is_killed_frees_its_key_at_once(yard):
     """Its worker sees what it holds in a file that they share."""
