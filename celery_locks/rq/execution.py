@@ -106,14 +106,20 @@ class Execution(Attempt):
         try:
             result = refused.end(refusal, lambda lease: self._work(lease, body))
         except GoesBack:
+            self._keep_place()
             raise
         except BaseException:
             if self._job is not None:
                 self._forget(self._job)
             raise
-        if self._place and isinstance(result, Again):
-            self._place.waits()
+        if isinstance(result, Again):
+            self._keep_place()
         return result
+
+    def _keep_place(self) -> None:
+        """It goes back, and what is to be there once has its place for as long again."""
+        if self._place:
+            self._place.waits()
 
 
 def _known_of(job: Job) -> Wait | None:

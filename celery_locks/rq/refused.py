@@ -112,9 +112,9 @@ class Refused:
             patient=ticket is not None and is_patient(asked, longest),
             due=time.time() + delay,
         )
-        again = _put(room, job, wait, served=served, scheduled=scheduled)
+        # First: with RQ 2.0 a job goes back by what is raised.
         signals.requeued.send(self._event(events.Requeued, contention, delay, wait.requeues))
-        return again
+        return _put(room, job, wait, served=served, scheduled=scheduled)
 
     def _comes(self) -> bool:
         """Whether it comes into a slot as the next in line."""
