@@ -166,6 +166,19 @@ def called_for(folder):  # noqa: ARG001 - the key has it
     return current_lease().keys
 
 
+def _kept_in(store):
+    def kept(folder, name):
+        return stay(folder, name, until=True)
+
+    kept.__name__ = kept.__qualname__ = f"kept_in_{store}"
+    return locked(key="{folder}", store=store, ttl=1.5, countdown=0.5)(kept)
+
+
+#: One for each store of that name.
+KEPT = {store: _kept_in(store) for store in ("file", "sqlite", "etcd", "advisory", "zookeeper")}
+globals().update({function.__name__: function for function in KEPT.values()})
+
+
 @locked(key="{folder}", on_lost="kill", ttl=1.5)
 def doomed(folder, name):
     return stay(folder, name, until=True)
