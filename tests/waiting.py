@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def wait_until(condition: Callable[[], T], what: str, timeout: float = 10, interval: float = 0.01) -> T:
+def wait_until(condition: Callable[[], T], what: str, timeout: float = 20, interval: float = 0.01) -> T:
     """The condition's first true answer; a TimeoutError that says what was waited for when none came in time."""
     deadline = time.monotonic() + timeout
     while True:

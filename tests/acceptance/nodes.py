@@ -97,7 +97,7 @@ class Worker(PrivateServer):
         try:
             yield
         except TimeoutError as error:
-            raise TimeoutError(f"{error}; its log ends:\n{self.log_tail()}") from None
+            raise TimeoutError(f"{error}; its log ends:\n{self.log_tail(200)}") from None
 
     def answers(self) -> bool:
         return f"{self.name} ready." in self.log()
@@ -110,13 +110,23 @@ class Worker(PrivateServer):
         """The processes of its pool."""
         return {child.pid for child in psutil.Process(self.pid).children()}
 
-    def wait_until_ended(self, timeout: float = 20) -> int:
+    def wait_until_ended(self, timeout: float = 60) -> int:
         """Its exit code, once it ends by itself."""
         process = self._process
         assert process is not None
         with self._log_shown():
-            wait_until(lambda: process.poll() is not None, f"{self} to end", timeout)
+            try:
+                wait_until(lambda: process.poll() is not None, f"{self} to end", timeout)
+            except TimeoutError:
+                self._say_where_it_is()
+                raise
         return process.returncode
+
+    def _say_where_it_is(self) -> None:
+        """Have it write the stacks of its threads to its log, as Celery's workers do when they are sent that signal."""
+        os.kill(self.pid, signal.SIGUSR1)
+        with contextlib.suppress(TimeoutError):
+            wait_until(lambda: "LOCAL VARIABLES" in self.log(), "its stacks", 10)
 
     def stop(self) -> None:
         """Ask it to finish its jobs and end."""

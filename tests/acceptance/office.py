@@ -116,6 +116,11 @@ class Office:
 
         wait_until(have_met, "a copy of each to come and find its key taken", PATIENCE, interval=0.1)
 
+    def wait_until_idle(self, worker: Worker) -> None:
+        """Until its main process knows that no job runs in it."""
+        inspect = self.app.control.inspect(destination=[worker.name], timeout=PATIENCE, limit=1)
+        wait_until(lambda: inspect.active() == {worker.name: []}, f"{worker} to have no job that runs", PATIENCE)
+
     def messages(self, job: str) -> int:
         """How many messages of a job have come to a worker."""
         return len([message for message in self.journal.events("message", self.key) if message["job"] == job])

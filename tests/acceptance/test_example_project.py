@@ -95,7 +95,7 @@ def test_interrupted_it_leaves_nothing_behind(request_to_end: signal.Signals, tm
         process.wait(30)
     assert process.returncode == 130, output
     assert list(tmp_path.iterdir()) == []
-    wait_until(lambda: not running_in(tmp_path), "the last killed process to be gone", 5)
+    wait_until(lambda: not running_in(tmp_path), "the last killed process to be gone", 30)
 
 
 def running_in(directory: Path) -> list[str]:

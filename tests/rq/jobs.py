@@ -43,7 +43,7 @@ def hold_long(folder, name):
     return stay(folder, name, until=True)
 
 
-@locked(key="{folder}", ttl=1.5)
+@locked(key="{folder}", ttl=3)
 def hold_short(folder, name):
     return stay(folder, name, until=True)
 

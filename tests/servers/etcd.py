@@ -88,7 +88,7 @@ class EtcdServer(PrivateServer):
     def answers(self) -> bool:
         """It says that it is healthy: it has a leader and writes reach it."""
         with contextlib.suppress(OSError, http.client.HTTPException, ValueError, Refused):
-            return bool(self._spoken("GET", "/health").get("health") == "true")
+            return bool(self._spoken("GET", "/health", timeout=2).get("health") == "true")
         return False
 
     def ask(self, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -112,8 +112,10 @@ class EtcdServer(PrivateServer):
             with contextlib.suppress(Refused):
                 self.ask("lease/revoke", {"ID": lease})
 
-    def _spoken(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        with contextlib.closing(self._connection()) as connection:
+    def _spoken(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, timeout: float = 30
+    ) -> dict[str, Any]:
+        with contextlib.closing(self._connection(timeout)) as connection:
             login = {"Authorization": self.token} if self.token else {}
             connection.request(method, path, None if body is None else json.dumps(body), login)
             answer = connection.getresponse()
@@ -122,11 +124,11 @@ class EtcdServer(PrivateServer):
             raise Refused(said.get("error") or said.get("message"))
         return dict(said)
 
-    def _connection(self) -> http.client.HTTPConnection:
+    def _connection(self, timeout: float) -> http.client.HTTPConnection:
         if not self.tls:
-            return http.client.HTTPConnection(HOST, self.port, timeout=2)
+            return http.client.HTTPConnection(HOST, self.port, timeout=timeout)
         trust = ssl.create_default_context(cafile=str(self.flags["cert-file"]))
-        return http.client.HTTPSConnection(HOST, self.port, timeout=2, context=trust)
+        return http.client.HTTPSConnection(HOST, self.port, timeout=timeout, context=trust)
 
 
 class EtcdCluster:

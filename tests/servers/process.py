@@ -63,7 +63,7 @@ class PrivateServer(ABC):
     """A server process that belongs to this test run alone."""
 
     program: ClassVar[Program]
-    patience: ClassVar[float] = 15
+    patience: ClassVar[float] = 60
     """Seconds within which it must answer, and must end when asked to."""
 
     def __init__(self, port: int | None = None) -> None:

@@ -110,7 +110,7 @@ class RabbitServer(PrivateServer):
         body = json.dumps({}).encode() if method == "PUT" else None
         address = f"http://{HOST}:{self.api_port}/api/{path}"
         request = urllib.request.Request(address, body, headers, method=method)
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - the scheme is written above
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - the scheme is written above
             return int(answer.status)
 
     def url(self, vhost: str = "%2F") -> str:

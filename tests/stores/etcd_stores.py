@@ -6,6 +6,7 @@ import contextlib
 import functools
 from typing import TYPE_CHECKING
 
+from celery_locks.errors import StoreUnavailable
 from celery_locks.stores.etcd import EtcdStore
 from celery_locks.stores.etcd.naming import Names
 from tests.stores.contract import asking
@@ -31,9 +32,15 @@ opened = opener(EtcdStore)
 @contextlib.contextmanager
 def _ready(url: str, query: str = QUICK) -> Iterator[EtcdStore]:
     with opened(url + query) as store:
-        # So that it also has a lease for marks.
-        assert store.release(asking.take(store, "first").claim)
+        wait_until(lambda: _has_begun(store), "etcd to answer within a test's short timeouts")
         yield store
+
+
+def _has_begun(store: EtcdStore) -> bool:
+    """Whether it also has a lease for marks."""
+    with contextlib.suppress(StoreUnavailable):
+        return bool(store.release(asking.take(store, "first").claim))
+    return False
 
 
 def place_of(url: str, query: str = QUICK) -> Place:

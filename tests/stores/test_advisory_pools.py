@@ -79,7 +79,7 @@ def test_a_session_that_changes_later_is_noticed(postgres_server: PostgresServer
         assert not lease.held()
         assert verdict(store, lease) is Verdict.LOST
     assert postgres_server.answers()
-    wait_until(advisory_database.is_quiet, "the locks to end", 5)
+    wait_until(advisory_database.is_quiet, "the locks to end", 30)
 
 
 #: What a process ends with that died while it held a key.
@@ -113,7 +113,7 @@ def test_a_pool_that_is_restarted_ends_all_locks(postgres_server: PostgresServer
     with PgBouncerServer(postgres_server, "session") as pool, opened(through(pool, advisory_database) + QUICK) as store:
         lease = take(store, "wallet")
         pool.kill()
-        wait_until(lambda: not lease.held(), "the news of the end", 5)
+        wait_until(lambda: not lease.held(), "the news of the end", 30)
         pool.start()
         assert patient(store, "wallet", "ben", timeout=20).fence > lease.fence
 

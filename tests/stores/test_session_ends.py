@@ -82,8 +82,8 @@ def test_a_closed_store_leaves_no_session_and_no_thread(database: Database) -> N
         assert not lease.held()
         patient(other, "wallet", "ben", timeout=20)
         take(store, "another")
-    wait_until(lambda: not database.sessions(), "the sessions to end", 5)
-    wait_until(lambda: len(keepers()) == before, "the threads to end", 5)
+    wait_until(lambda: not database.sessions(), "the sessions to end", 30)
+    wait_until(lambda: len(keepers()) == before, "the threads to end", 30)
 
 
 def test_a_forgotten_store_ends_its_session(database: Database) -> None:

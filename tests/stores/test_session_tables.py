@@ -153,7 +153,7 @@ def test_a_session_of_mariadb_that_changes_is_noticed(getlock_database: Database
             store.acquire(claim("wallet"))
         assert not lease.held()
         assert verdict(store, lease) is Verdict.LOST
-    wait_until(getlock_database.is_quiet, "the session to end", 5)
+    wait_until(getlock_database.is_quiet, "the session to end", 30)
 
 
 def test_the_lock_of_a_request_that_fails_halfway_is_given_back(

@@ -196,6 +196,7 @@ def test_a_machine_without_a_thread_to_spare_still_gives_back(pool: Pool, region
 
 def test_one_that_ends_waits_for_what_is_being_given_back(pool: Pool, monkeypatch: pytest.MonkeyPatch):
     """As long as it may, also for what a thread that had no place gives back; and nothing of it is kept after that."""
+    burial.await_done(30)  # what other tests have begun
     opened, began = threading.Event(), threading.Event()
     monkeypatch.setattr(burial, "give_back", lambda _left: began.set() or opened.wait(30))
     pool.hold(pid=7)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from celery_locks.stores import Store
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 
 class Answered(NamedTuple):

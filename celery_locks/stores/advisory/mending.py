@@ -26,6 +26,6 @@ ADVICE = {
     "No space left": "free the server's disk",
     "certificate": "its certificate is not trusted: add ?sslrootcert=/path/ca.pem",
     "SSL": "check sslmode in the URL: the server and the URL must agree on TLS",
-    "no answer within": "it hangs, is overloaded or out of reach; the time allowed is ?timeout=2",
-    "timeout expired": "it hangs, is overloaded or out of reach; the time allowed is ?connect_timeout=2",
+    "no answer within": "it hangs, is overloaded or out of reach; the time allowed is by default ?timeout=2",
+    "timeout expired": "it hangs, is overloaded or out of reach; the time allowed is by default ?connect_timeout=2",
 }

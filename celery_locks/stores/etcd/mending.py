@@ -86,7 +86,8 @@ _ADVICE = {
     "record layer failure": "this server does not speak TLS here: write etcd://",
     "is not JSON": "this is no etcd 3.4 or later, or its --enable-grpc-gateway is off",
     "404": "this is no etcd 3.4 or later, or its --enable-grpc-gateway is off",
-    "timed out": "it hangs, is overloaded or out of reach; the time allowed is ?timeout=5 and ?try_timeout=1",
+    "timed out": "it hangs, is overloaded or out of reach; the time allowed is by default ?timeout=5 and"
+    " ?try_timeout=1",
     "onnection refused": "no member runs there: check the servers and the URL",
 }
 _ELSE = "check that the servers run and that the URL is right"

@@ -24,6 +24,6 @@ ADVICE = {
     "SSL": "check the ssl_ options in the URL: the server and the URL must agree on TLS",
     "inactivity": "this process did not run for too long: raise ?idle_timeout=30",
     "Lost connection": "check that the server runs; it also ends sessions that were killed or idle",
-    "no answer within": "it hangs, is overloaded or out of reach; the time allowed is ?timeout=2",
-    "timed out": "it hangs, is overloaded or out of reach; the time allowed is ?connect_timeout=2",
+    "no answer within": "it hangs, is overloaded or out of reach; the time allowed is by default ?timeout=2",
+    "timed out": "it hangs, is overloaded or out of reach; the time allowed is by default ?connect_timeout=2",
 }

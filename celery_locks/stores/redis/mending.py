@@ -55,8 +55,8 @@ _ADVICE = {
     "WRONGTYPE": "something else is kept under this name: give the locks a prefix of their own (lock_prefix)",
     "max number of clients": "the server has no connection left: raise its maxclients",
     "Too many connections": "this process has no connection left: raise max_connections in the URL",
-    "Timeout": "it hangs, is overloaded or out of reach; the time allowed is ?socket_timeout=2",
-    "timed out": "it hangs, is overloaded or out of reach; the time allowed is ?socket_timeout=2",
+    "Timeout": "it hangs, is overloaded or out of reach; the time allowed is by default ?socket_timeout=2",
+    "timed out": "it hangs, is overloaded or out of reach; the time allowed is by default ?socket_timeout=2",
     "onnection closed by server": "check that it runs; a server that speaks only TLS wants rediss://",
     "onnection reset": "check that it runs; a server that speaks only TLS wants rediss://",
 }

@@ -52,8 +52,8 @@ _ADVICE = {
     "ock wait timeout": "another transaction holds the row: give the locks a table that nothing else writes to",
     "could not serialize": "other transactions stand in the way: give the locks a table that nothing else writes to",
     "timed out": "it hangs, is overloaded or out of reach, or a transaction holds the row; the time allowed is"
-    " ?timeout=2",
-    "timeout expired": "it hangs, is overloaded or out of reach; the time allowed is ?timeout=2",
+    " by default ?timeout=2",
+    "timeout expired": "it hangs, is overloaded or out of reach; the time allowed is by default ?timeout=2",
 }
 
 
