@@ -138,7 +138,7 @@ def outlasts(folder, name):
     return stay(folder, name)
 
 
-@locked(key="{folder}", on_lost="flag", ttl=1.5)
+@locked(key="{folder}", on_lost="flag", ttl=3)
 def flagged(folder, name):
     lease = current_lease()
     stay(folder, name, until=True)
@@ -171,7 +171,7 @@ def _kept_in(store):
         return stay(folder, name, until=True)
 
     kept.__name__ = kept.__qualname__ = f"kept_in_{store}"
-    return locked(key="{folder}", store=store, ttl=1.5, countdown=0.5)(kept)
+    return locked(key="{folder}", store=store, ttl=3, countdown=0.5)(kept)
 
 
 #: One for each store of that name.

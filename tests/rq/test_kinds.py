@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 import pytest
 import rq.worker
@@ -46,7 +47,7 @@ def test_the_worker_beats_for_its_work_horse(yard, cls):
         job = yard.send(jobs.hold_short, "first")
         horse = yard.began("first")
         os.kill(horse, signal.SIGSTOP)
-        until = time.monotonic() + 3.0
+        until = time.monotonic() + 4.5
         while time.monotonic() < until:
             assert job.id in yard.locks.holder(yard.key).owner
             time.sleep(0.05)

@@ -15,8 +15,8 @@ from tests.rq import jobs
 from tests.rq.yard import PATIENCE, Yard
 from tests.waiting import wait_until
 
-#: Twice the ttl of the job whose process stands still.
-LONG = 3.0
+#: Longer than the ttl of the job whose process stands still.
+LONG = 4.5
 
 
 @pytest.fixture(scope="module")
