@@ -10,14 +10,15 @@ OLDEST := .venv-oldest
 DEMO := .venv-demo
 IN_DEV := $(DEV)/bin
 
-# What the versions of Celery, kombu, redis-py and SQLAlchemy may make a difference to, each test with one broker: how the
+# What the versions of Celery, kombu, redis-py, RQ and SQLAlchemy may make a difference to, each test with one broker: how the
 # client of Redis connects and answers, and where tasks, workers and sessions are reached into. What Redis does with a
 # script, what lies between a worker and its store, and what a database does with a statement is the same with all.
 OLDEST_TESTS := tests/unit tests/stores/test_redis.py $(patsubst %,tests/stores/test_redis_%.py,answers cluster connections \
     interrupts listening logins outages sentinel strikes takeover trips urls wrong_server) \
   $(wildcard tests/fencing/test_redis*.py tests/fencing/test_sqlalchemy*.py) \
   $(patsubst %,tests/acceptance/test_%.py,closing contention deaths declarations door door_left exchanges front leases line \
-    lock_tasks parent parent_later policies pools retries set_ups shutdown unique worker_options)
+    lock_tasks parent parent_later policies pools retries set_ups shutdown unique worker_options) \
+  $(patsubst %,tests/rq/test_%.py,contention signals)
 
 .DEFAULT_GOAL := help
 .PHONY: help test servers test-unit proof test-oldest check lint types imports format demo bench pictures lock build clean

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from celery.app.task import Context
 
-from celery_locks import closing, pooled, requeue
+from celery_locks import pooled, requeue
+from celery_locks.attempt import Attempt
 from celery_locks.current import apart
-from celery_locks.interrupt import Interruption, await_end, kill
-from celery_locks.lease import Claim, new_owner
+from celery_locks.lease import new_owner
 from celery_locks.refused import Refused
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from celery_locks.guard import Refusal
     from celery_locks.lease import Lease
     from celery_locks.plan import Plan
-    from celery_locks.ticket import Ticket
 
 #: Where a request keeps its job's lease, among its properties.
 LEASE = "lock_lease"
@@ -32,7 +31,7 @@ def _clean(request: Any) -> None:
         vars(request).pop(name, None)
 
 
-class Execution:
+class Execution(Attempt):
     """One try of one job. Its state lives here and on the request, never on the task, which all jobs share."""
 
     def __init__(
@@ -43,11 +42,10 @@ class Execution:
         kwargs: dict[str, Any],
         heed: Callable[[], object] | None = None,
     ) -> None:
+        super().__init__(plan)
         self._task = task
         #: Raises when the job has ended before, and this is a copy of its message. Asked before anything is said of it.
         self._heed = heed
-        self._plan = plan
-        self._options = plan.options
         request = task.request_stack.top
         # The worker puts a job's request on top before it runs it. A call by hand, also one inside a job, has none.
         traced = request is not None and not request.called_directly and LEASE not in (request.properties or {})
@@ -57,9 +55,9 @@ class Execution:
         self._queued = traced and not request.is_eager
         owner = new_owner(f"{task.name}[{self._id}]" if self._id else task.name)
         self._had, keys = apart(plan.keys(args, kwargs), plan)
-        kind = (*plan.kind, keys[1:], self._options.at_least)
-        self._claim = Claim(keys[0], owner, self._options.ttl, task.name, self._id, self._ticket(keys, owner), *kind)
-        self._interruption = Interruption()
+        known = requeue.place(request.headers or {}) if traced else None
+        ticket = self._ticket(keys, owner, known) if self._queued and plan.lines_up else None
+        self._claim = self._claimed(task.name, self._id, keys, owner, ticket)
         self._started = time.monotonic()
 
     @property
@@ -71,43 +69,14 @@ class Execution:
         """The job's result; or the exception that tells Celery where it goes instead."""
         if self._had:
             return self._work(self._had, body)
-        if not (self._queued and self._options.wait and closing.mine):
-            return self._run(body)
-        place = pooled.place()
-        closing.mine.enter(self._claim.owner, place)
-        try:
-            return self._run(body)
-        finally:
-            closing.mine.leave(self._claim.owner, place)
-
-    def _run(self, body: Callable[[], Any]) -> Any:
-        try:
-            return self._plan.guard.run(
-                self._claim,
-                lambda lease: self._work(lease, body),
-                lambda refusal: self._refused(refusal, body),
-                wait=self._options.wait,
-                beat=self._plan.beat,
-                on_lost=self._on_lost(),
-                strict=self._options.on_lost != "flag",
-                in_line=self._options.fair,
-            )
-        finally:
-            await_end()
-
-    def _ticket(self, keys: tuple[str, ...], owner: str) -> Ticket | None:
-        if not (self._queued and self._plan.lines_up):
-            return None
-        place = requeue.place(self._request.headers or {}) if self._request else None
-        return self._plan.ticket(keys, owner, place)
+        return self._run_in_slot(pooled.place(), body) if self._queued else self._run(body)
 
     def _work(self, lease: Lease, body: Callable[[], Any]) -> Any:
         if self._options.on_lost != "flag":
             self._interruption.heeds(lease)
         if self._request is None:
             return self._by_hand(lease, body)
-        if self._options.wait and closing.mine:
-            closing.mine.leave(self._claim.owner, pooled.place())
+        self._waits_no_more(pooled.place())
         request = self._request
         sent = request.properties
         _clean(request)
@@ -130,13 +99,8 @@ class Execution:
             if requests.top is seen:
                 requests.pop()
 
-    def _on_lost(self) -> Callable[[Lease], None] | None:
-        match self._options.on_lost:
-            case "kill" if pooled.is_pooled():
-                return kill
-            case "flag":
-                return None
-        return self._interruption.fire
+    def _may_end(self) -> bool:
+        return pooled.is_pooled()
 
     def _refused(self, refusal: Refusal, body: Callable[[], Any]) -> Any:
         job = Refused(

@@ -16,8 +16,6 @@ from celery_locks.errors import LockConfigError, LockError
 from celery_locks.keys import Arguments, KeyMaker
 from celery_locks.locks import Locks
 from celery_locks.options import NAMES, Options
-from celery_locks.policies import Fail, Skip
-from celery_locks.ticket import Stance, Ticket, marked, ticket_of
 
 if TYPE_CHECKING:
     from celery_locks.guard import Guard
@@ -82,20 +80,6 @@ class Plan:
         if self._guard is None:
             self._guard = Locks.from_app(self._app, self.options.store).guard
         return self._guard
-
-    def ticket(self, keys: tuple[str, ...], owner: str, place: tuple[str, str] | None) -> Ticket | None:
-        """That of a job for one of its keys, which may have a place in that one's line, by its ticket, already.
-
-        A job that can go back to its queue waits in its slot only when it is the next, and else away from here.
-        """
-        options, waker = self.options, self.guard.waker
-        stance = Stance.WAITS_IF_NEXT if options.wait else Stance.GOES
-        home = waker.home() if waker and options.wait else ""
-        if place and place[0] in keys:
-            return Ticket(marked(place[1], options.slots, shared=options.shared), stance, home)
-        if options.on_contention in ("skip", "fail") or isinstance(options.on_contention, (Skip, Fail)):
-            return None
-        return Ticket(ticket_of(owner, options.slots, shared=options.shared), stance, home)
 
 
 def _opened(app: Any, alias: str | None) -> Store | None:

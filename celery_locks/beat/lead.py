@@ -75,7 +75,11 @@ class Lead:
     def lose(self, reason: str) -> None:
         """Note that somebody else may lead."""
         self.lease = None
-        logger.warning("beat: lost the lead %r, nothing is sent from here: %s", self.key, reason)
+        logger.warning(
+            "beat: lost the lead %r, nothing is sent from here: %s. One that stands still or is busy for longer than"
+            " lock_beat_ttl=%g loses it: raise that if this beat was merely slow",
+            self.key, reason, self.ttl,
+        )  # fmt: skip
 
     def doubt(self, error: StoreUnavailable) -> None:
         """Say once that the store cannot be reached: until it can, nothing is sent."""

@@ -133,8 +133,8 @@ class Attending:
             self._take_up(room, job_id, wait)
 
     def _take_up(self, room: Room, job_id: str, wait: Wait) -> None:
-        if job_id in self._waiters:
-            self._forget(self._waiters.pop(job_id), leaves=False)
+        if before := self._waiters.pop(job_id, None):
+            self._forget(before, leaves=not before.shares_place(wait))
         locks = house.known(wait.store)
         waiter = Waiter(room, job_id, wait, locks.guard if locks else None, self._woken)
         self._waiters[job_id] = waiter

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import RedisError
 from rq import Retry
 
-from celery_locks import closing, telling
-from celery_locks.interrupt import Interruption, await_end, kill
-from celery_locks.lease import Claim, new_owner
+from celery_locks import telling
+from celery_locks.attempt import Attempt
+from celery_locks.lease import new_owner
 from celery_locks.owner import OF_RQ
 from celery_locks.rq import horse
 from celery_locks.rq.again import GoesBack
@@ -25,9 +25,8 @@ if TYPE_CHECKING:
     from rq.job import Job
 
     from celery_locks.guard import Refusal
-    from celery_locks.lease import Lease
+    from celery_locks.lease import Claim, Lease
     from celery_locks.rq.plans import Plan
-    from celery_locks.ticket import Ticket
 
 logger = logging.getLogger("celery_locks.rq")
 
@@ -42,60 +41,31 @@ def is_running(job: Job) -> bool:
     return known is not None and known[0] == job.id
 
 
-class Execution:
+class Execution(Attempt):
     """One try of one job; or a call by hand, which has no job and nowhere to go back to."""
 
+    _plan: Plan
+
     def __init__(self, plan: Plan, name: str, job: Job | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self._plan = plan
-        self._options = plan.options
+        super().__init__(plan)
         self._job = job
-        self._known = wait_of(job) if job else None
+        self._known = _known_of(job) if job else None
         self._place = Place(plan, job) if job and plan.options.unique else None
         owner = new_owner(f"{OF_RQ}{name}[{job.id}]" if job else name)
         keys = plan.keys(args, kwargs)
-        kind = (*plan.kind, keys[1:], self._options.at_least)
-        job_id = job.id if job else None
-        self._claim = Claim(keys[0], owner, self._options.ttl, name, job_id, self._ticket(keys, owner), *kind)
-        self._interruption = Interruption()
+        place = self._known.place if self._known else None
+        ticket = self._ticket(keys, owner, place) if job and plan.lines_up else None
+        self._claim = self._claimed(name, job.id if job else None, keys, owner, ticket)
 
     def run(self, body: Callable[[], Any]) -> Any:
         """The job's result; or what tells the worker that the job has not ended."""
         if self._job is None:
-            return self._waited(body)
+            return self._run(body)
         before = _running.set((self._job.id, self._known or Wait()))
         try:
-            return self._waited(body)
+            return self._run_in_slot(0, body)
         finally:
             _running.reset(before)
-
-    def _waited(self, body: Callable[[], Any]) -> Any:
-        if not (self._job and self._options.wait and closing.mine):
-            return self._run(body)
-        closing.mine.enter(self._claim.owner, 0)
-        try:
-            return self._run(body)
-        finally:
-            closing.mine.leave(self._claim.owner, 0)
-
-    def _run(self, body: Callable[[], Any]) -> Any:
-        try:
-            return self._plan.guard.run(
-                self._claim,
-                lambda lease: self._work(lease, body),
-                lambda refusal: self._refused(refusal, body),
-                wait=self._options.wait,
-                beat=self._plan.beat,
-                on_lost=self._on_lost(),
-                strict=self._options.on_lost != "flag",
-                in_line=self._options.fair,
-            )
-        finally:
-            await_end()
-
-    def _ticket(self, keys: tuple[str, ...], owner: str) -> Ticket | None:
-        if self._job is None or not self._plan.lines_up:
-            return None
-        return self._plan.ticket(keys, owner, self._known.place if self._known else None)
 
     def _work(self, lease: Lease, body: Callable[[], Any]) -> Any:
         if self._options.on_lost != "flag":
@@ -116,8 +86,7 @@ class Execution:
         return result
 
     def _begins(self, job: Job) -> None:
-        if self._options.wait and closing.mine:
-            closing.mine.leave(self._claim.owner, 0)
+        self._waits_no_more(0)
         self._forget(job)
 
     def _forget(self, job: Job) -> None:
@@ -129,13 +98,8 @@ class Execution:
         except RedisError as error:
             logger.warning("%s[%s] may be counted as waiting still: %s", self._claim.task, job.id, error)
 
-    def _on_lost(self) -> Callable[[Lease], None] | None:
-        match self._options.on_lost:
-            case "kill" if self._job is not None and horse.may_end(self._job):
-                return kill
-            case "flag":
-                return None
-        return self._interruption.fire
+    def _may_end(self) -> bool:
+        return self._job is not None and horse.may_end(self._job)
 
     def _refused(self, refusal: Refusal, body: Callable[[], Any]) -> Any:
         refused = Refused(self._plan, self._claim, self._job, self._known or Wait())
@@ -150,6 +114,15 @@ class Execution:
         finally:
             if self._place and refused.waits:
                 self._place.waits()
+
+
+def _known_of(job: Job) -> Wait | None:
+    """What is known of its waiting. What cannot be told now counts for nothing, and fails no job."""
+    try:
+        return wait_of(job)
+    except RedisError as error:
+        logger.warning("how long %s has waited is not known, and counts anew: %s", job.id, error)
+        return Wait()
 
 
 def _past_of(claim: Claim) -> telling.Past:

@@ -82,7 +82,8 @@ class LockedQueue(Queue):
                 )
                 return None
             first = self._going_on(owner.task_id)
-            if first is None and time.monotonic() < until and not Job.exists(owner.task_id, self.connection):
+            may_come = (outcome.age or 0.0) < SENDING and time.monotonic() < until
+            if first is None and may_come and not Job.exists(owner.task_id, self.connection):
                 # It may be on its way.
                 time.sleep(PAUSE)
             elif first is None:

@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from redis.exceptions import RedisError
 from rq.job import JobStatus
 
 from celery_locks import closing, events, signals
@@ -85,7 +86,12 @@ class Refused:
         """Whether it is on its queue twice, and the other copy runs, for all that RQ knows."""
         if self._options.at_least or Owner.of(contention.holder or "")[1:3] != (self._claim.task, job.id):
             return False
-        return _executions(job) > 1
+        try:
+            return _executions(job) > 1
+        except RedisError as error:
+            # One that waits runs later, at worst once more; one that is dropped and was no copy is lost.
+            logger.warning("whether %s[%s] runs already is not known: %s", self._claim.task, job.id, error)
+            return False
 
     def _goes_back(
         self, job: Job, contention: Contention, asked: float | str, ticket: str | None, *, counted: bool = True
@@ -107,8 +113,8 @@ class Refused:
             patient=ticket is not None and is_patient(asked, longest),
             due=time.time() + delay,
         )
-        logger.info("%s[%s] waits, at most %.1f s: %s", self._claim.task, job.id, delay, contention)
         self.waits = True
+        # First: with RQ 2.0 a job goes back by what is raised.
         signals.requeued.send(self._event(events.Requeued, contention, delay, wait.requeues, contention.place))
         return _put(room, job, wait, served=served, scheduled=scheduled)
 
@@ -137,7 +143,6 @@ class Refused:
         if result is not NOTHING or self._job is None:
             return result
         job = self._job
-        logger.info("%s[%s] is %s", self._claim.task, job.id, reason)
         return instead(job, lambda pipeline: _cancel(pipeline, job, reason))
 
     def _event(self, kind: Callable[..., T], contention: Contention, *facts: object) -> T:
@@ -165,7 +170,14 @@ def _executions(job: Job) -> int:
 
 
 def _attended(room: Room) -> tuple[bool, bool]:
-    return (True, False) if horse.is_ours() else room.is_attended()
+    if horse.is_ours():
+        return True, False
+    try:
+        return room.is_attended()
+    except RedisError as error:
+        # At the end of its queue it needs nobody; and no failure is counted for what is no fault of the job.
+        logger.warning("whether anybody attends to %r is not known: %s", room.queue, error)
+        return False, False
 
 
 def _put(room: Room, job: Job, wait: Wait, *, served: bool, scheduled: bool) -> Any:

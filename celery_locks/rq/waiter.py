@@ -47,6 +47,13 @@ class Waiter:
         wait = self.wait
         return Waiting(wait.key, wait.ticket, comes=wait.comes) if wait.key and wait.ticket else None
 
+    def shares_place(self, wait: Wait) -> bool:
+        """Whether that is of the same place in the same line."""
+        mine = self.wait
+        if not (mine.ticket and wait.ticket and mine.key == wait.key):
+            return False
+        return parts(mine.ticket)[0] == parts(wait.ticket)[0]
+
     def dated(self, ticket: str) -> None:
         """It has this ticket now; that of one that was away is of when it left."""
         if parts(ticket)[1] or not self.wait.ticket:

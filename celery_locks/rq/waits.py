@@ -7,6 +7,7 @@ worker attends to it, and in the job's own hash what it waits for.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import time
@@ -16,6 +17,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from redis.exceptions import WatchError
 from rq.job import Job, JobStatus
 from rq.queue import Queue
 from rq.registry import ScheduledJobRegistry
@@ -147,10 +149,11 @@ class Room:
         """Put it back on its queue, if it still waits; False when it does not."""
         keys = [self.scheduled_key, self.waiting_key, self.queue_key, Job.key_for(job_id)]
         arguments = [job_id, "LPUSH" if at_front else "RPUSH", wait.to_json()]
-        said = _text(self.connection.register_script(_script("move"))(keys=keys, args=arguments))
-        if said == "limited":
-            self._move_limited(job_id, at_front=at_front)
-        return said in ("moved", "limited")
+        script = self.connection.register_script(_script("move"))
+        while (said := _text(script(keys=keys, args=arguments))) == "limited":
+            with contextlib.suppress(WatchError):
+                return self._move_limited(job_id, wait, at_front=at_front)
+        return said == "moved"
 
     def progress(self, job_id: str) -> tuple[str | None, bool]:
         """What RQ calls the state of a job that was called, and whether it has begun or goes back no more."""
@@ -158,21 +161,38 @@ class Room:
         return None if status is None else _text(status), waits is None
 
     def forget(self, job: Job) -> None:
-        """It waits no more: it begins."""
+        """It waits no more: it begins. One that was sent again under its id while it waited is scheduled still."""
         with self.connection.pipeline(transaction=False) as pipeline:
             pipeline.hdel(job.key, FIELD)
             pipeline.zrem(self.waiting_key, job.id)
+            pipeline.zrem(self.scheduled_key, job.id)
             pipeline.execute()
 
-    def _move_limited(self, job_id: str, *, at_front: bool) -> None:
-        """RQ has gates of its own for a job with a rate limit, which gave up its slot when it began to wait."""
-        job = Job.fetch(job_id, connection=self.connection)
-        queue: Any = Queue(self.queue, connection=self.connection)
-        queue._enqueue_rate_limited_job(job, at_front=at_front)  # noqa: SLF001 - as RQ's own scheduler does
+    def _move_limited(self, job_id: str, wait: Wait, *, at_front: bool) -> bool:
+        """Put a job with a rate limit where RQ has a gate for it: it gave up its slot when it began to wait.
+
+        In one step, which is not done if anybody has changed the job since it was looked at, as whoever moves it does.
+        """
+        from rq.rate_limit import RateLimitRegistry  # noqa: PLC0415 - RQ has it from version 3 on
+
+        key = Job.key_for(job_id)
         with self.connection.pipeline() as pipeline:
+            pipeline.watch(key)
+            said: Any = pipeline.hmget(key, ["status", "rate_limit_key", "rate_limit_concurrency"])
+            if None in said or _text(said[0]) != JobStatus.SCHEDULED.value:
+                raise WatchError
+            pipeline.multi()
             pipeline.zrem(self.scheduled_key, job_id)
             pipeline.zrem(self.waiting_key, job_id)
+            pipeline.hset(key, mapping={"status": JobStatus.RATE_LIMITED.value, FIELD: wait.to_json()})
+            if at_front:
+                pipeline.hset(key, "enqueue_at_front", 1)
+            registry, slots = RateLimitRegistry(_text(said[1]), self.connection), int(said[2])
+            registry.register(slots, pipeline)
+            registry.add_to_rate_limited(job_id, pipeline)
+            registry.acquire_and_enqueue(slots, pipeline=pipeline)
             pipeline.execute()
+        return True
 
 
 def wait_of(job: Job) -> Wait | None:

@@ -67,6 +67,7 @@ class Locking(_Worker):
         self._stable = self._made_stable(mail)
         horse.belong(mail, is_horse=False)
         super().bootstrap(*args, **kwargs)
+        _speak_beside(self.log)
         self._attending.start()
 
     def _made_stable(self, mail: Mail) -> Stable | None:  # noqa: ARG002 - others need it
@@ -166,6 +167,18 @@ class Locking(_Worker):
                     logger.warning("RQ's Redis cannot be reached, trying again: %s", error)
                 tries += 1
                 time.sleep(PAUSE)
+
+
+def _speak_beside(theirs: logging.Logger) -> None:
+    """Have our lines appear where RQ's worker writes its own, of the same levels, unless somebody has set up logging.
+
+    `rq worker` sets up its own logger alone: of ours only warnings would be seen.
+    """
+    ours = logging.getLogger("celery_locks")
+    if not ours.hasHandlers():
+        ours.handlers, ours.propagate = [*theirs.handlers], theirs.propagate
+        if ours.level == logging.NOTSET:
+            ours.setLevel(theirs.level)
 
 
 class LockedWorker(Locking, Worker):

@@ -46,11 +46,11 @@ class Keeping(bootsteps.StartStopStep):
     def __init__(self, w: Any, **options: Any) -> None:
         super().__init__(w, **options)
         self._children: Children | None = None
-        self._carries_beat = bool(options.get("beat"))
+        # Before any part is made: another one would have opened the file by then.
+        check_beat(w, is_carried=bool(options.get("beat")))
 
     def create(self, w: Any) -> None:
         """Make what is shared: nothing is forked yet, and no task is traced."""
-        check_beat(w, is_carried=self._carries_beat)
         happen_in(w.hostname)
         lock_all(w.app)
         see_members(w.app)

@@ -55,8 +55,12 @@ def test_of_the_beats_that_workers_carry_one_sends(system: System, hire: Callabl
 
 @only_redis
 def test_the_letter_that_means_something_else_to_a_worker(system: System, hire: Callable[..., Worker]) -> None:
-    """Told by -S, as a beat is, a worker would have Celery's own scheduler send: it says what to write, and ends."""
+    """Told by -S, as a beat is, a worker would have Celery's own scheduler send: it says what to write, and ends.
+
+    No file of its state is left where it was started.
+    """
     worker = hire("hal", system.conf, module="tests.acceptance.scheduled", arguments=(*QUIET, "-B", "-S", SCHEDULER))
     worker.spawn()
     assert worker.wait_until_ended() != 0
     assert f"write --scheduler {SCHEDULER}" in worker.log_tail(1)
+    assert list(worker.directory.glob(f"{SCHEDULER}*")) == []

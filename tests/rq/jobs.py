@@ -93,6 +93,11 @@ def single_skipped(folder, name):
     return stay(folder, name)
 
 
+@locked(key="{folder}", unique="until_start")
+def single_start(folder, name):
+    return stay(folder, name, until=True)
+
+
 @locked(key="{folder}", slots=2)
 def in_slots(folder, name):
     return stay(folder, name, until=True)
@@ -136,6 +141,47 @@ def runs_anyway(folder, name):
 @locked(key="{folder}", store="away", countdown=0.5)
 def outlasts(folder, name):
     return stay(folder, name)
+
+
+@locked(key="{folder}", on_lost="flag", ttl=3)
+def flagged(folder, name):
+    lease = current_lease()
+    stay(folder, name, until=True)
+    wait_until(lambda: not lease.held(), "the end of the lease", PATIENCE)
+    return name
+
+
+@locked(key="{folder}", heartbeat=False, ttl=1.5)
+def unbeaten(folder, name):
+    return stay(folder, name, until=True)
+
+
+@locked(key="{folder}", fair=False, countdown=0.5)
+def unfair(folder, name):
+    return stay(folder, name)
+
+
+@locked(key="{task}:{args}")
+def named(folder):  # noqa: ARG001 - the key has it
+    return current_lease().key
+
+
+@locked(key=lambda folder, **_: [f"{folder}:b", f"{folder}:a"])
+def called_for(folder):  # noqa: ARG001 - the key has it
+    return current_lease().keys
+
+
+def _kept_in(store):
+    def kept(folder, name):
+        return stay(folder, name, until=True)
+
+    kept.__name__ = kept.__qualname__ = f"kept_in_{store}"
+    return locked(key="{folder}", store=store, ttl=3, countdown=0.5)(kept)
+
+
+#: One for each store of that name.
+KEPT = {store: _kept_in(store) for store in ("file", "sqlite", "etcd", "advisory", "zookeeper")}
+globals().update({function.__name__: function for function in KEPT.values()})
 
 
 @locked(key="{folder}", on_lost="kill", ttl=3)

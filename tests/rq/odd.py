@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from celery_locks import signals
 from celery_locks.rq import LockedWorker, crowded
 from tests.waiting import wait_until
 
@@ -12,6 +13,20 @@ class HastyWorker(LockedWorker):
     """Nobody stands aside for long."""
 
     crowded.LONGEST = 1.0
+
+
+class TellingWorker(LockedWorker):
+    """What its main process hears is written into the folder whose name is the key."""
+
+    @staticmethod
+    def told(event):
+        with Path(event.key, "told.txt").open("a") as file:
+            file.write(f"{type(event).__name__} {event.task_id} {event.pid} {event.worker}\n")
+
+    def bootstrap(self, *args, **kwargs):
+        for each in (signals.freed, signals.woken):
+            each.connect(self.told)
+        super().bootstrap(*args, **kwargs)
 
 
 class PausedWorker(LockedWorker):

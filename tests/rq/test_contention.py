@@ -15,7 +15,6 @@ except ImportError:
     RateLimit = None
 
 from celery_locks.rq import LockedQueue, waiting
-from tests.judging import most_together
 from tests.rq import jobs
 from tests.rq.yard import PATIENCE
 from tests.waiting import wait_until
@@ -50,12 +49,14 @@ def test_a_job_that_waits_shows_for_what_and_runs_when_it_is_called(shared):
     """Long before its countdown is over; what counted its waiting is gone then."""
     first = shared.send(jobs.hold, "first")
     shared.began("first")
-    second = shared.send(jobs.patient, "second", on_success=Callback(jobs.done))
+    before = shared.send(jobs.follows, "before")
+    second = shared.send(jobs.patient, "second", on_success=Callback(jobs.done), depends_on=before)
     shared.waits(second)
     shown = waiting(second)
     assert (shown.key, shown.requeues) == (shared.key, 1)
     assert first.id in shown.holder
     assert second.id in shared.queue.scheduled_job_registry
+    assert before.id in str(second.dependency_ids)
     released = time.monotonic()
     shared.enough("first")
     shared.becomes(second, "finished")
@@ -156,20 +157,23 @@ def test_a_second_send_gives_the_first_job(shared):
     shared.becomes(third, "finished")
 
 
-def test_slots_several_keys_and_coroutines(shared):
-    """The options mean what they mean for Celery, and a coroutine's work is done under its lock."""
+def test_slots(shared):
+    """So many hold the key together, of RQ and of plain code, and another waits until one of them leaves."""
     with shared.locks.lock(shared.key, ttl=60, slots=2):
-        first = shared.send(jobs.in_slots, "s1")
-        shared.began("s1")
-        second = shared.send(jobs.in_slots, "s2")
+        first = shared.send(jobs.in_slots, "first")
+        shared.began("first")
+        second = shared.send(jobs.in_slots, "second")
         shared.waits(second)
-    shared.began("s2")
-    for name, job in {"s1": first, "s2": second}.items():
-        shared.enough(name)
-        shared.becomes(job, "finished")
-    assert most_together(shared.stays()) == 2
-    for path in shared.folder.glob("*.stay"):
-        path.unlink()
+        shared.enough("first")
+        shared.began("second")
+        shared.enough("second")
+        for job in (first, second):
+            shared.becomes(job, "finished")
+    shared.were_apart(2)
+
+
+def test_several_keys_and_coroutines(shared):
+    """All keys or none, and a coroutine's work is done under its lock."""
     sent = [shared.send(jobs.both, f"b{each}") for each in range(3)]
     for job in sent:
         shared.becomes(job, "finished")
@@ -201,6 +205,7 @@ def test_what_a_job_calls_by_hand_does_not_go_back(shared):
     assert job.return_value() == "taken"
 
 
+@pytest.mark.newest
 @pytest.mark.skipif(RateLimit is None, reason="RQ has rate limits from version 3 on")
 def test_a_job_with_a_rate_limit_gives_its_slot_up_while_it_waits(shared):
     """Another key's job may have it, and the one that waits comes through the same gate."""

@@ -13,13 +13,17 @@ from tests.rq.yard import PATIENCE
 from tests.servers.redis import RedisServer
 from tests.waiting import wait_until
 
+TELLING = "tests.rq.odd.TellingWorker"
 #: Longer than the ttl of a job that is to outlive its worker.
 PAST = 4.0
 
 
 def test_a_killed_work_horse_frees_its_key_at_once(yard):
-    """Its worker does that, with a ttl of minutes; the job that waits runs, and RQ says what became of the killed."""
-    with yard.workers():
+    """Its worker does that, with a ttl of minutes; the job that waits runs, and RQ says what became of the killed.
+
+    The signals of both are sent in the main process.
+    """
+    with yard.workers(1, TELLING, "-n", "ann") as [first], yard.workers(1, TELLING, "-n", "bob") as [second]:
         job = yard.send(jobs.hold_long, "first")
         horse = yard.began("first")
         waits = yard.send(jobs.patient, "second")
@@ -28,6 +32,12 @@ def test_a_killed_work_horse_frees_its_key_at_once(yard):
         wait_until(lambda: (it := yard.locks.holder(yard.key)) is None or job.id not in it.owner, "the key", PATIENCE)
         yard.becomes(waits, "finished")
         yard.becomes(job, "failed")
+        told = [line.split() for line in yard.lines("told.txt")]
+        assert [event for event, *_ in told] == ["Freed", "Woken"]
+        assert told[0][1:3] == [job.id, str(horse)]
+        assert told[1][1] == waits.id
+        assert {int(told[1][2])} <= {first.pid, second.pid}
+        assert {told[0][3], told[1][3]} == {"ann", "bob"}
 
 
 def test_a_work_horse_keeps_its_key_when_its_worker_is_killed(yard):
@@ -82,6 +92,24 @@ def test_a_worker_that_was_stopped_past_the_ttl_finds_its_job_with_its_key(yard)
         yard.becomes(job, "finished")
         yard.becomes(waits, "finished")
         yard.were_apart(2)
+
+
+def test_a_machine_that_was_stopped_past_the_ttl_finds_its_lease_gone(yard):
+    """Worker and work horse: another job has the key meanwhile, and this one is ended as soon as it goes on."""
+    with yard.workers() as hands:
+        job = yard.send(jobs.hold_short, "first")
+        horse = yard.began("first")
+        waits = yard.send(jobs.patient, "second")
+        yard.waits(waits)
+        [main] = [hand for hand in hands if hand.horse_is(horse)]
+        main.send(signal.SIGSTOP)
+        os.kill(horse, signal.SIGSTOP)
+        yard.becomes(waits, "finished")
+        os.kill(horse, signal.SIGCONT)
+        main.send(signal.SIGCONT)
+        yard.becomes(job, "failed")
+        assert "LockLost" in job.latest_result().exc_string
+        yard.were_apart(1)
 
 
 def test_a_redis_that_is_restarted_loses_nobody(yard):

@@ -7,12 +7,13 @@ import sys
 
 import pytest
 from redis import Redis
+from redis.exceptions import ConnectionError as Unreachable
 from rq import Queue, SimpleWorker
 
 from celery_locks import LockConfigError, LockTimeout
-from celery_locks.rq import LockedJob, LockedWorker, configure, locked
+from celery_locks.rq import LockedJob, LockedWorker, configure, execution, locked
 from celery_locks.rq.house import House
-from celery_locks.rq.waits import Wait
+from celery_locks.rq.waits import FIELD, Room, Wait
 from tests.rq import jobs
 
 
@@ -89,6 +90,25 @@ def test_a_worker_of_rq_runs_them_in_its_own_process(yard):
         assert (job.get_status(), yard.queue.job_ids) == ("queued", [job.id])
     worker.work(burst=True)
     assert job.get_status() == "finished"
+
+
+def test_a_redis_that_is_away_for_a_moment_fails_no_job(yard, monkeypatch, caplog):
+    """RQ's own worker asks it who attends to what waits, and what has waited before: it can do without."""
+
+    def away(*_):
+        raise Unreachable("gone")
+
+    job = yard.send(jobs.impatient, "first")
+    monkeypatch.setattr(Room, "is_attended", away)
+    monkeypatch.setattr(execution, "wait_of", away)
+    with yard.locks.lock(yard.key, ttl=60):
+        SimpleWorker([yard.queue], connection=yard.connection).work(burst=True, max_jobs=1)
+    assert job.get_status() == "queued"
+    assert "whether anybody attends to" in caplog.text
+    assert "counts anew: gone" in caplog.text
+    SimpleWorker([yard.queue], connection=yard.connection).work(burst=True)
+    assert job.get_status() == "finished"
+    assert not yard.connection.hexists(job.key, FIELD)
 
 
 def test_what_is_known_of_a_wait_is_read_as_it_was_written():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 import pytest
 import rq.worker
@@ -37,6 +38,22 @@ def test_jobs_of_one_key_run_one_at_a_time(yard, cls, words):
             yard.becomes(job, "finished")
     yard.were_apart(3)
     assert len(yard.lines("done.txt")) == 3
+
+
+@pytest.mark.parametrize("cls", [LOCKED, pytest.param(SPAWN, marks=NEWER)])
+def test_the_worker_beats_for_its_work_horse(yard, cls):
+    """It keeps its key past its ttl although nothing in it runs, as while a C call holds its interpreter."""
+    with yard.workers(1, cls):
+        job = yard.send(jobs.hold_short, "first")
+        horse = yard.began("first")
+        os.kill(horse, signal.SIGSTOP)
+        until = time.monotonic() + 4.5
+        while time.monotonic() < until:
+            assert job.id in yard.locks.holder(yard.key).owner
+            time.sleep(0.05)
+        os.kill(horse, signal.SIGCONT)
+        yard.enough("first")
+        yard.becomes(job, "finished")
 
 
 @NEWER

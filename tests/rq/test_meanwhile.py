@@ -12,7 +12,7 @@ from rq.job import Job, JobStatus
 from rq.registry import StartedJobRegistry
 
 from celery_locks import Locks
-from celery_locks.rq import again
+from celery_locks.rq import again, waiting
 from tests.rq import jobs
 from tests.rq.yard import LOCKED, PATIENCE, Yard
 from tests.servers.redis import RedisServer
@@ -73,6 +73,25 @@ def test_nobody_stands_aside_for_ever_for_a_job_whose_worker_is_dead(yard, how):
         called.set_status(JobStatus(how))
         (other / "busy.enough").touch()
         yard.becomes(behind, "finished")
+
+
+def test_a_job_that_is_sent_again_with_other_arguments_waits_for_their_key(yard):
+    """Under its id, while it waits: it is called when that key is free, and nobody waits for the first one."""
+    other = yard.folder / "other"
+    other.mkdir()
+    with yard.workers(1), yard.locks.lock(yard.key, ttl=60):
+        lock = yard.locks.lock(str(other), ttl=60)
+        assert lock.acquire()
+        job = yard.send(jobs.patient, "first", job_id=f"again-{yard.queue.name}")
+        waiting_key = f"rq:locks:waiting:{yard.queue.name}"
+        wait_until(lambda: yard.connection.zscore(waiting_key, job.id), "a worker to attend to it", PATIENCE)
+        yard.queue.enqueue(jobs.patient, str(other), "first", job_id=job.id)
+        wait_until(lambda: (shown := waiting(job)) and shown.key == str(other), "it to wait anew", PATIENCE)
+        line = f"lock:{{{yard.key}}}:line"
+        wait_until(lambda: not yard.connection.exists(line), "the first line to be left", PATIENCE)
+        lock.release()
+        yard.becomes(job, "finished")
+    assert yard.stays() == []
 
 
 def test_a_worker_in_burst_mode_waits_for_the_jobs_that_wait_there(yard):

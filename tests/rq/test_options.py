@@ -15,6 +15,7 @@ from celery_locks.rq import waiting
 from celery_locks.rq.house import House
 from celery_locks.stores.redis.address import parse
 from celery_locks.stores.redis.connect import wire_for
+from tests.commands import celery_locks
 from tests.judging import crowding, most_together
 from tests.rq import jobs
 from tests.rq.yard import LOCKED, PATIENCE, Yard
@@ -117,6 +118,70 @@ def test_while_the_store_is_down_a_job_fails_or_runs_or_comes_again(shared, bloc
     waits.refresh()
     assert waits.retries_left == 1
     shared.were_apart(2)
+
+
+def test_a_job_whose_lease_is_gone(shared):
+    """Is ended by LockLost, told by its lease, or was not to be beaten for, as its options say."""
+    ended, told = shared.send(jobs.hold_short, "ended"), shared.send(jobs.unbeaten, "unbeaten")
+    shared.began("ended")
+    assert shared.locks.force_release(shared.key)
+    shared.becomes(ended, "failed")
+    assert "LockLost" in ended.latest_result().exc_string
+    shared.began("unbeaten")
+    shared.becomes(told, "failed")
+    assert "LockLost" in told.latest_result().exc_string
+    flagged = shared.send(jobs.flagged, "flagged")
+    shared.began("flagged")
+    assert shared.locks.force_release(shared.key)
+    shared.enough("flagged")
+    shared.becomes(flagged, "finished")
+    assert flagged.return_value() == "flagged"
+
+
+def test_a_job_that_is_not_to_stand_in_line_comes_by_its_countdown(shared):
+    """It has no place, and others are not kept from the key for it."""
+    lock = shared.locks.lock(shared.key, ttl=60)
+    assert lock.acquire()
+    job = shared.send(jobs.unfair, "a")
+    wait_until(lambda: (shown := waiting(job)) and shown.requeues > 1, "two tries", PATIENCE)
+    assert waiting(job).ticket is None
+    assert not shared.connection.exists(f"lock:{{{shared.key}}}:line")
+    lock.release()
+    shared.becomes(job, "finished")
+    shared.were_apart(1)
+
+
+def test_keys_are_made_of_names_and_arguments(shared):
+    """By all kinds of templates, and by a function: several keys are sorted."""
+    named, other, several = (
+        shared.queue.enqueue(jobs.named, shared.key),
+        shared.queue.enqueue(jobs.named, folder=shared.key),
+        shared.queue.enqueue(jobs.called_for, shared.key),
+    )
+    for job in (named, other, several):
+        shared.becomes(job, "finished")
+    assert named.return_value().startswith("tests.rq.jobs.named:")
+    assert named.return_value() == other.return_value()
+    assert several.return_value() == (f"{shared.key}:a", f"{shared.key}:b")
+
+
+def test_the_command_line_shows_who_has_a_key_and_frees_it(shared):
+    """Of an RQ job it knows the id; who waits is in line there, and is called when somebody frees the key."""
+    job = shared.send(jobs.hold_short, "first")
+    shared.began("first")
+    waits = shared.send(jobs.patient, "second")
+    shared.waits(waits)
+    url = shared.server.url
+    [said] = celery_locks(url, "show", "--json", shared.key).said
+    [holder] = said["holders"]
+    assert (holder["task"], holder["task_id"]) == ("tests.rq.jobs.hold_short", job.id)
+    assert [each["stands"] for each in said["line"]] == ["queue"]
+    assert "not asked" in celery_locks(url, "show", shared.key).out
+    assert shared.key in celery_locks(url, "stats").out
+    assert celery_locks(url, "release", "--force", shared.key).code == 0
+    shared.becomes(waits, "finished")
+    shared.becomes(job, "failed")
+    shared.were_apart(1)
 
 
 def test_a_pool_of_workers(yard):

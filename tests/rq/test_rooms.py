@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
 import time
 from datetime import datetime, timezone
 
 import pytest
-from rq import Queue
+from rq import Queue, SimpleWorker
 from rq.job import JobStatus
 from rq.registry import ScheduledJobRegistry
+
+try:
+    from rq import RateLimit
+except ImportError:
+    RateLimit = None
 
 from celery_locks.rq import waits
 from celery_locks.rq.waits import FIELD, Room, Wait, wait_of
@@ -54,6 +61,58 @@ def test_at_which_end_of_its_queue(yard, room, waiting):
     assert room.move(called.id, wait_of(called), at_front=True)
     assert room.move(over.id, wait_of(over), at_front=False)
     assert yard.queue.job_ids == [called.id, other.id, over.id]
+
+
+@pytest.mark.skipif(RateLimit is None, reason="RQ has rate limits from version 3 on")
+def test_a_job_with_a_rate_limit_is_put_back_in_one_step(yard, room, waiting, monkeypatch):
+    """One that is cancelled between the look at it and that step stays so. Its ticket goes along as with any other."""
+    gates = importlib.import_module("rq.rate_limit").RateLimitRegistry
+    limit = {"rate_limit": RateLimit(key=yard.key, concurrency=1)}
+    called, cancelled = waiting("called", **limit), waiting("cancelled", **limit)
+    for job in (called, cancelled):
+        # As RQ does when it has gone back.
+        gates.from_job(job).release_and_enqueue(job.id)
+    wait = dataclasses.replace(wait_of(called), ticket="17-t")
+    assert [room.move(called.id, wait, at_front=True) for _ in range(2)] == [True, False]
+    assert (called.get_status(), wait_of(called).ticket, yard.queue.job_ids) == ("queued", "17-t", [called.id])
+    register = gates.register
+
+    def late(*given):
+        cancelled.cancel()
+        register(*given)
+
+    monkeypatch.setattr(gates, "register", late)
+    assert not room.move(cancelled.id, wait, at_front=True)
+    assert (cancelled.get_status(), yard.queue.job_ids) == ("canceled", [called.id])
+    assert gates(yard.key, yard.connection).get_rate_limited_job_ids() == []
+    assert not yard.connection.exists(room.scheduled_key, room.waiting_key)
+
+
+def test_a_job_that_is_sent_again_while_it_waits_is_on_its_queue_once(yard, room, waiting):
+    """Under its id, which RQ allows: whoever attended to it drops it, and when it begins nothing of it waits."""
+    job = waiting()
+    [*_, wait] = room.attend([])[1].values()
+    assert yard.send(jobs.brief, "again", job_id=job.id).id == job.id
+    assert not room.move(job.id, wait, at_front=True)
+    assert yard.queue.job_ids == [job.id]
+    job = waiting("other")
+    yard.send(jobs.brief, "other again", job_id=job.id)
+    SimpleWorker([yard.queue], connection=yard.connection).work(burst=True)
+    assert [stay.owner.partition("-")[0] for stay in yard.stays()] == ["again", "other again"]
+    assert not yard.connection.exists(room.scheduled_key, room.waiting_key)
+
+
+def test_a_job_that_was_put_back_elsewhere_meanwhile_is_taken_up_anew(yard, room, waiting):
+    """What its worker knew of it may be of another key."""
+    job = waiting()
+    assert [*room.attend([])[1]] == [job.id]
+    job.set_status(JobStatus.STARTED)
+    with yard.connection.pipeline() as pipeline:
+        room.put(pipeline, job, Wait(1, time.time(), key="another", due=time.time() + 30), served=True)
+        pipeline.execute()
+    gone, taken = room.attend([job.id])
+    assert (gone, taken[job.id].key) == ([], "another")
+    assert room.attend([job.id]) == ([], {})
 
 
 @pytest.mark.parametrize("how", ["finished", "failed", "canceled", "deleted"])

@@ -53,7 +53,7 @@ def test_a_leader_that_ends_well_is_replaced_at_once(beats: Beats) -> None:
 
 
 def test_a_leader_that_comes_back_sends_nothing(beats: Beats, caplog: pytest.LogCaptureFixture) -> None:
-    """Paused past its ttl it finds that it leads no more, and stands by."""
+    """Paused past its ttl it finds that it leads no more, and stands by. It says which setting bounds that."""
     first, second = beats.new(), beats.new()
     beats.run(5.5, first, second)
     beats.run(30.0, second)
@@ -64,6 +64,7 @@ def test_a_leader_that_comes_back_sends_nothing(beats: Beats, caplog: pytest.Log
     assert beats.seconds() == grid(1, 40)
     assert "lost the lead 'beat-leader:bank'" in caplog.text
     assert "its ttl ran out" in caplog.text
+    assert "longer than lock_beat_ttl=15 loses it" in caplog.text
 
 
 def test_a_leader_that_is_paused_before_it_publishes_sends_nothing(beats: Beats) -> None:

@@ -12,7 +12,7 @@ if redis.call('HGET', KEYS[4], 'status') ~= 'scheduled' then
   redis.call('ZREM', KEYS[1], ARGV[1])
   return over('over')
 end
-if redis.call('HEXISTS', KEYS[4], 'rate_limit_key') == 1 then
+if redis.call('HEXISTS', KEYS[4], 'rate_limit_key') + redis.call('HEXISTS', KEYS[4], 'rate_limit_concurrency') == 2 then
   return 'limited'
 end
 redis.call('ZREM', KEYS[1], ARGV[1])
