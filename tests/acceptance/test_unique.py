@@ -162,13 +162,17 @@ def test_a_revoked_job_frees_the_place(counter: Counter) -> None:
     assert counter.desk.journal.jobs(counter.desk.key) == []
 
 
-@pytest.mark.usefixtures("worker")
-def test_an_expired_job_frees_the_place(counter: Counter) -> None:
+def test_an_expired_job_frees_the_place(counter: Counter, worker: Worker) -> None:
     """Expired before it began, by the worker that discards it."""
+
+    def is_discarded() -> bool:
+        # A process that says late that the job went back to its queue may have the last word of its state.
+        return job.state == "REVOKED" or f"Discarding revoked task: single[{job.id}]" in worker.log()
+
     with counter.desk.taken():
         job = counter.send("single", "expires", options={"expires": 4.0})
         counter.desk.wait_until_waiting(job)
-        counter.desk.wait_for_state(job, "REVOKED")
+        wait_until(is_discarded, f"{job.id} to be discarded", PATIENCE)
         assert counter.is_freed("single")
     assert counter.desk.journal.jobs(counter.desk.key) == []
 

@@ -44,7 +44,7 @@ HOW = ("guarded", "plain")
 #: For fifty that share two cores with whatever else runs.
 PATIENCE = 60
 #: What is left of the leases when the process is stopped.
-LAST = 0.3
+LAST = 0.6
 
 
 #: Each store with each guard; those guards that have several servers are at each of them in turn.
