@@ -49,9 +49,12 @@ def test_the_signals_of_a_job_that_waits(yard, told):
     finally:
         signals.requeued.disconnect(free)
     mine = [each for each in told if each.task_id == sent.id]
-    assert [type(each).__name__ for each in mine] == ["Contended", "Requeued", "Woken", "Acquired", "Released"]
+    # Who calls it says so when it is on its queue: it may have begun by then.
+    [woken] = [each for each in mine if type(each).__name__ == "Woken"]
+    others = [each for each in mine if each is not woken]
+    assert [type(each).__name__ for each in others] == ["Contended", "Requeued", "Acquired", "Released"]
     assert {(each.key, each.task, each.worker) for each in mine} == {(yard.key, "tests.rq.jobs.brief", worker.name)}
-    contended, requeued, woken, acquired, released = mine
+    contended, requeued, acquired, released = others
     assert contended.holder == requeued.holder == holder
     assert (contended.attempts, requeued.attempts, woken.attempts, acquired.attempts) == (0, 1, 1, 1)
     assert acquired.delayed > 0
