@@ -71,6 +71,9 @@ class Refused:
         if job is not None and self._meets_itself(job, contention):
             logger.info("%s[%s] runs already: a copy of it is dropped", self._claim.task, job.id)
             return instead(job, lambda _: None)
+        if job is not None and options.at_least and self._is_of(job, contention):
+            # It is to stay taken for a while after the try before: no policy is asked about that.
+            return self._goes_back(job, contention, options.countdown, ticket, counted=False)
         decision = decide(options.on_contention, contention, most=options.max_requeues, longest=options.max_wait)
         match decision:
             case Requeue(delay) if job is not None:
@@ -84,7 +87,7 @@ class Refused:
 
     def _meets_itself(self, job: Job, contention: Contention) -> bool:
         """Whether it is on its queue twice, and the other copy runs, for all that RQ knows."""
-        if self._options.at_least or Owner.of(contention.holder or "")[1:3] != (self._claim.task, job.id):
+        if self._options.at_least or not self._is_of(job, contention):
             return False
         try:
             return _executions(job) > 1
@@ -92,6 +95,10 @@ class Refused:
             # One that waits runs later, at worst once more; one that is dropped and was no copy is lost.
             logger.warning("whether %s[%s] runs already is not known: %s", self._claim.task, job.id, error)
             return False
+
+    def _is_of(self, job: Job, contention: Contention) -> bool:
+        """Whether the key is taken by a try of the same job."""
+        return Owner.of(contention.holder or "")[1:3] == (self._claim.task, job.id)
 
     def _goes_back(
         self, job: Job, contention: Contention, asked: float | str, ticket: str | None, *, counted: bool = True
@@ -103,7 +110,7 @@ class Refused:
         wait = replace(
             self._known,
             requeues=self._known.requeues + counted,
-            since=self._known.since or time.time(),
+            since=self._known.since or (time.time() if counted else None),
             task=self._claim.task or "",
             key=contention.key,
             holder=contention.holder,

@@ -113,6 +113,13 @@ def lasting(folder, name):
     return stay(folder, name, until=True)
 
 
+@locked(key="{folder}", at_least=3, on_contention="skip", countdown=0.5)
+def lasting_and_failing(folder, name):
+    stay(folder, name)
+    if len(list(Path(folder).glob("*.stay"))) == 1:
+        raise ValueError(name)
+
+
 @locked(key="{folder}", shared=True)
 def reads(folder, name):
     return stay(folder, name, until=True)

@@ -62,6 +62,13 @@ def test_a_key_stays_taken_for_at_least_so_long(shared):
     assert after.begin - before.end < 20
 
 
+def test_a_retry_waits_for_a_key_that_stays_taken_after_its_first_try(shared):
+    """Whatever its policy is: nobody else has the key."""
+    job = shared.send(jobs.lasting_and_failing, "a", retry=Retry(max=1))
+    shared.becomes(job, "finished")
+    shared.were_apart(2)
+
+
 def test_readers_hold_a_key_together_and_a_writer_alone(shared):
     """The writer waits for all of them, and they for it."""
     readers = [shared.send(jobs.reads, name) for name in ("r1", "r2")]

@@ -119,7 +119,10 @@ class Yard:
             now = job.get_status().value
             return now if now in statuses else None
 
-        return wait_until(status, f"{job.id} to be {statuses}, it is {job.get_status()}", PATIENCE)
+        try:
+            return wait_until(status, f"{job.id} to be {statuses}", PATIENCE)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}; it is {job.get_status()}") from None
 
     def waits(self, job: Job) -> None:
         """Until a job has found its key taken, and waits."""
