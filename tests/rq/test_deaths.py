@@ -40,14 +40,20 @@ def test_a_killed_work_horse_frees_its_key_at_once(yard):
         assert {told[0][3], told[1][3]} == {"ann", "bob"}
 
 
+def one_runs_and_one_waits(yard, hands):
+    """Both jobs, and the worker and the work horse of the one that runs, for longer than its ttl."""
+    runs = yard.send(jobs.hold_short, "first")
+    horse = yard.began("first")
+    waits = yard.send(jobs.patient, "second")
+    yard.waits(waits)
+    [main] = [hand for hand in hands if hand.horse_is(horse)]
+    return runs, waits, main, horse
+
+
 def test_a_work_horse_keeps_its_key_when_its_worker_is_killed(yard):
     """It beats itself, past its ttl, and nobody has the key meanwhile."""
     with yard.workers() as hands:
-        job = yard.send(jobs.hold_short, "first")
-        horse = yard.began("first")
-        waits = yard.send(jobs.patient, "second")
-        yard.waits(waits)
-        [main] = [hand for hand in hands if hand.horse_is(horse)]
+        job, waits, main, _ = one_runs_and_one_waits(yard, hands)
         main.process.kill()
         main.process.wait()
         time.sleep(PAST)
@@ -79,11 +85,7 @@ def test_what_a_killed_worker_attended_to_is_taken_over(yard):
 def test_a_worker_that_was_stopped_past_the_ttl_finds_its_job_with_its_key(yard):
     """The work horse stands in for it, and gives way when it goes on."""
     with yard.workers() as hands:
-        job = yard.send(jobs.hold_short, "first")
-        horse = yard.began("first")
-        waits = yard.send(jobs.patient, "second")
-        yard.waits(waits)
-        [main] = [hand for hand in hands if hand.horse_is(horse)]
+        job, waits, main, _ = one_runs_and_one_waits(yard, hands)
         main.send(signal.SIGSTOP)
         time.sleep(PAST)
         assert job.id in yard.locks.holder(yard.key).owner
@@ -97,11 +99,7 @@ def test_a_worker_that_was_stopped_past_the_ttl_finds_its_job_with_its_key(yard)
 def test_a_machine_that_was_stopped_past_the_ttl_finds_its_lease_gone(yard):
     """Worker and work horse: another job has the key meanwhile, and this one is ended as soon as it goes on."""
     with yard.workers() as hands:
-        job = yard.send(jobs.hold_short, "first")
-        horse = yard.began("first")
-        waits = yard.send(jobs.patient, "second")
-        yard.waits(waits)
-        [main] = [hand for hand in hands if hand.horse_is(horse)]
+        job, waits, main, horse = one_runs_and_one_waits(yard, hands)
         main.send(signal.SIGSTOP)
         os.kill(horse, signal.SIGSTOP)
         yard.becomes(waits, "finished")
