@@ -39,5 +39,5 @@ def test_every_signal_is_listed_with_what_its_event_carries(name):
 
 def test_what_every_event_has_is_listed():
     """Once, for all of them."""
-    [said] = re.findall(r"Every\s+event has (.*?), and besides", TEXT, re.DOTALL)
+    [said] = re.findall(r"Every\s+event\s+has\s+(.*?),\s+and\s+besides", TEXT, re.DOTALL)
     assert {*re.findall(r"`([a-z_]+)`", said)} == FOR_ALL
