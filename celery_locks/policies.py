@@ -112,6 +112,16 @@ def countdown(
     return delay if longest is None else min(delay, max(0.0, longest - contention.waited))
 
 
+def until_free(asked: float | str, contention: Contention, *, in_line: bool) -> float | str:
+    """What a job asks for that waits for a key which its own try before left taken: "auto" is until that is over.
+
+    There are no others whom it would meet again by coming when they do.
+    """
+    if in_line or contention.remaining is None or not isinstance(asked, str):
+        return asked
+    return min(LATEST, max(SOONEST, contention.remaining))
+
+
 def is_patient(asked: float | str, longest: float | None) -> bool:
     """Whether the worker that holds a job may let it wait for longer than the countdown it came with."""
     return isinstance(asked, str) and longest is None

@@ -14,7 +14,17 @@ from celery_locks.current import carrying
 from celery_locks.errors import LockTimeout, StoreUnavailable
 from celery_locks.lease import Claim, Lease
 from celery_locks.owner import Owner
-from celery_locks.policies import NOTHING, Contention, Requeue, Skip, after_outage, countdown, decide, is_patient
+from celery_locks.policies import (
+    NOTHING,
+    Contention,
+    Requeue,
+    Skip,
+    after_outage,
+    countdown,
+    decide,
+    is_patient,
+    until_free,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,7 +96,10 @@ class Refused:
             self._heed()
         if meets_itself:
             # No policy is asked: were this copy dropped and the other died, the job would be lost.
-            raise self._requeued(contention, options.countdown, ticket, counted=False)
+            asked: float | str = options.countdown
+            if self._stays_for_it():
+                asked = until_free(asked, contention, in_line=ticket is not None)
+            raise self._requeued(contention, asked, ticket, counted=False)
         decision = decide(options.on_contention, contention, most=options.max_requeues, longest=options.max_wait)
         match decision:
             case Requeue(delay) if self._queued:

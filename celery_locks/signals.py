@@ -63,6 +63,7 @@ class Signal(Generic[Happened]):
     def disconnect(self, receiver: Callable[[Happened], object]) -> None:
         """Call it no more; nothing happens if it was not connected."""
         self._receivers = tuple(each for each in self._receivers if each != receiver)
+        self._silent_until.pop(id(receiver), None)
 
     def send(self, event: Happened) -> None:
         """Hand the event to every receiver, in the order they came."""

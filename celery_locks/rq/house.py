@@ -167,7 +167,7 @@ def _url_of(connection: Redis) -> tuple[str | None, dict[str, Any] | None]:
     if named.get("credential_provider"):
         return None, None
     tls = issubclass(pool.connection_class, SSLConnection)
-    certificates = {name: value for name, value in named.items() if tls and name.startswith("ssl_") and value}
+    certificates = {name: value for name, value in named.items() if tls and name.startswith("ssl_")}
     if isinstance(pool, SentinelConnectionPool):
         sentinels = [each.connection_pool for each in pool.sentinel_manager.sentinels]
         if any(issubclass(each.connection_class, SSLConnection) != tls for each in sentinels):

@@ -15,7 +15,17 @@ from celery_locks.current import carrying
 from celery_locks.errors import LockTimeout, StoreUnavailable
 from celery_locks.lease import Lease
 from celery_locks.owner import Owner
-from celery_locks.policies import NOTHING, Contention, Requeue, Skip, after_outage, countdown, decide, is_patient
+from celery_locks.policies import (
+    NOTHING,
+    Contention,
+    Requeue,
+    Skip,
+    after_outage,
+    countdown,
+    decide,
+    is_patient,
+    until_free,
+)
 from celery_locks.rq import horse
 from celery_locks.rq.again import GoesBack, instead
 from celery_locks.rq.waits import Room
@@ -73,7 +83,8 @@ class Refused:
             return instead(job, lambda _: None)
         if job is not None and options.at_least and self._is_of(job, contention):
             # It is to stay taken for a while after the try before: no policy is asked about that.
-            return self._goes_back(job, contention, options.countdown, ticket, counted=False)
+            asked = until_free(options.countdown, contention, in_line=ticket is not None)
+            return self._goes_back(job, contention, asked, ticket, counted=False)
         decision = decide(options.on_contention, contention, most=options.max_requeues, longest=options.max_wait)
         match decision:
             case Requeue(delay) if job is not None:

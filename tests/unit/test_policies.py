@@ -8,7 +8,7 @@ import math
 import pytest
 
 from celery_locks import Contention, Fail, LockConfigError, Requeue, Skip
-from celery_locks.policies import NOTHING, after_outage, countdown, decide
+from celery_locks.policies import NOTHING, after_outage, countdown, decide, until_free
 
 
 def contention(**facts: object) -> Contention:
@@ -200,3 +200,16 @@ def test_skipping_with_none_is_a_result():
     assert Skip(result=None).result is not NOTHING
     assert Skip().result is NOTHING
     assert repr(NOTHING) == "nothing"
+
+
+@pytest.mark.parametrize(("remaining", "asked"), [(12.0, 12.0), (600.0, 30.0), (0.2, 1.0), (None, "auto")])
+def test_who_waits_for_a_key_of_its_own_comes_when_it_is_free(remaining, asked):
+    """A minute's wait is two messages and not thirty."""
+    assert until_free("auto", contention(remaining=remaining), in_line=False) == asked
+
+
+def test_a_number_and_a_place_in_line_say_when_it_comes():
+    """Also to who waits for a key of its own."""
+    met = contention(remaining=12.0)
+    assert until_free(0.5, met, in_line=False) == 0.5
+    assert until_free("auto", met, in_line=True) == "auto"

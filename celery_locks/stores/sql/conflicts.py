@@ -138,6 +138,9 @@ class ConflictsInTable(Remembers, abc.ABC):
             self._pause = _PAUSE
 
     def _fall_silent(self, error: StoreUnavailable) -> None:
+        if self.clock() < self._silent_until:
+            # Another thread has met the same just now.
+            return
         if self._silent_until == -math.inf:
             # Once in each process: no lock needs it.
             logger.info("conflicts are not remembered, which is tried again later: %s", error.message)
