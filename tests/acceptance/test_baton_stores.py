@@ -67,4 +67,6 @@ def test_workflows_hold_their_keys_to_their_ends(office: Office, hire: Callable[
         worker.wait_until_ended(PATIENCE)
         freed_within(desks["dies"], rivals["dies"], TTL)
     for name, jobs in {"chain": "abbc", "chord": "abbc", "undone": "abc", "dies": "ab"}.items():
-        judge(desks[name], [*jobs])
+        ours = judge(desks[name], [*jobs])
+        assert {run.key for run in ours} == {desks[name].key}
+        assert len({run.fence for run in ours}) == 1, "one lease is handed from step to step"

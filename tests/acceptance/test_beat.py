@@ -165,11 +165,14 @@ def test_a_broker_that_restarts(vault: RedisServer) -> None:
             [beat] = scene.beats
             beat.start()
             scene.wait_for_more(2)
+            killed = datetime.now(timezone.utc)
             broker.kill()
             wait_until(lambda: "could not be sent and is tried again" in beat.log(), "the beat to miss its broker", 30)
+            back = datetime.now(timezone.utc)
             broker.start()
             scene.wait_for_more(3)
             each_second_once(scene)
+            assert [each for each in scene.sent() if killed - timedelta(seconds=1) < each.due < back]
 
 
 @pytest.mark.parametrize("held", ["requests", "answers"])

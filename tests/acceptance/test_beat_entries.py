@@ -47,8 +47,9 @@ def test_it_never_overlaps_itself_whoever_dies(system: System, hire: Callable[..
         for beat in scene.beats:
             beat.start()
         under_way(journal, keys[0], 1)
-        scene.leader().kill()
-        scene.leader()
+        first = scene.leader()
+        first.kill()
+        assert scene.leader() is not first
         run = under_way(journal, keys[0], len(journal.runs(keys[0])))
         victim = next(each for each in crew if run.pid in each.children())
         began = {key: len(journal.runs(key)) for key in keys}

@@ -120,3 +120,5 @@ def test_they_exclude_each_other_without_a_line(
         runs = desk.journal.wait_for_runs(desk.key, len(names()), PATIENCE)
         crew.done(PATIENCE)
     judge(runs, names())
+    assert sorted(run.job for run in runs) == sorted(names())
+    assert len({run.fence for run in runs}) == len(runs)

@@ -141,6 +141,9 @@ def test_a_deployment_changes_the_number_while_they_run(
     comes_after(desk, 5, 2)
     left(desk, doors, [3, 4])
     desk.wait_until_free()
+    runs = desk.journal.runs(desk.key)
+    assert sorted(run.job for run in runs) == [f"s{number}" for number in range(5)]
+    assert most_together(stays(runs)) == 4
 
 
 def slots(office: Office, number: int | str) -> list[dict[str, object]]:

@@ -48,7 +48,7 @@ def test_closed_by_the_task_that_reads_it(locks: Locks, left: Callable[[str], li
 
 
 @pytest.mark.parametrize("how", ["break", "cancelled"])
-def test_left_in_the_middle(locks: Locks, how: str) -> None:
+def test_left_in_the_middle(locks: Locks, left: Callable[[str], list[str]], how: str) -> None:
     """Its loop closes it, in a task of its own: after a `break`, and when the client of a stream has gone."""
 
     async def reads() -> None:
@@ -69,9 +69,10 @@ def test_left_in_the_middle(locks: Locks, how: str) -> None:
         await until(lambda: not locks.locked("a"), "the key to be given back")
 
     run(work)
+    assert left("a") == []
 
 
-def test_left_by_a_task_that_goes_on(locks: Locks) -> None:
+def test_left_by_a_task_that_goes_on(locks: Locks, left: Callable[[str], list[str]]) -> None:
     """The one that reads does something else, and has no part in the end."""
 
     async def work() -> None:
@@ -80,6 +81,7 @@ def test_left_by_a_task_that_goes_on(locks: Locks) -> None:
         await until(lambda: not locks.locked("a"), "the key to be given back")
 
     run(work)
+    assert left("a") == []
 
 
 def test_each_step_in_a_task_of_its_own(locks: Locks, left: Callable[[str], list[str]]) -> None:

@@ -75,6 +75,7 @@ def test_a_job_whose_countdown_ends_tries_again_without_a_scheduler(shared):
     shared.enough("first")
     shared.becomes(second, "finished")
     shared.were_apart(2)
+    assert shared.who() == ["first", "second"]
 
 
 def test_a_job_that_is_cancelled_while_it_waits_does_not_run(shared):
@@ -122,6 +123,7 @@ def test_a_job_that_is_on_its_queue_twice_runs_once_while_it_runs(shared):
     shared.enough("first")
     shared.becomes(job, "finished")
     shared.were_apart(1)
+    assert shared.who() == ["first"]
 
 
 def test_functions_are_locked_by_settings_alone(shared):
@@ -134,6 +136,7 @@ def test_functions_are_locked_by_settings_alone(shared):
     shared.enough("second")
     shared.becomes(second, "finished")
     shared.were_apart(2)
+    assert shared.who() == ["first", "second"]
 
 
 def test_a_second_send_gives_the_first_job(shared):

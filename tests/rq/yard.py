@@ -135,6 +135,10 @@ class Yard:
     def stays(self) -> list[Stay]:
         return recorded(self.folder)
 
+    def who(self) -> list[str]:
+        """The names of the jobs that have run, in their order."""
+        return [stay.owner.partition("-")[0] for stay in self.stays()]
+
     def were_apart(self, count: int) -> None:
         """So many jobs have run, one at a time, with growing fences."""
         stays = wait_until(lambda: len(found := self.stays()) >= count and found, f"{count} stays", PATIENCE)
